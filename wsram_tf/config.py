@@ -1,0 +1,237 @@
+"""The settings of a model and its learning, as frozen dataclasses that check themselves.
+
+Every field is made by `setting`, which keeps its help text, unit and rule beside the default. The
+dataclass checks the rule when it is made, and the trainers turn the same record into a flag.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+__all__ = [
+  "GlimpseConfig",
+  "LocationConfig",
+  "ModelConfig",
+  "ObjectiveConfig",
+  "OptimizerConfig",
+  "check_settings",
+  "setting",
+]
+
+
+def setting(
+  default: Any,
+  help: str,
+  *,
+  minimum: float | None = None,
+  above: float | None = None,
+  maximum: float | None = None,
+  choices: tuple[str, ...] | None = None,
+) -> Any:
+  """Declares one dataclass field with its help text (unit included) and its rule.
+
+  Args:
+    default: the value where none is given; its type is the type of the setting.
+    help: one line for a person, with the unit.
+    minimum: the smallest value allowed, or None.
+    above: a bound that the value must exceed, or None.
+    maximum: the largest value allowed, or None.
+    choices: the allowed strings, or None.
+
+  Returns:
+    A `dataclasses.field` whose metadata holds `help` and the rule.
+  """
+  rule = {"minimum": minimum, "above": above, "maximum": maximum, "choices": choices}
+  return dataclasses.field(default=default, metadata={"help": help, **rule})
+
+
+def rule_violation(field: dataclasses.Field, value: Any) -> str | None:
+  """Says which rule of `field` the value breaks, as 'must be ...', or None where it breaks none."""
+  rule = field.metadata
+  if rule.get("choices"):
+    return None if value in rule["choices"] else f"must be one of {', '.join(rule['choices'])}"
+  for item in value if isinstance(value, tuple) else (value,):
+    if isinstance(field.default, bool):
+      if not isinstance(item, bool):
+        return "must be true or false"
+      continue
+    if isinstance(item, bool) or not isinstance(item, int | float):
+      return "must be a number"
+    if isinstance(field.default, int | tuple) and not isinstance(item, int):
+      return "must be a whole number"
+    if not math.isfinite(item):
+      return "must be finite"
+    if rule.get("minimum") is not None and item < rule["minimum"]:
+      return f"must be at least {rule['minimum']}"
+    if rule.get("above") is not None and item <= rule["above"]:
+      return f"must be above {rule['above']}"
+    if rule.get("maximum") is not None and item > rule["maximum"]:
+      return f"must be at most {rule['maximum']}"
+  return None
+
+
+def check_settings(config: Any) -> None:
+  """Checks every field of a dataclass made with `setting` against its rule.
+
+  Raises:
+    ValueError: naming the field, its value and the rule that it breaks.
+  """
+  for field in dataclasses.fields(config):
+    if "help" not in field.metadata:
+      continue
+    value = getattr(config, field.name)
+    violation = rule_violation(field, value)
+    if violation:
+      raise ValueError(f"{field.name}={value!r}: {violation}")
+
+
+@dataclasses.dataclass(frozen=True)
+class GlimpseConfig:
+  """What the glimpse sensor cuts out, and how the glimpse network encodes it."""
+
+  glimpse_side: int = setting(18, "side of a glimpse patch, in pixels", minimum=1)
+  glimpse_scales: int = setting(
+    2, "number of patches a glimpse; scale s covers side * 2**s pixels", minimum=1, maximum=8
+  )
+  glimpse_filters: tuple[int, ...] = setting(
+    (),
+    "filters of each 3 x 3 convolution in the glimpse network, one number a layer; empty: dense",
+    minimum=1,
+  )
+
+  def __post_init__(self):
+    object.__setattr__(self, "glimpse_filters", tuple(self.glimpse_filters))
+    check_settings(self)
+    if self.glimpse_side < 2 ** len(self.glimpse_filters):
+      raise ValueError(
+        f"glimpse_filters={self.glimpse_filters!r}: each convolution halves the patch, so "
+        f"glimpse_side={self.glimpse_side} allows at most {self.glimpse_side.bit_length() - 1}"
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class LocationConfig:
+  """The family of distributions over locations that prior and proposal share."""
+
+  location_distribution: str = setting(
+    "normal",
+    "family of the prior and the proposal: normal (fixed scale), normal_learned_scale, or grid "
+    "(categorical over the cells of a grid)",
+    choices=("normal", "normal_learned_scale", "grid"),
+  )
+  location_scale: float = setting(
+    0.1,
+    "standard deviation of a location, where 2 is the canvas side; with normal_learned_scale where "
+    "it starts",
+    above=0,
+  )
+  grid_rows: int = setting(8, "rows of cells, for grid", minimum=1)
+  grid_columns: int = setting(8, "columns of cells, for grid", minimum=1)
+
+  def __post_init__(self):
+    check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """The shape of a prediction network and of its inference network."""
+
+  height: int = setting(100, "height of the canvas, in pixels", minimum=1)
+  width: int = setting(100, "width of the canvas, in pixels", minimum=1)
+  channels: int = setting(1, "channels of the canvas", minimum=1)
+  num_classes: int = setting(10, "number of classes", minimum=2)
+  num_glimpses: int = setting(4, "glimpses a sequence", minimum=1)
+  units: int = setting(256, "units of each recurrent layer and of each hidden layer", minimum=1)
+  cell: str = setting("lstm", "recurrent cell of both layers", choices=("lstm", "gru"))
+  context_side: int = setting(
+    12, "side of the low-resolution copy that the context network sees, in pixels", minimum=1
+  )
+  glimpse: GlimpseConfig = dataclasses.field(default_factory=GlimpseConfig)
+  location: LocationConfig = dataclasses.field(default_factory=LocationConfig)
+
+  def __post_init__(self):
+    check_settings(self)
+    shorter = min(self.height, self.width)
+    if self.glimpse.glimpse_side > shorter:
+      raise ValueError(
+        f"glimpse_side={self.glimpse.glimpse_side}: must be at most the canvas' shorter side, "
+        f"{shorter} pixels"
+      )
+    if self.context_side > shorter:
+      raise ValueError(
+        f"context_side={self.context_side}: must be at most the canvas' shorter side, "
+        f"{shorter} pixels"
+      )
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """Height, width, channels."""
+    return self.height, self.width, self.channels
+
+  def to_dict(self) -> dict[str, Any]:
+    """Returns a JSON-ready dictionary that `from_dict` takes back."""
+    return dataclasses.asdict(self)
+
+  @classmethod
+  def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
+    """Makes the configuration that `to_dict` wrote."""
+    glimpse = GlimpseConfig(**values["glimpse"])
+    location = LocationConfig(**values["location"])
+    return cls(**{**values, "glimpse": glimpse, "location": location})
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectiveConfig:
+  """Which estimator of the gradient is used, and with how many samples."""
+
+  num_samples: int = setting(5, "glimpse sequences sampled for each image (M)", minimum=1)
+  proposal: str = setting(
+    "inference",
+    "where training samples come from: the inference network, which is told the label, or the prior",
+    choices=("inference", "prior"),
+  )
+  prior_control_variate: bool = setting(
+    True, "subtract the control variate from the weights of the prior's gradient"
+  )
+  proposal_control_variate: bool = setting(
+    True, "subtract 1/M from the weights of the inference network's gradient"
+  )
+  likelihood_weights: str = setting(
+    "importance",
+    "weights of the samples in the likelihood's gradient: importance (the paper) or equal (1/M)",
+    choices=("importance", "equal"),
+  )
+
+  def __post_init__(self):
+    check_settings(self)
+    if self.num_samples < 2:
+      raise ValueError(
+        f"num_samples={self.num_samples}: wake-sleep needs at least 2, since one sample's "
+        "normalised weight is always 1 and carries no information"
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+  """Adam, its learning-rate schedule and the clipping of gradients."""
+
+  updates: int = setting(20_000, "length of the training, in updates", minimum=1)
+  learning_rate: float = setting(1e-3, "highest learning rate of Adam", above=0)
+  schedule: str = setting(
+    "cosine",
+    "learning rate after the warm-up: cosine (falls to 0 at the last update) or constant",
+    choices=("cosine", "constant"),
+  )
+  warmup_updates: int = setting(
+    0, "updates over which the learning rate rises from 0", minimum=0
+  )
+  clip_norm: float = setting(
+    5.0, "largest norm of each network's gradient; larger ones are scaled down to it", above=0
+  )
+
+  def __post_init__(self):
+    check_settings(self)
+    if self.warmup_updates >= self.updates:
+      raise ValueError(
+        f"warmup_updates={self.warmup_updates}: must be below updates={self.updates}"
+      )

@@ -1,0 +1,27 @@
+"""The parts of the networks, as Keras layers; one public class a file."""
+
+from wsram_tf.layers.classifier import Classifier
+from wsram_tf.layers.context_network import ContextNetwork
+from wsram_tf.layers.glimpse_network import GlimpseNetwork
+from wsram_tf.layers.glimpse_sensor import GlimpseSensor, locations_to_pixels
+from wsram_tf.layers.location_distributions import (
+  GridLocations,
+  LocationDistribution,
+  NormalLocations,
+)
+from wsram_tf.layers.location_network import LocationNetwork
+from wsram_tf.layers.recurrent_core import CoreState, RecurrentCore
+
+__all__ = [
+  "Classifier",
+  "ContextNetwork",
+  "CoreState",
+  "GlimpseNetwork",
+  "GlimpseSensor",
+  "GridLocations",
+  "LocationDistribution",
+  "LocationNetwork",
+  "NormalLocations",
+  "RecurrentCore",
+  "locations_to_pixels",
+]

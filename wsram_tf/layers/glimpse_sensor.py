@@ -1,0 +1,144 @@
+"""The glimpse sensor: square patches at several scales around a location. It holds no weights."""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+from tensorflow.compiler.tf2xla.python import xla
+
+__all__ = ["GlimpseSensor", "locations_to_pixels"]
+
+
+def locations_to_pixels(locations: tf.Tensor, height: int, width: int) -> tf.Tensor:
+  """Turns locations into pixel coordinates; the only place where this happens.
+
+  Pixel (i, j) covers the square from (i, j) to (i + 1, j + 1). Location -1 is the outer edge of the
+  first pixel, 0 the middle of the canvas, 1 the outer edge of the last pixel. Locations outside
+  [-1, 1] are clipped to it.
+
+  Args:
+    locations: float `[..., 2]`, (row, column).
+    height: canvas height, pixels.
+    width: canvas width, pixels.
+
+  Returns:
+    float `[..., 2]`, (row, column) in pixels, from (0, 0) to (height, width).
+  """
+  size = tf.constant([height, width], locations.dtype)
+  return (tf.clip_by_value(locations, -1.0, 1.0) + 1.0) * 0.5 * size
+
+
+def halve(images: tf.Tensor) -> tf.Tensor:
+  """Averages float `[R, H, W, C]` over blocks of 2 x 2."""
+  rows = images[:, 0::2] + images[:, 1::2]
+  return (rows[:, :, 0::2] + rows[:, :, 1::2]) * 0.25
+
+
+@keras.saving.register_keras_serializable("wsram_tf")
+class GlimpseSensor(keras.layers.Layer):
+  """Cuts S square patches of G x G pixels around each location.
+
+  Scale s covers `side * 2**s` pixels of the canvas, averaged over blocks of 2**s x 2**s down to
+  G x G. The widest patch begins at the whole pixel nearest to its centre minus half its size
+  (halves round up); the others lie in its middle, and where that is between two pixels, to the
+  upper left of it. What lies beyond the canvas reads as zero. No gradient passes to the locations.
+
+  Args:
+    side: G, pixels.
+    scales: S.
+
+  Call arguments:
+    padded: what `pad(images)` returned for float `[B, H, W, C]`.
+    locations: float `[R, 2]`, (row, column) in [-1, 1]; R = B * M, the M glimpses of one image
+      being neighbours: row r looks at image r // M.
+
+  Returns:
+    float `[R, S, G, G, C]`.
+
+  Source: V. Mnih, N. Heess, A. Graves, K. Kavukcuoglu, Recurrent Models of Visual Attention, 2014,
+    the glimpse sensor, arXiv 1406.6247.
+  """
+
+  def __init__(self, side: int, scales: int, **kwargs):
+    super().__init__(**kwargs)
+    if side < 1 or scales < 1:
+      raise ValueError(f"side={side}, scales={scales}: both must be at least 1")
+    self.side = side
+    self.scales = scales
+    self._loops = False
+
+  @property
+  def extent(self) -> int:
+    """Side of the widest patch, in pixels of the canvas."""
+    return self.side * 2 ** (self.scales - 1)
+
+  @property
+  def margin(self) -> int:
+    """Pixels of zeros around the canvas, so that no patch reaches beyond them."""
+    return (self.extent + 1) // 2
+
+  @contextlib.contextmanager
+  def loop_over_images(self, enabled: bool) -> Iterator[None]:
+    """Cuts by a loop of slices, image by image, in what is traced inside this context.
+
+    XLA on a CPU computes a gather's indices anew for each pixel, and is several times faster with
+    the loop; everything else is faster with the gather. The patches are the same.
+    """
+    before, self._loops = self._loops, enabled
+    try:
+      yield
+    finally:
+      self._loops = before
+
+  def pad(self, images: tf.Tensor) -> tf.Tensor:
+    """Surrounds images, float `[B, H, W, C]`, by `margin` pixels of zeros, once for all glimpses."""
+    return tf.pad(images, [[0, 0], [self.margin] * 2, [self.margin] * 2, [0, 0]])
+
+  def call(self, padded: tf.Tensor, locations: tf.Tensor) -> tf.Tensor:
+    """Cuts one glimpse a row; see the class."""
+    _, height, width, channels = padded.shape
+    centre = locations_to_pixels(
+      tf.stop_gradient(locations), height - 2 * self.margin, width - 2 * self.margin
+    )
+    first = tf.cast(tf.floor(centre - self.extent / 2 + 0.5), tf.int32) + self.margin
+    if not self._loops:
+      return self._scale_down(self._gather(padded, first))
+    samples = locations.shape[0] // padded.shape[0]
+    first = tf.reshape(first, [-1, samples, 2])
+
+    def cut(image: tf.Tensor) -> tf.Tensor:
+      size = [1, self.extent, self.extent, channels]
+      begins = [[image, first[image, m, 0], first[image, m, 1], 0] for m in range(samples)]
+      # Not tf.slice: XLA wants its beginning at compile time, takes the weights that it depends on
+      # for constants, and so compiles anew after each update.
+      slices = [xla.dynamic_slice(padded, tf.stack(begin), size) for begin in begins]
+      return self._scale_down(tf.concat(slices, axis=0))
+
+    patches = tf.map_fn(cut, tf.range(padded.shape[0]), fn_output_signature=padded.dtype)
+    return tf.reshape(patches, [-1, self.scales, self.side, self.side, channels])
+
+  def _gather(self, padded: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
+    _, height, width, channels = padded.shape
+    batch, rows = tf.shape(padded)[0], tf.shape(first)[0]
+    # An empty batch has no row, whatever the divisor.
+    image = tf.range(rows) // tf.maximum(rows // tf.maximum(batch, 1), 1)
+    begin = (image * height + first[:, 0]) * width + first[:, 1]
+    steps = tf.range(self.extent)
+    indices = begin[:, None, None] + (steps[:, None] * width + steps)
+    return tf.gather(tf.reshape(padded, [-1, channels]), indices)
+
+  def _scale_down(self, widest: tf.Tensor) -> tf.Tensor:
+    patches = []
+    for scale in range(self.scales):
+      size = self.side * 2**scale
+      first = (self.extent - size) // 2
+      patch = widest[:, first : first + size, first : first + size]
+      for _ in range(scale):
+        patch = halve(patch)
+      patches.append(patch)
+    return tf.stack(patches, axis=1)
+
+  def get_config(self):
+    """Returns the constructor's arguments."""
+    return {**super().get_config(), "side": self.side, "scales": self.scales}

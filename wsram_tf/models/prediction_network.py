@@ -1,0 +1,192 @@
+"""The prediction network: where to look (the prior) and what it then says (the likelihood)."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from wsram_tf import layers
+from wsram_tf.config import ModelConfig
+
+__all__ = [
+  "GlimpseSequences",
+  "PredictionNetwork",
+  "make_location_distribution",
+  "samples_first",
+  "samples_last",
+]
+
+ChooseLocation = Callable[[int, tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+class GlimpseSequences(NamedTuple):
+  """M glimpse sequences for each of B images, and what the prediction network says of them.
+
+  Attributes:
+    locations: float `[M, B, N, 2]`, (row, column), where it looked.
+    log_prior: float `[M, B, N]`, nats, log p(a_n | a_1..a_{n-1}, image).
+    prior_entropy: float `[M, B, N]`, nats, of the distribution over each location.
+    log_probs: float `[M, B, K]`, nats, log p(y | a, image) for every class.
+  """
+
+  locations: tf.Tensor
+  log_prior: tf.Tensor
+  prior_entropy: tf.Tensor
+  log_probs: tf.Tensor
+
+
+def make_location_distribution(config: ModelConfig) -> layers.LocationDistribution:
+  """The family of distributions over locations that the configuration names."""
+  location = config.location
+  if location.location_distribution == "grid":
+    return layers.GridLocations(location.grid_rows, location.grid_columns)
+  learned = location.location_distribution == "normal_learned_scale"
+  return layers.NormalLocations(location.location_scale, learned_scale=learned)
+
+
+def samples_first(rows: tf.Tensor, num_samples: int) -> tf.Tensor:
+  """Turns rows of images and samples `[B * M, ...]` into `[M, B, ...]`."""
+  by_image = tf.reshape(rows, [-1, num_samples, *rows.shape[1:]])
+  return tf.transpose(by_image, [1, 0, *range(2, by_image.shape.rank)])
+
+
+def samples_last(tensor: tf.Tensor) -> tf.Tensor:
+  """Turns `[M, B, ...]` into rows of images and samples `[B * M, ...]`."""
+  by_image = tf.transpose(tensor, [1, 0, *range(2, tensor.shape.rank)])
+  return tf.reshape(by_image, [-1, *tensor.shape[2:]])
+
+
+@keras.saving.register_keras_serializable("wsram_tf")
+class PredictionNetwork(keras.Model):
+  """p(a | image) and p(y | a, image): two recurrent layers that look N times, then answer.
+
+  The context network starts the upper layer, which says where to look; the lower layer sees the
+  glimpses, and the classifier reads it. So an image reaches the class through its glimpses alone.
+
+  Args:
+    config: the model's shape.
+
+  Call arguments:
+    images: float `[B, H, W, C]` in 0..1.
+
+  Returns:
+    dict of `class_id` int64 `[B]`, `probabilities` float `[B, K]` and `locations` float
+    `[B, N, 2]`, with each glimpse at the prior's mode.
+
+  Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
+    Models, NIPS 2015, the prediction network, arXiv 1509.06812.
+  """
+
+  def __init__(self, config: ModelConfig, **kwargs):
+    super().__init__(**kwargs)
+    self.config = config
+    self.location_distribution = make_location_distribution(config)
+    self.glimpse_sensor = layers.GlimpseSensor(
+      config.glimpse.glimpse_side, config.glimpse.glimpse_scales, name="glimpse_sensor"
+    )
+    self.glimpse_network = layers.GlimpseNetwork(
+      config.units, config.glimpse.glimpse_filters, name="glimpse_network"
+    )
+    self.core = layers.RecurrentCore(config.units, config.cell, name="core")
+    self.context_network = layers.ContextNetwork(
+      config.context_side, config.units, self.core.num_states, name="context_network"
+    )
+    self.location_network = layers.LocationNetwork(
+      self.location_distribution.num_parameters, name="location_network"
+    )
+    self.classifier = layers.Classifier(config.num_classes, name="classifier")
+    self.build((None, *config.image_shape))
+
+  def build(self, images_shape):
+    """Makes all weights; the configuration alone decides their shapes."""
+    if self.built:
+      return
+    config, side = self.config, self.config.glimpse.glimpse_side
+    patches = (None, config.glimpse.glimpse_scales, side, side, config.channels)
+    state = (None, config.units)
+    self.glimpse_sensor.build(None)
+    self.glimpse_network.build(patches, (None, 2))
+    self.core.build(state)
+    self.context_network.build((None, config.context_side, config.context_side, config.channels))
+    self.location_network.build(state)
+    self.classifier.build(state)
+    self.built = True
+
+  def unroll(
+    self, images: tf.Tensor, num_samples: int, choose_location: ChooseLocation
+  ) -> GlimpseSequences:
+    """Looks N times at each image in M independent sequences.
+
+    Args:
+      images: float `[B, H, W, C]` in 0..1.
+      num_samples: M.
+      choose_location: called before glimpse n with (n, float `[B * M, D]` the upper layer's output,
+        float `[B * M, P]` the prior's parameters); returns the locations, float `[B * M, 2]`. The
+        samples of one image are neighbours: row b * M + m. A location is used as a constant.
+
+    Returns:
+      `GlimpseSequences`.
+    """
+    distribution = self.location_distribution
+    padded = self.glimpse_sensor.pad(images)
+    context = self.context_network(self.context_network.low_resolution(images))
+    state = self.core.initial_state([tf.repeat(tensor, num_samples, axis=0) for tensor in context])
+    locations, log_prior, entropy = [], [], []
+    for n in range(self.config.num_glimpses):
+      upper = state.upper[0]
+      prior = self.location_network(upper)
+      # The score log p(a) must see the sample as a constant, else its gradient would flow back
+      # into whatever distribution drew it.
+      location = tf.stop_gradient(choose_location(n, upper, prior))
+      patches = self.glimpse_sensor(padded, location)
+      state = self.core(self.glimpse_network(patches, location), state)
+      locations.append(location)
+      log_prior.append(distribution.log_prob(prior, location))
+      entropy.append(distribution.entropy(prior))
+    log_probs = self.classifier(state.lower[0])
+
+    return GlimpseSequences(
+      locations=samples_first(tf.stack(locations, axis=1), num_samples),
+      log_prior=samples_first(tf.stack(log_prior, axis=1), num_samples),
+      prior_entropy=samples_first(tf.stack(entropy, axis=1), num_samples),
+      log_probs=samples_first(log_probs, num_samples),
+    )
+
+  def attend(self, images: tf.Tensor, uniforms: tf.Tensor | None = None) -> GlimpseSequences:
+    """Looks where the prior says.
+
+    Args:
+      images: float `[B, H, W, C]` in 0..1.
+      uniforms: float `[M, B, N, 2]` in (0, 1), the random numbers that samples are made from; None
+        for one sequence at the prior's mode.
+
+    Returns:
+      `GlimpseSequences`.
+    """
+    distribution = self.location_distribution
+    if uniforms is None:
+      return self.unroll(images, 1, lambda n, upper, prior: distribution.mode(prior))
+    rows = samples_last(uniforms)
+    return self.unroll(
+      images, uniforms.shape[0], lambda n, upper, prior: distribution.sample(prior, rows[:, n])
+    )
+
+  def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Answers from one sequence at the prior's mode; see the class."""
+    sequences = self.attend(images)
+    log_probs = sequences.log_probs[0]
+    return {
+      "class_id": tf.argmax(log_probs, axis=-1),
+      "probabilities": tf.exp(log_probs),
+      "locations": sequences.locations[0],
+    }
+
+  def get_config(self):
+    """Returns the constructor's arguments, ready for JSON."""
+    return {"name": self.name, "config": self.config.to_dict()}
+
+  @classmethod
+  def from_config(cls, config, custom_objects=None):
+    """Makes the network that `get_config` described."""
+    return cls(ModelConfig.from_dict(config["config"]), name=config["name"])

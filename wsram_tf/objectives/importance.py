@@ -1,0 +1,47 @@
+"""Importance weights of glimpse sequences, and the bound that they give."""
+
+import tensorflow as tf
+
+from wsram_tf import numerics
+
+__all__ = ["importance_log_weights", "multi_sample_bound"]
+
+
+def importance_log_weights(
+  log_prior: tf.Tensor, log_likelihood: tf.Tensor, log_proposal: tf.Tensor
+) -> tf.Tensor:
+  """Unnormalised log-weights, log p(a | image) + log p(y | a, image) - log q(a).
+
+  Args:
+    log_prior: float `[M, B]`, nats; log p(a | image).
+    log_likelihood: float `[M, B]`, nats; log p(y | a, image).
+    log_proposal: float `[M, B]`, nats; log of the distribution that the samples were drawn from.
+
+  Returns:
+    float `[M, B]`, nats; a constant, no gradient passes.
+
+  Estimator: the mean of their exponentials over M is unbiased for p(y | image) under the sampling
+    distribution that `log_proposal` scores.
+
+  Source: J. Bornschein, Y. Bengio, Reweighted Wake-Sleep, ICLR 2015, arXiv 1406.2751.
+  """
+  # Weights are constants in reweighted wake-sleep: the gradient is taken of the log-densities.
+  return tf.stop_gradient(log_prior + log_likelihood - log_proposal)
+
+
+def multi_sample_bound(log_weights: tf.Tensor) -> tf.Tensor:
+  """The M-sample lower bound on log p(y | image), log of the mean weight.
+
+  Args:
+    log_weights: float `[M, B]`, nats, unnormalised.
+
+  Returns:
+    float `[B]`, nats.
+
+  Estimator: in expectation at most log p(y | image), never falling as M grows, and equal to it when
+    the proposal is the posterior.
+
+  Source: Y. Burda, R. Grosse, R. Salakhutdinov, Importance Weighted Autoencoders, ICLR 2016,
+    arXiv 1509.00519.
+  """
+  return numerics.log_mean_exp(log_weights)
