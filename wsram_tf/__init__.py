@@ -1,6 +1,7 @@
 """Wake-sleep recurrent attention models in TensorFlow and Keras."""
 
 from wsram_tf.config import (
+  CanvasConfig,
   GlimpseConfig,
   LocationConfig,
   ModelConfig,
@@ -9,8 +10,11 @@ from wsram_tf.config import (
 )
 from wsram_tf.learner import WakeSleepLearner
 from wsram_tf.models import GlimpseSequences, InferenceNetwork, PredictionNetwork
+from wsram_tf.pretrained import PRETRAINED, load_pretrained
 
 __all__ = [
+  "PRETRAINED",
+  "CanvasConfig",
   "GlimpseConfig",
   "GlimpseSequences",
   "InferenceNetwork",
@@ -20,4 +24,5 @@ __all__ = [
   "OptimizerConfig",
   "PredictionNetwork",
   "WakeSleepLearner",
+  "load_pretrained",
 ]

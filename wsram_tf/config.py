@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 __all__ = [
+  "CanvasConfig",
   "GlimpseConfig",
   "LocationConfig",
   "ModelConfig",
@@ -50,6 +51,8 @@ def rule_violation(field: dataclasses.Field, value: Any) -> str | None:
   rule = field.metadata
   if rule.get("choices"):
     return None if value in rule["choices"] else f"must be one of {', '.join(rule['choices'])}"
+  if isinstance(value, tuple) != isinstance(field.default, tuple):
+    return "must be several numbers" if isinstance(field.default, tuple) else "must be one value"
   for item in value if isinstance(value, tuple) else (value,):
     if isinstance(field.default, bool):
       if not isinstance(item, bool):
@@ -100,7 +103,8 @@ class GlimpseConfig:
   )
 
   def __post_init__(self):
-    object.__setattr__(self, "glimpse_filters", tuple(self.glimpse_filters))
+    if isinstance(self.glimpse_filters, list):  # JSON knows no tuples.
+      object.__setattr__(self, "glimpse_filters", tuple(self.glimpse_filters))
     check_settings(self)
     if self.glimpse_side < 2 ** len(self.glimpse_filters):
       raise ValueError(
@@ -130,6 +134,10 @@ class LocationConfig:
 
   def __post_init__(self):
     check_settings(self)
+    if self.location_distribution == "normal_learned_scale" and self.location_scale <= 0.02:
+      raise ValueError(
+        f"location_scale={self.location_scale}: must be above 0.02, the smallest learned scale"
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +195,7 @@ class ObjectiveConfig:
   num_samples: int = setting(5, "glimpse sequences sampled for each image (M)", minimum=1)
   proposal: str = setting(
     "inference",
-    "where training samples come from: the inference network, which is told the label, or the prior",
+    "where training samples come from: the inference network, told the label, or the prior",
     choices=("inference", "prior"),
   )
   prior_control_variate: bool = setting(
@@ -222,9 +230,7 @@ class OptimizerConfig:
     "learning rate after the warm-up: cosine (falls to 0 at the last update) or constant",
     choices=("cosine", "constant"),
   )
-  warmup_updates: int = setting(
-    0, "updates over which the learning rate rises from 0", minimum=0
-  )
+  warmup_updates: int = setting(0, "updates over which the learning rate rises from 0", minimum=0)
   clip_norm: float = setting(
     5.0, "largest norm of each network's gradient; larger ones are scaled down to it", above=0
   )
@@ -234,4 +240,27 @@ class OptimizerConfig:
     if self.warmup_updates >= self.updates:
       raise ValueError(
         f"warmup_updates={self.warmup_updates}: must be below updates={self.updates}"
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class CanvasConfig:
+  """How digits are laid on canvases."""
+
+  canvas_side: int = setting(100, "side of the square canvas, in pixels", minimum=1)
+  smallest_digit: int = setting(14, "smallest side of a digit, in pixels", minimum=1)
+  largest_digit: int = setting(56, "largest side of a digit, in pixels", minimum=1)
+  num_clutter: int = setting(
+    0, "pieces of other digits, 8 x 8 pixels each, strewn over each canvas", minimum=0
+  )
+
+  def __post_init__(self):
+    check_settings(self)
+    if self.largest_digit > self.canvas_side:
+      raise ValueError(
+        f"largest_digit={self.largest_digit}: must be at most canvas_side={self.canvas_side}"
+      )
+    if self.smallest_digit > self.largest_digit:
+      raise ValueError(
+        f"smallest_digit={self.smallest_digit}: must be at most largest_digit={self.largest_digit}"
       )

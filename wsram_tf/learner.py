@@ -1,6 +1,7 @@
 """The learner: a Keras model whose training step is reweighted wake-sleep."""
 
 import contextlib
+import math
 from typing import Any, NamedTuple
 
 import keras
@@ -70,9 +71,25 @@ def stateless_uniforms(shape: list, seed: tf.Tensor) -> tf.Tensor:
   Returns:
     float32, from 2**-24 to 1 - 2**-24, so that a normal's quantile is finite.
   """
-  # Named, because the default generator differs between devices and under XLA.
-  uniforms = tf.random.stateless_uniform(shape, seed, alg="philox")
-  return tf.clip_by_value(uniforms, 2.0**-24, 1.0 - 2.0**-24)
+  # The generator is named, because the default one differs between devices, and only its bits are
+  # taken, because XLA turns them into floats in another way.
+  bits = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg="philox")
+  high = tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32))
+  return (tf.cast(high, tf.float32) + 0.5) * 2.0**-23
+
+
+def images_and_labels(data: tuple) -> tuple[tf.Tensor, tf.Tensor]:
+  """Takes a batch apart, as Keras hands it to a step.
+
+  Raises:
+    ValueError: if labels are missing, or samples carry weights, which the estimators do not know.
+  """
+  images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+  if labels is None:
+    raise ValueError("labels=None: must be given with the images")
+  if sample_weight is not None:
+    raise ValueError("sample_weight: must be None, importance weights are the model's own")
+  return images, labels
 
 
 @keras.saving.register_keras_serializable("wsram_tf")
@@ -105,10 +122,14 @@ class WakeSleepLearner(keras.Model):
     **kwargs,
   ):
     super().__init__(**kwargs)
-    if not clip_norm > 0:
-      raise ValueError(f"clip_norm={clip_norm}: must be above 0")
-    if num_evaluation_samples < 1:
-      raise ValueError(f"num_evaluation_samples={num_evaluation_samples}: must be at least 1")
+    if not 0 < clip_norm < math.inf:
+      raise ValueError(f"clip_norm={clip_norm}: must be above 0 and finite")
+    if not isinstance(num_evaluation_samples, int) or num_evaluation_samples < 1:
+      raise ValueError(
+        f"num_evaluation_samples={num_evaluation_samples}: must be a whole number of at least 1"
+      )
+    if not 0 <= seed < 2**31:
+      raise ValueError(f"seed={seed}: must be from 0 to 2**31 - 1")
     self.model_config = model_config
     self.objective_config = objective_config or ObjectiveConfig()
     self.clip_norm = clip_norm
@@ -139,9 +160,7 @@ class WakeSleepLearner(keras.Model):
     """Answers as `PredictionNetwork` does."""
     return self.prediction_network(images)
 
-  def sample(
-    self, images: tf.Tensor, labels: tf.Tensor, uniforms: tf.Tensor
-  ) -> TrainingSequences:
+  def sample(self, images: tf.Tensor, labels: tf.Tensor, uniforms: tf.Tensor) -> TrainingSequences:
     """Draws glimpse sequences from the proposal.
 
     Args:
@@ -198,7 +217,7 @@ class WakeSleepLearner(keras.Model):
 
   def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
     """One update of both networks on images `[B, H, W, C]` and labels `[B]`."""
-    images, labels = data
+    images, labels = images_and_labels(data)
     uniforms = self._uniforms(images, self.objective_config.num_samples, self.optimizer.iterations)
     with self._tracing(), tf.GradientTape() as tape:
       drawn = self.sample(images, labels, uniforms)
@@ -212,7 +231,10 @@ class WakeSleepLearner(keras.Model):
       *(tf.clip_by_global_norm(group, self.clip_norm) for group in tape.gradient(loss, variables)),
       strict=True,
     )
-    self.optimizer.apply(sum(gradients, []), sum(variables, []))
+    self.optimizer.apply(
+      [gradient for group in gradients for gradient in group],
+      [variable for group in variables for variable in group],
+    )
     wrong = tf.argmax(drawn.sequences.log_probs, axis=-1) != tf.cast(labels, tf.int64)
     self._update(
       loss=loss,
@@ -227,7 +249,7 @@ class WakeSleepLearner(keras.Model):
   def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Scores images `[B, H, W, C]` and labels `[B]`, with glimpses at the prior's mode, sampled
     from the prior, and sampled from the proposal."""
-    images, labels = data
+    images, labels = images_and_labels(data)
     samples = self.num_evaluation_samples
     # Counts the images so far: Keras resets it, so each evaluation draws the same numbers.
     step = tf.cast(self._trackers["bound"].count, tf.int32)
@@ -259,10 +281,13 @@ class WakeSleepLearner(keras.Model):
       ValueError: if arrays break a rule of the input (shape, range, finite pixels, labels).
       tf.errors.InvalidArgumentError: if a batch of a dataset does.
     """
-    if "validation_data" in kwargs:
+    if kwargs.get("validation_data") is not None:
       validation = kwargs["validation_data"]
-      pair = validation if isinstance(validation, tuple) else (validation, None)
-      checked = self._checked(*pair)
+      checked = (
+        self._checked(*images_and_labels(validation))
+        if isinstance(validation, tuple | list)
+        else self._checked(validation, None)
+      )
       kwargs["validation_data"] = checked if checked[1] is not None else checked[0]
     if isinstance(x, tf.data.Dataset):
       kwargs.setdefault("shuffle", False)  # Keras cannot shuffle a dataset, and warns by default.
@@ -279,13 +304,17 @@ class WakeSleepLearner(keras.Model):
     shape, classes = self.model_config.image_shape, self.model_config.num_classes
     if isinstance(x, tf.data.Dataset):
       checked = x.map(
-        lambda images, labels: checks.check_batch(images, labels, shape, classes),
+        lambda *batch: checks.check_batch(*images_and_labels(batch), shape, classes),
         num_parallel_calls=tf.data.AUTOTUNE,
       )
       return checked.prefetch(tf.data.AUTOTUNE), None
-    if x is not None and y is not None:
-      x, y = np.asarray(x), np.asarray(y)
-      checks.check_arrays(x, y, shape, classes)
+    if not hasattr(x, "__array__") or not hasattr(y, "__array__"):
+      raise ValueError(
+        f"x of {type(x).__name__} and y of {type(y).__name__}: must be arrays of images and "
+        "labels, or x a tf.data.Dataset of such batches"
+      )
+    x, y = np.asarray(x), np.asarray(y)
+    checks.check_arrays(x, y, shape, classes)
     return x, y
 
   def _tracing(self) -> contextlib.AbstractContextManager:

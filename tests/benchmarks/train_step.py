@@ -13,7 +13,6 @@ import statistics
 import time
 
 import keras
-import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
@@ -69,80 +68,80 @@ def make_products(shapes: list[tuple[int, int, int]], jit_compile: bool):
   return lambda: compute(factors)[-1].numpy()
 
 
-def milliseconds(run, times: int) -> float:
-  """Mean time of one of `times` that `run` covers in one call."""
-  start = time.perf_counter()
-  run()
-  return (time.perf_counter() - start) / times * 1e3
-
-
-def main(_):
-  """Prints one row a model size."""
+def measure(units: int, train: digits.Digits) -> None:
+  """Prints one row for a model of `units` units."""
   batch, samples, steps = _BATCH_SIZE.value, _SAMPLES.value, _STEPS.value
-  print(f"TensorFlow {tf.__version__}, devices: {[d.name for d in tf.config.list_physical_devices()]}")
+  config = wsram_tf.ModelConfig(units=units)
+  learner = wsram_tf.WakeSleepLearner(config, wsram_tf.ObjectiveConfig(num_samples=samples), seed=1)
+  learner.compile(
+    keras.optimizers.Adam(1e-3), jit_compile=_JIT_COMPILE.value, steps_per_execution=steps
+  )
+  data = canvases.canvas_dataset(
+    train,
+    canvas_shape=(config.height, config.width),
+    smallest_digit=14,
+    largest_digit=56,
+    batch_size=batch,
+    seed=1,
+  )
+  shapes = products(config, batch, samples)
+  bare = [make_products(shapes, jit_compile=True), make_products(shapes, jit_compile=False)]
+  for compute in bare:
+    compute()
+  product_times = [[], []]
+
+  def time_products() -> None:
+    for times, compute in zip(product_times, bare, strict=True):
+      start = time.perf_counter()
+      for _ in range(10):
+        compute()
+      times.append((time.perf_counter() - start) / 10 * 1e3)
+
+  timer = _Timer(time_products)
+  learner.fit(data, steps_per_epoch=steps, epochs=_ROUNDS.value + 1, verbose=0, callbacks=[timer])
+  step = statistics.median(seconds / steps * 1e3 for seconds in timer.seconds[1:])
+  product = min(statistics.median(times[1:]) for times in product_times)
+  pipeline, pipeline_times = iter(data), []
+  for _ in range(steps):
+    start = time.perf_counter()
+    next(pipeline)
+    pipeline_times.append((time.perf_counter() - start) * 1e3)
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+  print(
+    f"{units:5d}  {batch / step * 1e3:8.0f}  {batch * samples / step * 1e3:11.0f}  {step:7.1f}  "
+    f"{statistics.median(pipeline_times):11.2f}  {product:11.1f}  {step / product:5.2f}  "
+    f"{peak:14.2f}",
+    flush=True,
+  )
+
+
+def main(_) -> None:
+  """Prints one row a model size."""
+  devices = [device.name for device in tf.config.list_physical_devices()]
+  print(f"TensorFlow {tf.__version__}, devices: {devices}")
   print("units  images/s  sequences/s  step ms  pipeline ms  products ms  ratio  peak memory GB")
   train = digits.load_digits("mnist5k", num_validation=400).train
   for units in _UNITS.value:
-    config = wsram_tf.ModelConfig(units=units)
-    learner = wsram_tf.WakeSleepLearner(
-      config, wsram_tf.ObjectiveConfig(num_samples=samples), seed=1
-    )
-    learner.compile(
-      keras.optimizers.Adam(1e-3), jit_compile=_JIT_COMPILE.value, steps_per_execution=steps
-    )
-    data = canvases.canvas_dataset(
-      train,
-      canvas_shape=(config.height, config.width),
-      smallest_digit=14,
-      largest_digit=56,
-      batch_size=batch,
-      seed=1,
-    )
-    shapes = products(config, batch, samples)
-    bare = [make_products(shapes, jit_compile=True), make_products(shapes, jit_compile=False)]
-    timer = _Timer()
-    for compute in bare:
-      compute()
-    pipeline = iter(data)
-    for _ in range(10):
-      next(pipeline)
-    step_times, pipeline_times, product_times = [], [], [[], []]
-
-    def after_round():
-      for times, compute in zip(product_times, bare, strict=True):
-        times.append(milliseconds(lambda: [compute() for _ in range(10)], 10))
-      start = time.perf_counter()
-      for _ in range(steps):
-        next(pipeline)
-      pipeline_times.append((time.perf_counter() - start) / steps * 1e3)
-
-    timer.after_round = after_round
-    learner.fit(data, steps_per_epoch=steps, epochs=_ROUNDS.value + 1, verbose=0, callbacks=[timer])
-    step_times = [t / steps * 1e3 for t in timer.seconds[1:]]  # The first one compiles.
-    step = statistics.median(step_times)
-    product = min(statistics.median(times[1:]) for times in product_times)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(
-      f"{units:5d}  {batch / step * 1e3:8.0f}  {batch * samples / step * 1e3:11.0f}  {step:7.1f}  "
-      f"{np.median(pipeline_times):11.2f}  {product:11.1f}  {step / product:5.2f}  {peak:14.2f}",
-      flush=True,
-    )
+    measure(units, train)
 
 
 class _Timer(keras.callbacks.Callback):
-  """Times each execution of `steps_per_execution` steps, and runs what is timed in turn with it."""
+  """Times each execution of `steps_per_execution` steps, and what is run in turn with it.
 
-  def __init__(self):
+  The first execution compiles.
+  """
+
+  def __init__(self, in_turn):
     super().__init__()
     self.seconds = []
-    self.after_round = lambda: None
+    self.in_turn = in_turn
 
   def on_train_batch_begin(self, batch, logs=None):
     self.start = time.perf_counter()
 
   def on_train_batch_end(self, batch, logs=None):
     self.seconds.append(time.perf_counter() - self.start)
-    self.after_round()
+    self.in_turn()
 
 
 if __name__ == "__main__":

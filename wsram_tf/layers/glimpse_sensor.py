@@ -92,7 +92,7 @@ class GlimpseSensor(keras.layers.Layer):
       self._loops = before
 
   def pad(self, images: tf.Tensor) -> tf.Tensor:
-    """Surrounds images, float `[B, H, W, C]`, by `margin` pixels of zeros, once for all glimpses."""
+    """Surrounds images, float `[B, H, W, C]`, by `margin` pixels of zeros, once an image."""
     return tf.pad(images, [[0, 0], [self.margin] * 2, [self.margin] * 2, [0, 0]])
 
   def call(self, padded: tf.Tensor, locations: tf.Tensor) -> tf.Tensor:
@@ -102,7 +102,7 @@ class GlimpseSensor(keras.layers.Layer):
       tf.stop_gradient(locations), height - 2 * self.margin, width - 2 * self.margin
     )
     first = tf.cast(tf.floor(centre - self.extent / 2 + 0.5), tf.int32) + self.margin
-    if not self._loops:
+    if not self._loops or None in (padded.shape[0], locations.shape[0]):
       return self._scale_down(self._gather(padded, first))
     samples = locations.shape[0] // padded.shape[0]
     first = tf.reshape(first, [-1, samples, 2])

@@ -21,7 +21,7 @@ SMALLEST_SCALE = 0.02
 
 
 class LocationDistribution(Protocol):
-  """What a family offers. P is the number of parameters; all results have the leading axes `...`."""
+  """What a family offers. P is the number of parameters; results keep the leading axes `...`."""
 
   num_parameters: int
 
@@ -123,6 +123,9 @@ class GridLocations:
   def sample(self, parameters: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
     """See `LocationDistribution`. The first of each pair of numbers is used."""
     below = tf.cumsum(tfd.Categorical(logits=parameters).probs_parameter(), axis=-1)
+    below /= below[
+      ..., -1:
+    ]  # Else rounding leaves a gap at the end, where no cell may be possible.
     cells = tf.reduce_sum(tf.cast(below <= uniforms[..., :1], tf.int32), axis=-1)
     return self.centres(tf.minimum(cells, self.num_parameters - 1), parameters.dtype)
 

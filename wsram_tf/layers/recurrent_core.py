@@ -75,8 +75,9 @@ class RecurrentCore(keras.layers.Layer):
 
   def call(self, inputs: tf.Tensor, state: CoreState) -> CoreState:
     """Takes one step; see the class."""
-    output, lower = self.lower(inputs, state.lower)
-    _, upper = self.upper(output, state.upper)
+    lower, upper = state  # A functional Keras model hands over a plain list.
+    output, lower = self.lower(inputs, lower)
+    _, upper = self.upper(output, upper)
     return CoreState(lower=list(lower), upper=list(upper))
 
   def get_config(self):

@@ -31,9 +31,7 @@ class InferenceNetwork(keras.Model):
     Models, NIPS 2015, the inference network, arXiv 1509.06812.
   """
 
-  def __init__(
-    self, num_parameters: int, units: int, target_size: int, state_size: int, **kwargs
-  ):
+  def __init__(self, num_parameters: int, units: int, target_size: int, state_size: int, **kwargs):
     super().__init__(**kwargs)
     self.num_parameters = num_parameters
     self.units = units

@@ -56,7 +56,8 @@ def wake_likelihood_loss(
     the sampling distribution.
 
   Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
-    Models, NIPS 2015, reweighted wake-sleep for attention, arXiv 1509.06812. Equal weights are ours.
+    Models, NIPS 2015, reweighted wake-sleep for attention, arXiv 1509.06812. Equal weights
+    are ours.
   """
   if equal_weights:
     _check_samples(log_weights)

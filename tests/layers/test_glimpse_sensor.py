@@ -1,0 +1,168 @@
+"""The glimpse sensor: pixels, edges, scales and both ways of cutting, against loops in NumPy."""
+
+import itertools
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from wsram_tf.layers import GlimpseSensor, locations_to_pixels
+
+HEIGHT, WIDTH = 10, 13
+# Corners, edges, the middle, and what the sensor must clip.
+COORDINATES = (-7.5, -1.0, -0.3, 0.0, 0.45, 1.0, 1.2)
+
+
+def _images(count: int, channels: int = 1, dtype=np.float64) -> np.ndarray:
+  return np.random.default_rng(0).random([count, HEIGHT, WIDTH, channels]).astype(dtype)
+
+
+def _locations() -> np.ndarray:
+  """Every pair of the coordinates above, and centres at every half pixel of the diagonal."""
+  half_pixels = np.arange(2 * HEIGHT + 1)
+  diagonal = np.stack([half_pixels / HEIGHT - 1, half_pixels / WIDTH - 1], axis=-1)
+  return np.concatenate([np.array(list(itertools.product(COORDINATES, COORDINATES))), diagonal])
+
+
+def _pixel(image: np.ndarray, row: int, column: int) -> np.ndarray:
+  inside = 0 <= row < image.shape[0] and 0 <= column < image.shape[1]
+  return image[row, column] if inside else np.zeros(image.shape[2])
+
+
+def _naive_glimpse(image: np.ndarray, location, side: int, scales: int) -> np.ndarray:
+  """One glimpse `[S, G, G, C]`, pixel by pixel, from the sensor's description alone."""
+  centre = [(min(max(x, -1), 1) + 1) / 2 * n for x, n in zip(location, image.shape, strict=False)]
+  widest = side * 2 ** (scales - 1)
+  glimpse = np.zeros([scales, side, side, image.shape[2]])
+  for scale in range(scales):
+    block = 2**scale
+    # Halves round up; a smaller patch in the middle, or to the upper left of it.
+    inset = (widest - side * block) // 2
+    top, left = [math.floor(x - widest / 2 + 0.5) + inset for x in centre]
+    for i, j in itertools.product(range(side), range(side)):
+      for di, dj in itertools.product(range(block), range(block)):
+        pixel = _pixel(image, top + i * block + di, left + j * block + dj)
+        glimpse[scale, i, j] += pixel / block**2
+  return glimpse
+
+
+def _sense(sensor: GlimpseSensor, images, locations, loops: bool = False) -> tf.Tensor:
+  with sensor.loop_over_images(loops):
+    return sensor(sensor.pad(images), locations)
+
+
+class GlimpseSensorTest(tf.test.TestCase):
+  def test_matches_loops_over_pixels(self):
+    locations = _locations()
+    for side, scales, channels in [
+      (1, 1, 1),
+      (3, 1, 3),
+      (4, 2, 1),
+      (3, 2, 3),
+      (3, 3, 1),
+      (2, 4, 3),
+    ]:
+      with self.subTest(f"G={side} S={scales} C={channels}"):
+        images = _images(1, channels)
+        sensor = GlimpseSensor(side, scales, dtype="float64")
+        patches = _sense(sensor, tf.constant(images), tf.constant(locations))
+        expected = [_naive_glimpse(images[0], at, side, scales) for at in locations]
+        self.assertAllClose(patches, expected, rtol=1e-12, atol=1e-12)
+
+  def test_row_comes_first_and_grows_downwards(self):
+    image = np.zeros([1, 7, 9, 1], np.float32)
+    image[0, 1, 6] = 1.0
+    bright = np.array([[(1.5 / 7) * 2 - 1, (6.5 / 9) * 2 - 1]], np.float32)
+    step = np.array([2 / 7, 2 / 9], np.float32)
+    sensor = GlimpseSensor(3, 1)
+    # Looking one pixel lower leaves the bright pixel one place higher in the patch.
+    for move, place in {(0, 0): (1, 1), (1, 0): (0, 1), (0, 1): (1, 0), (-1, 1): (2, 0)}.items():
+      patch = _sense(sensor, tf.constant(image), bright + np.array(move, np.float32) * step)
+      expected = np.zeros([3, 3])
+      expected[place] = 1.0
+      self.assertAllEqual(patch[0, 0, :, :, 0], expected)
+
+  def test_a_row_looks_at_its_own_image(self):
+    images, samples = _images(3), 4
+    locations = np.tile(_locations()[:samples], [3, 1])
+    sensor = GlimpseSensor(3, 2, dtype="float64")
+    patches = _sense(sensor, tf.constant(images), tf.constant(locations))
+    expected = [_naive_glimpse(images[r // samples], at, 3, 2) for r, at in enumerate(locations)]
+    self.assertAllClose(patches, expected, rtol=1e-12, atol=1e-12)
+
+  def test_both_ways_of_cutting_agree_exactly(self):
+    for side, scales, samples, channels in [(3, 1, 1, 1), (3, 3, 4, 3), (4, 2, 3, 1)]:
+      with self.subTest(f"G={side} S={scales} M={samples} C={channels}"):
+        images = tf.constant(_images(4, channels, np.float32))
+        locations = tf.constant(_locations()[: 4 * samples], tf.float32)
+        sensor = GlimpseSensor(side, scales)
+        expected = _sense(sensor, images, locations)
+        loops = tf.function(lambda i, at, s=sensor: _sense(s, i, at, True), jit_compile=True)
+        self.assertAllEqual(loops(images, locations), expected)
+        gather = tf.function(lambda i, at, s=sensor: _sense(s, i, at), jit_compile=True)
+        self.assertAllEqual(gather(images, locations), expected)
+
+  def test_the_loop_ends_with_its_context(self):
+    sensor = GlimpseSensor(3, 1)
+    images, locations = tf.constant(_images(1, 1, np.float32)), tf.zeros([1, 2])
+
+    def operations() -> set[str]:
+      function = tf.function(lambda i, at: sensor(sensor.pad(i), at))
+      graph = function.get_concrete_function(images, locations).graph
+      return {operation.type for operation in graph.get_operations()}
+
+    with self.assertRaisesRegex(RuntimeError, "stop"), sensor.loop_over_images(True):
+      self.assertIn("StatelessWhile", operations())
+      with sensor.loop_over_images(False):
+        self.assertIn("GatherV2", operations())
+      self.assertNotIn("GatherV2", operations())
+      raise RuntimeError("stop")
+    self.assertIn("GatherV2", operations())
+    self.assertNotIn("StatelessWhile", operations())
+
+  def test_unknown_batch(self):
+    images = tf.constant(_images(3))
+    locations = tf.constant(_locations()[:6])
+    sensor = GlimpseSensor(3, 2, dtype="float64")
+    specs = [
+      tf.TensorSpec([None, HEIGHT, WIDTH, 1], tf.float64),
+      tf.TensorSpec([None, 2], tf.float64),
+    ]
+    function = tf.function(lambda i, at: _sense(sensor, i, at), input_signature=specs)
+    self.assertAllEqual(function(images, locations), _sense(sensor, images, locations))
+    self.assertEqual(function(images[:0], locations[:0]).shape, [0, 2, 3, 3, 1])
+    self.assertEqual(_sense(sensor, images[:0], locations[:0]).shape, [0, 2, 3, 3, 1])
+
+  def test_passes_gradients_to_the_pixels_only(self):
+    images, locations = tf.constant(_images(2)), tf.constant(_locations()[:2])
+    sensor = GlimpseSensor(3, 2, dtype="float64")
+    with tf.GradientTape() as tape:
+      tape.watch([images, locations])
+      patches = _sense(sensor, images, locations)
+    to_images, to_locations = tape.gradient(patches, [images, locations])
+    self.assertIsNone(to_locations)
+    self.assertGreater(tf.reduce_sum(to_images), 0.0)
+
+  def test_rejects_an_empty_patch(self):
+    with self.assertRaisesRegex(ValueError, "side=0, scales=2: both must be at least 1"):
+      GlimpseSensor(0, 2)
+    with self.assertRaisesRegex(ValueError, "side=3, scales=0"):
+      GlimpseSensor(3, 0)
+
+
+class LocationsToPixelsTest(tf.test.TestCase):
+  def test_pins_the_edges_and_the_middle(self):
+    locations = tf.constant([[-1.0, -1.0], [0.0, 0.0], [1.0, 1.0], [-1.0, 1.0], [0.5, -0.5]])
+    expected = [[0, 0], [5, 10], [10, 20], [0, 20], [7.5, 5]]
+    for dtype in (tf.float32, tf.float64):
+      pixels = locations_to_pixels(tf.cast(locations, dtype), height=10, width=20)
+      self.assertEqual(pixels.dtype, dtype)
+      self.assertAllEqual(pixels, expected)
+
+  def test_clips_what_lies_outside(self):
+    outside = tf.constant([[-1.5, 3.0], [np.inf, -np.inf]])
+    self.assertAllEqual(locations_to_pixels(outside, 10, 20), [[0, 20], [10, 0]])
+
+
+if __name__ == "__main__":
+  tf.test.main()

@@ -1,0 +1,114 @@
+"""The recurrent core: its cells against NumPy, and the wall between its two layers."""
+
+import numpy as np
+import tensorflow as tf
+
+from wsram_tf.layers import CoreState, RecurrentCore
+
+CELLS = ("lstm", "gru")
+UNITS, STEPS, ROWS = 4, 3, 2
+
+
+def _core(cell: str) -> RecurrentCore:
+  core = RecurrentCore(UNITS, cell, dtype="float32")
+  core.build((None, 3))
+  generator = np.random.default_rng(0)
+  core.set_weights([generator.normal(size=weight.shape) for weight in core.weights])
+  return core
+
+
+def _normal(*shape: int, seed: int = 1) -> tf.Tensor:
+  return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
+
+
+def _state(core: RecurrentCore) -> CoreState:
+  tensors = [_normal(ROWS, UNITS, seed=s) for s in range(2 * core.num_states)]
+  return CoreState(tensors[: core.num_states], tensors[core.num_states :])
+
+
+def _sigmoid(x):
+  return 1 / (1 + np.exp(-x))
+
+
+def _naive_lstm(cell, inputs, states):
+  hidden, carry = states
+  gates = inputs @ cell.kernel.numpy() + hidden @ cell.recurrent_kernel.numpy() + cell.bias.numpy()
+  enter, forget, candidate, out = np.split(gates, 4, axis=-1)
+  carry = _sigmoid(forget) * carry + _sigmoid(enter) * np.tanh(candidate)
+  return [_sigmoid(out) * np.tanh(carry), carry]
+
+
+def _naive_gru(cell, inputs, states):
+  (hidden,) = states
+  bias = cell.bias.numpy()
+  update_x, reset_x, new_x = np.split(inputs @ cell.kernel.numpy() + bias[0], 3, axis=-1)
+  recurrent = hidden @ cell.recurrent_kernel.numpy() + bias[1]
+  update_h, reset_h, new_h = np.split(recurrent, 3, axis=-1)
+  update = _sigmoid(update_x + update_h)
+  new = np.tanh(new_x + _sigmoid(reset_x + reset_h) * new_h)
+  return [update * hidden + (1 - update) * new]
+
+
+class RecurrentCoreTest(tf.test.TestCase):
+  def test_step_matches_numpy(self):
+    for cell, naive in zip(CELLS, (_naive_lstm, _naive_gru), strict=True):
+      with self.subTest(cell):
+        core = _core(cell)
+        inputs, state = _normal(ROWS, 3), _state(core)
+        found = core(inputs, state)
+        self.assertIsInstance(found, CoreState)
+        lower = naive(core.lower, inputs.numpy(), [t.numpy() for t in state.lower])
+        upper = naive(core.upper, lower[0], [t.numpy() for t in state.upper])
+        self.assertAllClose(found.lower, lower, rtol=1e-5, atol=1e-5)
+        self.assertAllClose(found.upper, upper, rtol=1e-5, atol=1e-5)
+
+  def test_lower_layer_never_sees_the_upper_one(self):
+    for cell in CELLS:
+      with self.subTest(cell):
+        core = _core(cell)
+        first = _state(core)
+        with tf.GradientTape() as tape:
+          tape.watch(first)
+          state = first
+          for step in range(STEPS):
+            state = core(_normal(ROWS, 3, seed=step), state)
+          total = tf.add_n([tf.reduce_sum(tensor) for tensor in state.lower])
+        sources = [*first.lower, *first.upper, *core.lower.weights, *core.upper.weights]
+        gradients = iter(tape.gradient(total, sources))
+        for _ in first.lower:
+          self.assertGreater(np.abs(next(gradients)).max(), 0.0)
+        for _ in first.upper:
+          self.assertIsNone(next(gradients))
+        for _ in core.lower.weights:
+          self.assertGreater(np.abs(next(gradients)).max(), 0.0)
+        for _ in core.upper.weights:
+          self.assertIsNone(next(gradients))
+
+  def test_upper_layer_sees_the_lower_one(self):
+    for cell in CELLS:
+      with self.subTest(cell):
+        core = _core(cell)
+        inputs, first = _normal(ROWS, 3), _state(core)
+        with tf.GradientTape() as tape:
+          tape.watch([inputs, first])
+          upper = core(inputs, first).upper[0]
+        for gradient in tf.nest.flatten(tape.gradient(upper, [inputs, first])):
+          self.assertGreater(np.abs(gradient).max(), 0.0)
+
+  def test_initial_state(self):
+    for cell, num_states in zip(CELLS, (2, 1), strict=True):
+      with self.subTest(cell):
+        core = RecurrentCore(UNITS, cell)
+        self.assertEqual(core.num_states, num_states)
+        upper = [_normal(ROWS, UNITS, seed=s) for s in range(num_states)]
+        state = core.initial_state(upper)
+        self.assertAllEqual(state.lower, np.zeros([num_states, ROWS, UNITS]))
+        self.assertAllEqual(state.upper, upper)
+
+  def test_rejects_an_unknown_cell(self):
+    with self.assertRaisesRegex(ValueError, "cell='rnn': must be one of lstm, gru"):
+      RecurrentCore(UNITS, "rnn")
+
+
+if __name__ == "__main__":
+  tf.test.main()

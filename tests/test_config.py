@@ -1,0 +1,146 @@
+"""Settings: every rule refuses by name, value and rule; dictionaries round-trip."""
+
+import dataclasses
+import json
+import math
+import re
+
+import tensorflow as tf
+
+from wsram_tf import config
+
+_MODEL_AT_LEAST_ONE = ("height", "width", "channels", "num_glimpses", "units", "context_side")
+
+# Class, setting, a value that it refuses, the rule that the message must state.
+_REFUSED = [
+  (config.GlimpseConfig, "glimpse_side", 0, "must be at least 1"),
+  (config.GlimpseConfig, "glimpse_scales", 0, "must be at least 1"),
+  (config.GlimpseConfig, "glimpse_scales", 9, "must be at most 8"),
+  (config.GlimpseConfig, "glimpse_filters", (8, 0), "must be at least 1"),
+  (config.GlimpseConfig, "glimpse_filters", (8.5,), "must be a whole number"),
+  (config.GlimpseConfig, "glimpse_filters", ("8",), "must be a number"),
+  (
+    config.LocationConfig,
+    "location_distribution",
+    "beta",
+    "must be one of normal, normal_learned_scale, grid",
+  ),
+  (config.LocationConfig, "location_scale", 0.0, "must be above 0"),
+  (config.LocationConfig, "location_scale", -0.1, "must be above 0"),
+  (config.LocationConfig, "location_scale", math.inf, "must be finite"),
+  (config.LocationConfig, "location_scale", math.nan, "must be finite"),
+  (config.LocationConfig, "location_scale", "0.1", "must be a number"),
+  (config.LocationConfig, "grid_rows", 0, "must be at least 1"),
+  (config.LocationConfig, "grid_columns", 0, "must be at least 1"),
+  *((config.ModelConfig, name, 0, "must be at least 1") for name in _MODEL_AT_LEAST_ONE),
+  (config.ModelConfig, "units", 2.5, "must be a whole number"),
+  (config.ModelConfig, "units", True, "must be a number"),
+  (config.ModelConfig, "num_classes", 1, "must be at least 2"),
+  (config.ModelConfig, "cell", "rnn", "must be one of lstm, gru"),
+  (config.ObjectiveConfig, "num_samples", 0, "must be at least 1"),
+  (config.ObjectiveConfig, "num_samples", 1, "wake-sleep needs at least 2"),
+  (config.ObjectiveConfig, "proposal", "posterior", "must be one of inference, prior"),
+  (config.ObjectiveConfig, "prior_control_variate", 1, "must be true or false"),
+  (config.ObjectiveConfig, "proposal_control_variate", "yes", "must be true or false"),
+  (config.ObjectiveConfig, "likelihood_weights", "1/M", "must be one of importance, equal"),
+  (config.OptimizerConfig, "updates", 0, "must be at least 1"),
+  (config.OptimizerConfig, "learning_rate", 0.0, "must be above 0"),
+  (config.OptimizerConfig, "schedule", "linear", "must be one of cosine, constant"),
+  (config.OptimizerConfig, "warmup_updates", -1, "must be at least 0"),
+  (config.OptimizerConfig, "clip_norm", 0.0, "must be above 0"),
+]
+_CLASSES = (
+  config.GlimpseConfig,
+  config.LocationConfig,
+  config.ModelConfig,
+  config.ObjectiveConfig,
+  config.OptimizerConfig,
+)
+
+
+def _settings(config_class: type) -> list[dataclasses.Field]:
+  return [field for field in dataclasses.fields(config_class) if "help" in field.metadata]
+
+
+class ConfigTest(tf.test.TestCase):
+  def test_every_rule_refuses_with_name_value_and_rule(self):
+    for config_class, name, value, rule in _REFUSED:
+      message = f"^{re.escape(f'{name}={value!r}: ')}.*{re.escape(rule)}"
+      with self.subTest(message), self.assertRaisesRegex(ValueError, message):
+        config_class(**{name: value})
+
+  def test_every_setting_is_listed_above(self):
+    declared = {(cls, field.name) for cls in _CLASSES for field in _settings(cls)}
+    self.assertEqual(declared, {(cls, name) for cls, name, _, _ in _REFUSED})
+
+  def test_bounds_themselves_are_allowed(self):
+    config.GlimpseConfig(glimpse_side=1, glimpse_scales=1)
+    config.GlimpseConfig(glimpse_scales=8, glimpse_filters=(1,))
+    config.LocationConfig(grid_rows=1, grid_columns=1)
+    config.ObjectiveConfig(num_samples=2)
+    config.OptimizerConfig(updates=1, warmup_updates=0)
+
+  def test_rules_between_settings(self):
+    small = config.GlimpseConfig(glimpse_side=4)
+    for make, message in (
+      (
+        lambda: config.GlimpseConfig(glimpse_side=7, glimpse_filters=(4, 4, 4)),
+        r"glimpse_filters=\(4, 4, 4\): .*glimpse_side=7 allows at most 2",
+      ),
+      (
+        lambda: config.ModelConfig(height=30, width=17),
+        "glimpse_side=18: must be at most the canvas' shorter side, 17 pixels",
+      ),
+      (
+        lambda: config.ModelConfig(height=11, width=30, glimpse=small),
+        "context_side=12: must be at most the canvas' shorter side, 11 pixels",
+      ),
+      (
+        lambda: config.OptimizerConfig(updates=10, warmup_updates=10),
+        "warmup_updates=10: must be below updates=10",
+      ),
+    ):
+      with self.subTest(message), self.assertRaisesRegex(ValueError, message):
+        make()
+    config.GlimpseConfig(glimpse_side=8, glimpse_filters=(4, 4, 4))
+    config.ModelConfig(height=12, width=30, glimpse=small)
+    config.OptimizerConfig(updates=10, warmup_updates=9)
+
+  def test_settings_hold_help_and_a_default_within_the_rule(self):
+    for config_class in _CLASSES:
+      made = config_class()
+      for field in _settings(config_class):
+        with self.subTest(field.name):
+          self.assertTrue(field.metadata["help"])
+          self.assertIsNone(config.rule_violation(field, getattr(made, field.name)))
+
+  def test_are_frozen(self):
+    for config_class in _CLASSES:
+      made = config_class()
+      with self.assertRaises(dataclasses.FrozenInstanceError):
+        setattr(made, _settings(config_class)[0].name, 3)
+
+  def test_model_config_round_trips_through_json(self):
+    changed = config.ModelConfig(
+      height=20,
+      width=30,
+      channels=3,
+      num_classes=4,
+      num_glimpses=2,
+      units=8,
+      cell="gru",
+      context_side=5,
+      glimpse=config.GlimpseConfig(glimpse_side=9, glimpse_scales=3, glimpse_filters=(4, 8)),
+      location=config.LocationConfig(
+        location_distribution="grid", location_scale=0.3, grid_rows=2, grid_columns=3
+      ),
+    )
+    for model_config in (config.ModelConfig(), changed):
+      values = json.loads(json.dumps(model_config.to_dict()))
+      self.assertEqual(config.ModelConfig.from_dict(values), model_config)
+    self.assertEqual(changed.image_shape, (20, 30, 3))
+
+  def test_from_dict_checks(self):
+    values = config.ModelConfig().to_dict()
+    with self.assertRaisesRegex(ValueError, "grid_rows=0: must be at least 1"):
+      config.ModelConfig.from_dict({**values, "location": {"grid_rows": 0}})
