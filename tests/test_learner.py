@@ -290,7 +290,10 @@ class ConstructorTest(tf.test.TestCase):
     for arguments, message in (
       ({"clip_norm": 0.0}, "clip_norm=0.0: must be above 0"),
       ({"clip_norm": float("nan")}, "clip_norm=nan: must be above 0"),
-      ({"num_evaluation_samples": 0}, "num_evaluation_samples=0: must be at least 1"),
+      (
+        {"num_evaluation_samples": 0},
+        "num_evaluation_samples=0: must be a whole number of at least 1",
+      ),
     ):
       with self.subTest(message), self.assertRaisesRegex(ValueError, message):
         wsram_tf.WakeSleepLearner(_MODEL, **arguments)

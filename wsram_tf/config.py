@@ -16,6 +16,7 @@ __all__ = [
   "ObjectiveConfig",
   "OptimizerConfig",
   "check_settings",
+  "rule_violation",
   "setting",
 ]
 

@@ -9,7 +9,7 @@ from run_folder import RunFolder, RunFolderError
 class RunFolderTest(tf.test.TestCase):
   def setUp(self):
     super().setUp()
-    self.root = pathlib.Path(self.create_tempdir().full_path)
+    self.root = pathlib.Path(self.get_temp_dir())
 
   def test_refuses_a_folder_that_holds_something(self):
     run = RunFolder(self.root / "run")

@@ -45,7 +45,7 @@ def rows(path: pathlib.Path) -> list[dict[str, str]]:
 
 class TrainMnistTest(tf.test.TestCase):
   def test_a_run_is_whole_reproducible_resumable_and_can_be_evaluated(self):
-    root = pathlib.Path(self.create_tempdir().full_path)
+    root = pathlib.Path(self.get_temp_dir())
     first = run(
       "train_mnist.py", *SMALL, "--updates=4", "--evaluate_every=2", f"--run_dir={root}/a"
     )
@@ -99,7 +99,7 @@ class TrainMnistTest(tf.test.TestCase):
     self.assertLess(figures["test_log_marginal_likelihood_nats"], 0.0)
 
   def test_wrong_flags_are_refused_by_name_and_leave_nothing(self):
-    root = pathlib.Path(self.create_tempdir().full_path)
+    root = pathlib.Path(self.get_temp_dir())
     (root / "file").write_text("")
     for arguments, words in (
       (["--num_samples=1"], ["num_samples=1", "at least 2"]),
