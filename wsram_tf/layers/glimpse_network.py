@@ -36,7 +36,9 @@ class GlimpseNetwork(keras.layers.Layer):
     ]
     self.pooling = keras.layers.MaxPooling2D(2)
     self.what = keras.layers.Dense(units, activation="relu", name="what")
-    self.where = keras.layers.Dense(units, activation="relu", name="where")
+    # Ones, so that the product begins as what was seen: with zeros it would vanish around the
+    # canvas' middle, where every location's encoding is zero.
+    self.where = keras.layers.Dense(units, activation="relu", bias_initializer="ones", name="where")
 
   def build(self, patches_shape, locations_shape):
     """Makes the weights from the static shapes of the call's arguments."""

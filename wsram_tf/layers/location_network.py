@@ -26,7 +26,13 @@ class LocationNetwork(keras.layers.Layer):
   def __init__(self, num_parameters: int, **kwargs):
     super().__init__(**kwargs)
     self.num_parameters = num_parameters
-    self.emission = keras.layers.Dense(num_parameters, name="emission")
+    self.emission = keras.layers.Dense(
+      num_parameters,
+      # Near zero: prior and proposal start alike and in the middle. With the usual kernels they lie
+      # several scales apart, one sample holds all the weight, and the first glimpses never recover.
+      kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+      name="emission",
+    )
 
   def build(self, upper_shape):
     """Makes the weights from the static shape of the call's argument."""
