@@ -1,0 +1,170 @@
+"""The training program as a user runs it: from flags to a run folder, and what it refuses."""
+
+import csv
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import tensorflow as tf
+import train_mnist
+from absl import flags
+from absl.testing import flagsaver
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+_FLAGFILES = sorted((_ROOT / "trainers" / "flagfiles").glob("*.flags"))
+# Cuts any flagfile down to two updates of a small model on the embedded digits.
+_SMALL = (
+  "--digits=mnist5k",
+  "--validation_digits=20",
+  "--validation_canvases=20",
+  "--test_canvases=30",
+  "--evaluation_batch_size=10",
+  "--batch_size=4",
+  "--units=8",
+  "--updates=2",
+  "--evaluate_every=1",
+  "--jit_compile=off",
+)
+_RESULTS = {
+  "test_error_percent",
+  "test_error_percent_averaged",
+  "test_log_likelihood_nats",
+  "bound_nats",
+  "effective_sample_size",
+  "updates",
+  "images_per_second",
+  "train_seconds",
+  "seed",
+  "parameters",
+}
+
+
+def start(program: str, *arguments: str) -> subprocess.Popen:
+  """Starts a program of trainers/, in another folder, as nothing may depend on that."""
+  return subprocess.Popen(
+    [sys.executable, str(_ROOT / "trainers" / program), *arguments],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+    cwd=tempfile.gettempdir(),
+    env={**os.environ, "TF_NUM_INTRAOP_THREADS": "1"},  # The tests run side by side.
+  )
+
+
+def figures(run_dir: pathlib.Path) -> dict:
+  """The results of a run but for its times."""
+  results = json.loads((run_dir / "results.json").read_text())
+  return {name: value for name, value in results.items() if "second" not in name}
+
+
+def rows(run_dir: pathlib.Path) -> list[dict]:
+  """The rows of a run's metrics.csv."""
+  with (run_dir / "metrics.csv").open(newline="") as file:
+    return list(csv.DictReader(file))
+
+
+def train(*arguments: str) -> None:
+  """Runs train_mnist in this process, as a process of its own would; TensorFlow is loaded once.
+
+  Raises:
+    flags.Error, SystemExit: where it ends with an error.
+  """
+  with flagsaver.flagsaver():
+    flags.FLAGS.unparse_flags()
+    train_mnist.main(flags.FLAGS(["train_mnist.py", *map(str, arguments)]))
+
+
+class TrainMnistTest(tf.test.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(self.get_temp_dir()) / self.id().rpartition(".")[2]
+    self.folder.mkdir()
+
+  def test_each_flagfile_trains(self):
+    for path in _FLAGFILES:
+      with self.subTest(path.stem):
+        run_dir = self.folder / path.stem
+        train(f"--flagfile={path}", *_SMALL, f"--run_dir={run_dir}")
+        results = json.loads((run_dir / "results.json").read_text())
+        self.assertLessEqual(_RESULTS, set(results))
+        self.assertEqual(results["updates"], 2)
+        for name in ("glimpses.png", "model.keras", "checkpoints/last.keras", "flags.flags"):
+          self.assertGreater((run_dir / name).stat().st_size, 0, name)
+        self.assertTrue(list((run_dir / "tensorboard").iterdir()))
+        self.assertEqual(list(run_dir.rglob("*partial*")), [])
+
+  def test_a_run_is_reproduced_and_evaluated_from_its_folder(self):
+    first, again = self.folder / "first", self.folder / "again"
+    train(*_SMALL, "--seed=7", f"--run_dir={first}")
+    process = start("train_mnist.py", f"--flagfile={first / 'flags.flags'}", f"--run_dir={again}")
+    _, errors = process.communicate()
+    self.assertEqual(process.returncode, 0, errors[-4000:])
+    # The same machine, the same seed: to the last digit, in another process too.
+    self.assertEqual(figures(again), figures(first))
+    self.assertEqual(figures(first)["seed"], 7)
+    process = start("evaluate_mnist.py", f"--run_dir={first}", "--importance_samples=20")
+    output, errors = process.communicate()
+    self.assertEqual(process.returncode, 0, errors[-4000:])
+    answer = json.loads(output)
+    shared = answer.keys() & figures(first).keys()
+    self.assertGreaterEqual(len(shared), 8)
+    for name in shared:
+      self.assertAllClose(answer[name], figures(first)[name], rtol=1e-5, msg=name)
+    self.assertTrue(np.isfinite(answer["test_log_marginal_likelihood_nats"]))
+
+  def test_a_killed_run_resumes_to_the_same_end(self):
+    whole, killed = self.folder / "whole", self.folder / "killed"
+    settings = (*_SMALL, "--updates=400", "--evaluate_every=40")
+    train(*settings, f"--run_dir={whole}")
+    process = start("train_mnist.py", *settings, f"--run_dir={killed}")
+    while not (killed / "checkpoints" / "last.keras").exists() and process.poll() is None:
+      time.sleep(0.02)
+    process.kill()
+    _, errors = process.communicate()
+    self.assertFalse((killed / "results.json").exists(), f"it ended before the kill: {errors}")
+    with self.assertRaisesRegex(SystemExit, "holds another run; add --resume"):
+      train(*settings, f"--run_dir={killed}")
+    with self.assertRaisesRegex(SystemExit, r"other flags than these \(--units=9"):
+      train(*settings, "--units=9", "--resume", f"--run_dir={killed}")
+    train(*settings, "--resume", f"--run_dir={killed}")
+    self.assertEqual(figures(killed), figures(whole))
+    updates = [float(row["update"]) for row in rows(killed)]
+    self.assertEqual(updates, list(range(40, 401, 40)))
+
+  def test_wrong_flags_get_one_clear_error_and_leave_nothing(self):
+    file, full = self.folder / "file", self.folder / "full"
+    file.write_text("")
+    full.mkdir()
+    (full / "letter.txt").write_text("dear")
+    run_dir = self.folder / "run"
+    for arguments, message in (
+      (["--num_samples=1"], "num_samples=1: wake-sleep needs at least 2"),
+      (["--glimpse_side=101"], "glimpse_side=101: must be at most the canvas' shorter side"),
+      (["--largest_digit=101"], "largest_digit=101: must be at most canvas_side=100"),
+      (["--digits=letters"], "digits=letters: value should be one of <mnist5k"),
+      (["--digits=mnist", f"--data_dir={full}"], "run once with --download"),
+      (["--units=many"], "units=many"),
+      (["--updates=0"], "updates=0: must be at least 1"),
+      (["--evaluate_every=3"], "updates=2: must be a multiple of evaluate_every"),
+      (["units=3"], "'units=3': not a flag"),
+      (["--unit=3"], "Unknown command line flag 'unit'"),
+      (["--resume", "--run_dir="], "resume=true: needs --run_dir"),
+      ([f"--run_dir={file / 'run'}"], "cannot be made"),
+      ([f"--run_dir={full}"], "must be empty"),
+    ):
+      with self.subTest(message):
+        with self.assertRaises((flags.Error, SystemExit)) as caught:
+          train(*_SMALL, f"--run_dir={run_dir}", *arguments)
+        self.assertIn(message, str(caught.exception))
+        self.assertNotIn("\n", str(caught.exception).strip())
+        self.assertFalse(run_dir.exists())
+    self.assertEqual([path.name for path in full.iterdir()], ["letter.txt"])
+
+
+if __name__ == "__main__":
+  tf.test.main()
