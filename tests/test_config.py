@@ -38,11 +38,17 @@ _REFUSED = [
   (config.ModelConfig, "num_classes", 1, "must be at least 2"),
   (config.ModelConfig, "cell", "rnn", "must be one of lstm, gru"),
   (config.ObjectiveConfig, "num_samples", 0, "must be at least 1"),
-  (config.ObjectiveConfig, "num_samples", 1, "wake-sleep needs at least 2"),
-  (config.ObjectiveConfig, "proposal", "posterior", "must be one of inference, prior"),
-  (config.ObjectiveConfig, "prior_control_variate", 1, "must be true or false"),
-  (config.ObjectiveConfig, "proposal_control_variate", "yes", "must be true or false"),
-  (config.ObjectiveConfig, "likelihood_weights", "1/M", "must be one of importance, equal"),
+  (config.ObjectiveConfig, "num_samples", 1, "must be at least 2 for estimator=wake_sleep"),
+  (config.ObjectiveConfig, "estimator", "reinforce", "must be one of wake_sleep, "),
+  (config.ObjectiveConfig, "prior_fraction", 0.0, "must be above 0"),
+  (config.ObjectiveConfig, "inference_phase", "dream", "must be one of wake, sleep, mix"),
+  (config.ObjectiveConfig, "sleep_updates", 0, "must be at least 1"),
+  (config.ExplorationConfig, "temperature", 0.0, "must be above 0"),
+  (config.ExplorationConfig, "temperature_updates", -1, "must be at least 0"),
+  (config.ExplorationConfig, "entropy_bonus", -0.1, "must be at least 0"),
+  (config.ExplorationConfig, "entropy_bonus_updates", -1, "must be at least 0"),
+  (config.ExplorationConfig, "coverage_bonus", -0.1, "must be at least 0"),
+  (config.ExplorationConfig, "coverage_bonus_updates", -1, "must be at least 0"),
   (config.OptimizerConfig, "updates", 0, "must be at least 1"),
   (config.OptimizerConfig, "learning_rate", 0.0, "must be above 0"),
   (config.OptimizerConfig, "schedule", "linear", "must be one of cosine, constant"),
@@ -54,6 +60,7 @@ _CLASSES = (
   config.LocationConfig,
   config.ModelConfig,
   config.ObjectiveConfig,
+  config.ExplorationConfig,
   config.OptimizerConfig,
 )
 
@@ -78,6 +85,7 @@ class ConfigTest(tf.test.TestCase):
     config.GlimpseConfig(glimpse_scales=8, glimpse_filters=(1,))
     config.LocationConfig(grid_rows=1, grid_columns=1)
     config.ObjectiveConfig(num_samples=2)
+    config.ObjectiveConfig(estimator="variational", num_samples=1)
     config.OptimizerConfig(updates=1, warmup_updates=0)
 
   def test_rules_between_settings(self):
@@ -94,6 +102,14 @@ class ConfigTest(tf.test.TestCase):
       (
         lambda: config.ModelConfig(height=11, width=30, glimpse=small),
         "context_side=12: must be at most the canvas' shorter side, 11 pixels",
+      ),
+      (
+        lambda: config.ObjectiveConfig(estimator="variational_leave_one_out", num_samples=1),
+        "num_samples=1: must be at least 2 for estimator=variational_leave_one_out",
+      ),
+      (
+        lambda: config.ObjectiveConfig(estimator="wake_sleep_prior", inference_phase="sleep"),
+        "inference_phase=sleep: must be wake for estimator=wake_sleep_prior",
       ),
       (
         lambda: config.OptimizerConfig(updates=10, warmup_updates=10),

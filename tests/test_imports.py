@@ -22,16 +22,18 @@ ALLOWED = {
     "numerics",
     "objectives",
     "pretrained",
+    "sampling",
   },
-  "config": set(),
+  "config": {"objectives"},
   "data": set(),
   "drawing": {"config", "layers", "numerics"},
   "layers": {"numerics"},
-  "learner": {"config", "data.checks", "models", "numerics", "objectives"},
+  "learner": {"config", "data.checks", "layers", "models", "numerics", "objectives", "sampling"},
   "models": {"config", "layers"},
   "numerics": set(),
   "objectives": {"numerics"},
   "pretrained": {"models"},
+  "sampling": {"models"},
 }
 # Underscored, so that no field can take their names, and public nevertheless.
 NAMED_TUPLE_METHODS = {"_asdict", "_fields", "_make", "_replace"}

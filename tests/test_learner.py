@@ -13,8 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from tests import enumeration
-from wsram_tf import learner as learner_module
+from wsram_tf import objectives
 
 _MODEL = wsram_tf.ModelConfig(
   height=20,
@@ -59,13 +58,18 @@ def _data(count: int = 16) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _learner(
-  family: str = "normal", cell: str = "lstm", seed: int = 3, **objective
+  family: str = "normal",
+  cell: str = "lstm",
+  seed: int = 3,
+  exploration: wsram_tf.ExplorationConfig | None = None,
+  **objective,
 ) -> wsram_tf.WakeSleepLearner:
   keras.utils.set_random_seed(1)
   location = wsram_tf.LocationConfig(location_distribution=family, grid_rows=3, grid_columns=4)
   return wsram_tf.WakeSleepLearner(
     dataclasses.replace(_MODEL, cell=cell, location=location),
     wsram_tf.ObjectiveConfig(num_samples=3, **objective),
+    exploration,
     seed=seed,
   )
 
@@ -98,100 +102,71 @@ def _run(script: str, *arguments: str, **environment: str) -> dict:
 class LossesTest(tf.test.TestCase):
   def test_each_loss_reaches_its_own_network_alone(self):
     images, labels = map(tf.constant, _data(4))
-    uniforms = learner_module.stateless_uniforms([3, 4, 2, 2], tf.constant([0, 0]))
-    for family, weights in itertools.product(_FAMILIES, ("importance", "equal")):
-      with self.subTest(family=family, likelihood_weights=weights):
-        learner = _learner(family, likelihood_weights=weights)
-        prediction = learner.prediction_network.trainable_variables
-        inference = learner.inference_network.trainable_variables
-        with tf.GradientTape(persistent=True) as tape:
-          losses = learner.losses_per_image(learner.sample(images, labels, uniforms))
-        for loss, own, other in zip(
-          losses, (prediction, inference), (inference, prediction), strict=True
-        ):
-          for gradient in tape.gradient(loss, other):
-            if gradient is not None:
-              self.assertAllEqual(gradient, tf.zeros_like(gradient))
-          for variable, gradient in zip(own, tape.gradient(loss, own), strict=True):
-            self.assertIsNotNone(gradient, variable.path)
-            self.assertGreater(np.abs(gradient).max(), 0.0, variable.path)
+    for name, estimator in objectives.ESTIMATORS.items():
+      families = _FAMILIES if name == "wake_sleep" else ("normal",)
+      phases = ("wake", "mix") if estimator.inference_loss else ("wake",)
+      for family, phase in itertools.product(families, phases):
+        with self.subTest(name, family=family, phase=phase):
+          learner = _learner(family, estimator=name, inference_phase=phase)
+          variables = learner.network_variables()
+          with tf.GradientTape(persistent=True) as tape:
+            losses, _, _ = learner.losses(images, labels, tf.constant(1))
+          self.assertEqual(set(losses), set(variables))
+          for network, loss in losses.items():
+            for other, group in variables.items():
+              for variable, gradient in zip(group, tape.gradient(loss, group), strict=True):
+                if other == network:
+                  self.assertIsNotNone(gradient, variable.path)
+                  if "correctness" not in name:  # By chance no sample may be right.
+                    self.assertGreater(np.abs(gradient).max(), 0.0, variable.path)
+                elif gradient is not None:
+                  self.assertAllEqual(gradient, tf.zeros_like(gradient))
 
-  def test_gradients_by_log_densities_for_every_estimator(self):
-    # [M, B, N], and log p(y | a, image) as [M, B].
-    log_prior = np.array([[[-1.0, 0.5]], [[0.25, -2.0]], [[0.5, 0.5]]])
-    log_proposal = np.array([[[0.5, -0.5]], [[-1.5, 0.25]], [[0.0, -1.0]]])
-    log_likelihood = np.array([[-2.0], [-0.25], [-1.0]])
-    for prior_variate, proposal_variate, weights, proposal in itertools.product(
-      (True, False), (True, False), ("importance", "equal"), ("inference", "prior")
+  def test_networks_are_those_that_the_estimator_needs(self):
+    for name, networks in (
+      ("wake_sleep", {"prediction", "inference"}),
+      ("wake_sleep_prior", {"prediction"}),
+      ("variational_learned_baseline", {"prediction", "baseline"}),
     ):
-      objective = {
-        "prior_control_variate": prior_variate,
-        "proposal_control_variate": proposal_variate,
-        "likelihood_weights": weights,
-        "proposal": proposal,
-      }
-      with self.subTest(**objective):
-        learner = _learner(**objective)
-        # The prior as the proposal is the general form with q = p.
-        q = log_prior if proposal == "prior" else log_proposal
-        densities = [tf.Variable(table) for table in (log_prior, log_likelihood, q)]
-        with tf.GradientTape(persistent=True) as tape:
-          drawn = learner_module.TrainingSequences(
-            wsram_tf.GlimpseSequences(None, densities[0], None, None),
-            tf.convert_to_tensor(densities[2]),
-            None,
-            tf.convert_to_tensor(densities[1]),
-          )
-          prediction_loss, inference_loss = learner.losses_per_image(drawn)
-        ratio = (log_prior - q).sum(axis=-1)
-        w = enumeration.exact_normalized_weights(ratio + log_likelihood)
-        v = enumeration.exact_normalized_weights(ratio)
-        by_prior = -(w - v) if prior_variate else -w
-        by_likelihood = -w if weights == "importance" else np.full([3, 1], -1 / 3)
-        by_proposal = -(w - 1 / 3) if proposal_variate else -w
-        both_steps = np.ones([1, 1, 2])
-        self.assertAllClose(
-          tape.gradient(prediction_loss, densities[:2]),
-          [by_prior[..., np.newaxis] * both_steps, by_likelihood],
-          rtol=0,
-          atol=enumeration.TOLERANCE,
-        )
-        self.assertIsNone(tape.gradient(prediction_loss, densities[2]))
-        self.assertEqual(tape.gradient(inference_loss, densities[:2]), [None, None])
-        if proposal == "prior":
-          self.assertAllEqual(inference_loss, [0.0])
-        else:
-          self.assertAllClose(
-            tape.gradient(inference_loss, densities[2]),
-            by_proposal[..., np.newaxis] * both_steps,
-            rtol=0,
-            atol=enumeration.TOLERANCE,
-          )
+      self.assertEqual(set(_learner(estimator=name).network_variables()), networks)
 
+  def test_bonuses_are_added_by_weight_and_schedule(self):
+    images, labels = map(tf.constant, _data(4))
 
-class UniformsTest(tf.test.TestCase):
-  def test_are_the_same_in_every_mode(self):
-    for seed in ([0, 0], [3, 77]):
-      eager = learner_module.stateless_uniforms([5, 16, 2, 2], tf.constant(seed))
-      self.assertAllInRange(eager, 2.0**-24, 1.0 - 2.0**-24)
-      for compiled in (False, True):
-        traced = tf.function(
-          lambda seed: learner_module.stateless_uniforms([5, 16, 2, 2], seed),
-          jit_compile=compiled,
-        )
-        self.assertAllEqual(traced(tf.constant(seed)), eager)
+    def loss(step: int, **exploration: float) -> np.ndarray:
+      learner = _learner(
+        "normal_learned_scale", exploration=wsram_tf.ExplorationConfig(**exploration)
+      )
+      return learner.losses(images, labels, tf.constant(step))[0]["prediction"].numpy()
 
-  def test_depend_on_both_numbers_of_the_seed(self):
-    drawn = [
-      tuple(learner_module.stateless_uniforms([4], tf.constant(seed)).numpy())
-      for seed in ([0, 0], [0, 1], [1, 0], [1, 1])
-    ]
-    self.assertLen(set(drawn), 4)
+    for bonus in ("entropy_bonus", "coverage_bonus"):
+      one, two = (loss(0, **{bonus: weight}) - loss(0) for weight in (1.0, 2.0))
+      self.assertGreater(np.abs(one).min(), 1e-3)
+      self.assertAllClose(two, 2 * one, rtol=1e-3)
+      half, none = (
+        loss(step, **{bonus: 2.0, f"{bonus}_updates": 10}) - loss(step) for step in (5, 10)
+      )
+      self.assertAllClose(half, loss(5, **{bonus: 1.0}) - loss(5), rtol=1e-3)
+      self.assertAllClose(none, np.zeros(4), atol=1e-6)
+
+  def test_temperature_widens_what_is_sampled_and_falls_to_one(self):
+    images, labels = map(tf.constant, _data(4))
+
+    def spread(step: int, **exploration: float) -> float:
+      learner = _learner(exploration=wsram_tf.ExplorationConfig(**exploration))
+      drawn = learner.losses(images, labels, tf.constant(step))[1]
+      proposal = learner.sample(images, labels, tf.fill([1, 4, 2, 2], 0.5))
+      first = drawn.sequences.locations[:, :, 0] - proposal.sequences.locations[:, :, 0]
+      return float(tf.math.reduce_std(first))
+
+    hot = {"temperature": 4.0, "temperature_updates": 10}
+    self.assertAllClose(spread(0, **hot), 2 * spread(0), rtol=1e-4)
+    self.assertAllClose(spread(10, **hot), spread(10), rtol=1e-4)
 
 
 class TrainingTest(tf.test.TestCase):
   def test_eager_graph_and_compiled_agree(self):
-    learners = [_learner() for _ in range(3)]
+    learners = [_learner(estimator="wake_sleep_mixture", inference_phase="mix") for _ in range(3)]
     eager = _trained(learners[0], run_eagerly=True)
     for learner, compiled in zip(learners[1:], (False, True), strict=True):
       history = _trained(learner, jit_compile=compiled)
@@ -211,13 +186,13 @@ class TrainingTest(tf.test.TestCase):
     self.assertNotEqual(first["bound"], other["bound"])
 
   def test_metrics_are_named_and_finite_for_every_model(self):
-    for family, cell, proposal in (
-      ("normal", "lstm", "inference"),
-      ("normal_learned_scale", "gru", "inference"),
-      ("grid", "lstm", "prior"),
+    for family, cell, estimator in (
+      ("normal", "lstm", "wake_sleep"),
+      ("normal_learned_scale", "gru", "wake_sleep_mixture"),
+      ("grid", "lstm", "wake_sleep_prior"),
     ):
-      with self.subTest(family=family, cell=cell, proposal=proposal):
-        learner = _learner(family, cell, proposal=proposal)
+      with self.subTest(family=family, cell=cell, estimator=estimator):
+        learner = _learner(family, cell, estimator=estimator)
         before = [variable.numpy() for variable in learner.trainable_variables]
         history = _trained(learner, updates=2, run_eagerly=True)
         self.assertEqual(set(history), _TRAINING_METRICS)
@@ -229,7 +204,7 @@ class TrainingTest(tf.test.TestCase):
           self.assertAllInRange(values, 1.0 - 1e-5, 3.0 + 1e-5)
         for variable, old in zip(learner.trainable_variables, before, strict=True):
           self.assertNotAllEqual(variable.numpy(), old)
-        if proposal == "prior":
+        if estimator == "wake_sleep_prior":
           self.assertIsNone(learner.inference_network)
           self.assertAllEqual(history["inference_gradient_norm"], [0.0, 0.0])
           self.assertAllEqual(history["proposal_entropy"], history["prior_entropy"])
@@ -243,11 +218,11 @@ class TrainingTest(tf.test.TestCase):
     self.assertEqual(first, again)
 
   def test_learns_a_few_images_by_heart(self):
-    learner = _learner(likelihood_weights="equal")
+    learner = _learner(estimator="wake_sleep_equal_likelihood")
     learner.compile(optimizer=keras.optimizers.Adam(0.01), jit_compile=False)
     images, labels = _data(32)
     data = tf.data.Dataset.from_tensors((images, labels)).repeat()
-    history = learner.fit(data, steps_per_epoch=50, epochs=5, verbose=0).history
+    history = learner.fit(data, steps_per_epoch=10, epochs=20, verbose=0).history
     self.assertGreater(history["error_percent"][0], 30.0)
     self.assertLess(history["error_percent"][-1], 10.0)
     self.assertLess(history["loss"][-1], history["loss"][0])
@@ -301,7 +276,8 @@ class ConstructorTest(tf.test.TestCase):
   def test_config_round_trips(self):
     learner = wsram_tf.WakeSleepLearner(
       dataclasses.replace(_MODEL, cell="gru"),
-      wsram_tf.ObjectiveConfig(num_samples=2, proposal="prior", likelihood_weights="equal"),
+      wsram_tf.ObjectiveConfig(num_samples=2, estimator="variational_learned_baseline"),
+      wsram_tf.ExplorationConfig(temperature=2.0, coverage_bonus=0.5),
       clip_norm=2.0,
       num_evaluation_samples=3,
       seed=9,
@@ -311,6 +287,7 @@ class ConstructorTest(tf.test.TestCase):
     self.assertEqual(again.get_config(), learner.get_config())
     self.assertEqual(again.model_config, learner.model_config)
     self.assertEqual(again.objective_config, learner.objective_config)
+    self.assertEqual(again.exploration_config, learner.exploration_config)
 
 
 class SavingTest(tf.test.TestCase):

@@ -17,7 +17,6 @@ from absl import app, flags
 from run_folder import RunFolder
 
 import wsram_tf
-from wsram_tf.learner import stateless_uniforms
 
 __all__ = ["main"]
 
@@ -48,9 +47,8 @@ def log_marginal_likelihood(
 
   @tf.function
   def log_sum_of_weights(images, labels, seed, samples):
-    shape = [samples, tf.shape(images)[0], learner.model_config.num_glimpses, 2]
-    drawn = learner.sample(images, labels, stateless_uniforms(shape, seed))
-    return tf.reduce_logsumexp(drawn.log_weights, axis=0)
+    drawn = learner.sample(images, labels, learner.uniforms(images, samples, seed))
+    return tf.reduce_logsumexp(learner.score(drawn, labels).log_weights[..., 0], axis=0)
 
   estimates = []
   for batch, (images, labels) in enumerate(data):

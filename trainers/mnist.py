@@ -61,6 +61,7 @@ class Settings:
   canvas: wsram_tf.CanvasConfig
   model: wsram_tf.ModelConfig
   objective: wsram_tf.ObjectiveConfig
+  exploration: wsram_tf.ExplorationConfig
   optimizer: wsram_tf.OptimizerConfig
 
 
@@ -72,6 +73,7 @@ def define_flags() -> None:
   flag_groups.define(wsram_tf.GlimpseConfig)
   flag_groups.define(wsram_tf.LocationConfig)
   flag_groups.define(wsram_tf.ObjectiveConfig)
+  flag_groups.define(wsram_tf.ExplorationConfig)
   flag_groups.define(wsram_tf.OptimizerConfig)
   flags.DEFINE_string("data_dir", None, "folder of prepared TensorFlow Datasets, for digits=mnist")
   flags.DEFINE_bool("download", False, "fetch digits=mnist where it is not prepared")
@@ -96,6 +98,7 @@ def read_settings() -> Settings:
     canvas=canvas,
     model=model,
     objective=flag_groups.read(wsram_tf.ObjectiveConfig),
+    exploration=flag_groups.read(wsram_tf.ExplorationConfig),
     optimizer=flag_groups.read(wsram_tf.OptimizerConfig),
   )
 

@@ -52,6 +52,7 @@ def make_learner(settings: mnist.Settings) -> wsram_tf.WakeSleepLearner:
   return wsram_tf.WakeSleepLearner(
     settings.model,
     settings.objective,
+    settings.exploration,
     clip_norm=settings.optimizer.clip_norm,
     seed=_SEED.value,
   )

@@ -2,6 +2,7 @@
 
 from wsram_tf.config import (
   CanvasConfig,
+  ExplorationConfig,
   GlimpseConfig,
   LocationConfig,
   ModelConfig,
@@ -15,6 +16,7 @@ from wsram_tf.pretrained import PRETRAINED, load_pretrained
 __all__ = [
   "PRETRAINED",
   "CanvasConfig",
+  "ExplorationConfig",
   "GlimpseConfig",
   "GlimpseSequences",
   "InferenceNetwork",

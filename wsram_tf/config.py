@@ -8,8 +8,11 @@ import dataclasses
 import math
 from typing import Any
 
+from wsram_tf.objectives import ESTIMATORS
+
 __all__ = [
   "CanvasConfig",
+  "ExplorationConfig",
   "GlimpseConfig",
   "LocationConfig",
   "ModelConfig",
@@ -193,31 +196,70 @@ class ModelConfig:
 class ObjectiveConfig:
   """Which estimator of the gradient is used, and with how many samples."""
 
+  estimator: str = setting(
+    "wake_sleep",
+    "how the gradient is estimated: "
+    + "; ".join(f"{name}: {estimator.help}" for name, estimator in ESTIMATORS.items()),
+    choices=tuple(ESTIMATORS),
+  )
   num_samples: int = setting(5, "glimpse sequences sampled for each image (M)", minimum=1)
-  proposal: str = setting(
-    "inference",
-    "where training samples come from: the inference network, told the label, or the prior",
-    choices=("inference", "prior"),
+  prior_fraction: float = setting(
+    0.5,
+    "of a mixture estimator, the probability that a glimpse comes from the prior",
+    above=0,
+    maximum=0.99,
   )
-  prior_control_variate: bool = setting(
-    True, "subtract the control variate from the weights of the prior's gradient"
+  inference_phase: str = setting(
+    "wake",
+    "what trains the inference network: wake (the weighted samples), sleep (the model's own "
+    "dreams) or mix (from sleep alone to wake alone over sleep_updates)",
+    choices=("wake", "sleep", "mix"),
   )
-  proposal_control_variate: bool = setting(
-    True, "subtract 1/M from the weights of the inference network's gradient"
+  sleep_updates: int = setting(5_000, "length of the mix of sleep and wake, in updates", minimum=1)
+
+  def __post_init__(self):
+    check_settings(self)
+    estimator = ESTIMATORS[self.estimator]
+    if self.num_samples < estimator.least_samples:
+      raise ValueError(
+        f"num_samples={self.num_samples}: must be at least {estimator.least_samples} for "
+        f"estimator={self.estimator}, which weighs samples against each other"
+      )
+    if self.inference_phase != "wake" and not estimator.inference_loss:
+      raise ValueError(
+        f"inference_phase={self.inference_phase}: must be wake for estimator={self.estimator}, "
+        "which has no inference network"
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class ExplorationConfig:
+  """What keeps the samples and the prior looking around, for any estimator."""
+
+  temperature: float = setting(
+    1.0,
+    "of the distribution that training samples come from; above 1 it is wider, and the weights "
+    "correct for it",
+    above=0,
   )
-  likelihood_weights: str = setting(
-    "importance",
-    "weights of the samples in the likelihood's gradient: importance (the paper) or equal (1/M)",
-    choices=("importance", "equal"),
+  temperature_updates: int = setting(
+    0, "updates over which the temperature goes to 1; 0: never", minimum=0
+  )
+  entropy_bonus: float = setting(
+    0.0, "weight of the prior's entropy (nats, summed over glimpses) in the objective", minimum=0
+  )
+  entropy_bonus_updates: int = setting(
+    0, "updates over which the entropy bonus goes to 0; 0: never", minimum=0
+  )
+  coverage_bonus: float = setting(
+    0.0, "weight of the bonus for looking at all cells of the image alike", minimum=0
+  )
+  coverage_bonus_updates: int = setting(
+    0, "updates over which the coverage bonus goes to 0; 0: never", minimum=0
   )
 
   def __post_init__(self):
     check_settings(self)
-    if self.num_samples < 2:
-      raise ValueError(
-        f"num_samples={self.num_samples}: wake-sleep needs at least 2, since one sample's "
-        "normalised weight is always 1 and carries no information"
-      )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,18 +1,18 @@
-"""The learner: a Keras model whose training step is reweighted wake-sleep."""
+"""The learner: a Keras model whose training step is reweighted wake-sleep, or a rival of it."""
 
 import contextlib
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf import models, numerics, objectives
-from wsram_tf.config import ModelConfig, ObjectiveConfig
+from wsram_tf import layers, models, numerics, objectives, sampling
+from wsram_tf.config import ExplorationConfig, ModelConfig, ObjectiveConfig
 from wsram_tf.data import checks
 
-__all__ = ["TrainingSequences", "WakeSleepLearner", "stateless_uniforms"]
+__all__ = ["WakeSleepLearner"]
 
 TRAINING_METRICS = (
   "loss",
@@ -36,48 +36,6 @@ EVALUATION_METRICS = (
 )
 
 
-class TrainingSequences(NamedTuple):
-  """M glimpse sequences for each of B images, drawn from the proposal and scored by both networks.
-
-  Attributes:
-    sequences: `GlimpseSequences`, what the prediction network says of them.
-    log_proposal: float `[M, B, N]`, nats, of the distribution that each location was drawn from.
-    proposal_entropy: float `[M, B, N]`, nats.
-    log_likelihood: float `[M, B]`, nats, log p(y | a, image) of the true label.
-  """
-
-  sequences: models.GlimpseSequences
-  log_proposal: tf.Tensor
-  proposal_entropy: tf.Tensor
-  log_likelihood: tf.Tensor
-
-  @property
-  def log_weights(self) -> tf.Tensor:
-    """Unnormalised importance log-weights, float `[M, B]`, nats; a constant."""
-    return objectives.importance_log_weights(
-      tf.reduce_sum(self.sequences.log_prior, axis=-1),
-      self.log_likelihood,
-      tf.reduce_sum(self.log_proposal, axis=-1),
-    )
-
-
-def stateless_uniforms(shape: list, seed: tf.Tensor) -> tf.Tensor:
-  """Uniform numbers strictly inside (0, 1), the same eagerly, in a graph and compiled.
-
-  Args:
-    shape: of the result.
-    seed: int `[2]`.
-
-  Returns:
-    float32, from 2**-24 to 1 - 2**-24, so that a normal's quantile is finite.
-  """
-  # The generator is named, because the default one differs between devices, and only its bits are
-  # taken, because XLA turns them into floats in another way.
-  bits = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg="philox")
-  high = tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32))
-  return (tf.cast(high, tf.float32) + 0.5) * 2.0**-23
-
-
 def images_and_labels(data: tuple) -> tuple[tf.Tensor, tf.Tensor]:
   """Takes a batch apart, as Keras hands it to a step.
 
@@ -94,7 +52,7 @@ def images_and_labels(data: tuple) -> tuple[tf.Tensor, tf.Tensor]:
 
 @keras.saving.register_keras_serializable("wsram_tf")
 class WakeSleepLearner(keras.Model):
-  """Trains a prediction network by reweighted wake-sleep, through `compile` and `fit`.
+  """Trains a prediction network by the estimator that is named, through `compile` and `fit`.
 
   `fit` and `evaluate` take float images `[B, H, W, C]` in 0..1 and integer labels `[B]`, as arrays
   or as a `tf.data.Dataset` of such batches, and refuse anything else by name. `predict` takes
@@ -103,6 +61,7 @@ class WakeSleepLearner(keras.Model):
   Args:
     model_config: the shape of the networks.
     objective_config: the estimator.
+    exploration_config: how the samples and the prior are kept looking around.
     clip_norm: largest norm of each network's gradient.
     num_evaluation_samples: sequences sampled from the prior that the averaged label comes from.
     seed: of the glimpse samples. The samples of update t depend on (seed, t) alone.
@@ -115,6 +74,7 @@ class WakeSleepLearner(keras.Model):
     self,
     model_config: ModelConfig,
     objective_config: ObjectiveConfig | None = None,
+    exploration_config: ExplorationConfig | None = None,
     *,
     clip_norm: float = 5.0,
     num_evaluation_samples: int = 5,
@@ -132,12 +92,14 @@ class WakeSleepLearner(keras.Model):
       raise ValueError(f"seed={seed}: must be from 0 to 2**31 - 1")
     self.model_config = model_config
     self.objective_config = objective_config or ObjectiveConfig()
+    self.exploration_config = exploration_config or ExplorationConfig()
     self.clip_norm = clip_norm
     self.num_evaluation_samples = num_evaluation_samples
     self.seed = seed
+    self.estimator = objectives.ESTIMATORS[self.objective_config.estimator]
     self.prediction_network = models.PredictionNetwork(model_config, name="prediction_network")
-    self.inference_network = None
-    if self.objective_config.proposal == "inference":
+    self.inference_network = self.baseline_network = None
+    if self.estimator.inference_loss:
       self.inference_network = models.InferenceNetwork(
         self.prediction_network.location_distribution.num_parameters,
         units=model_config.units,
@@ -145,6 +107,12 @@ class WakeSleepLearner(keras.Model):
         state_size=model_config.units,
         name="inference_network",
       )
+    self._sampler = sampling.Sampler(
+      self.estimator.samples_from, self.objective_config.prior_fraction
+    )
+    if self.estimator.baseline_signal:
+      self.baseline_network = layers.BaselineNetwork(model_config.units, name="baseline_network")
+      self.baseline_network.build((None, model_config.units))
     self._trackers = {
       name: keras.metrics.Mean(name=name)
       for name in dict.fromkeys(TRAINING_METRICS + EVALUATION_METRICS)
@@ -160,104 +128,166 @@ class WakeSleepLearner(keras.Model):
     """Answers as `PredictionNetwork` does."""
     return self.prediction_network(images)
 
-  def sample(self, images: tf.Tensor, labels: tf.Tensor, uniforms: tf.Tensor) -> TrainingSequences:
-    """Draws glimpse sequences from the proposal.
+  def uniforms(self, images: tf.Tensor, num_samples: int, seed: tf.Tensor) -> tf.Tensor:
+    """The numbers that `sample` makes sequences from.
+
+    Args:
+      images: float `[B, H, W, C]`.
+      num_samples: M.
+      seed: int32 `[2]`.
+
+    Returns:
+      float `[M, B, N, 2]` in (0, 1); for a mixture estimator `[M, B, N, 3]`.
+    """
+    glimpses, numbers = self.model_config.num_glimpses, self._sampler.numbers_a_glimpse
+    shape = [num_samples, tf.shape(images)[0], glimpses, numbers]
+    return sampling.stateless_uniforms(shape, seed)
+
+  def sample(
+    self,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    uniforms: tf.Tensor,
+    temperature: float | tf.Tensor = 1.0,
+  ) -> sampling.DrawnSequences:
+    """Draws glimpse sequences from the estimator's sampling distribution.
 
     Args:
       images: float `[B, H, W, C]` in 0..1.
       labels: int `[B]`.
-      uniforms: float `[M, B, N, 2]` in (0, 1), the random numbers that samples are made from.
+      uniforms: what `uniforms` returned.
+      temperature: of what is sampled from.
+    """
+    target = tf.one_hot(labels, self.model_config.num_classes, dtype=images.dtype)
+    sampler = self._sampler._replace(temperature=temperature)
+    return sampling.draw_sequences(
+      self.prediction_network, self.inference_network, images, target, uniforms, sampler
+    )
+
+  def score(self, drawn: sampling.DrawnSequences, labels: tf.Tensor) -> objectives.ScoredSequences:
+    """What an estimator sees of sequences, given the true labels, int `[B]`."""
+    log_probs = drawn.sequences.log_probs
+    one_hot = tf.one_hot(labels, self.model_config.num_classes, dtype=log_probs.dtype)
+    is_correct = tf.argmax(log_probs, axis=-1) == tf.cast(labels, tf.int64)
+    return objectives.ScoredSequences(
+      log_prior=drawn.sequences.log_prior,
+      log_likelihood=tf.reduce_sum(log_probs * one_hot, axis=-1, keepdims=True),
+      log_sampling=drawn.log_sampling,
+      log_proposal=drawn.log_proposal,
+      is_correct=tf.cast(is_correct, log_probs.dtype)[..., tf.newaxis],
+      baseline=self.baseline_network(drawn.sequences.upper) if self.baseline_network else None,
+    )
+
+  def losses(
+    self, images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor
+  ) -> tuple[dict[str, tf.Tensor], sampling.DrawnSequences, objectives.ScoredSequences]:
+    """Draws the samples of one update and takes each network's loss.
+
+    Args:
+      images: float `[B, H, W, C]` in 0..1.
+      labels: int `[B]`.
+      step: int, updates made before; with the seed it decides the samples and the schedules.
 
     Returns:
-      `TrainingSequences`.
+      the losses, float `[B]`, by network; the sequences; what the estimator saw of them.
     """
-    num_samples = uniforms.shape[0]
-    distribution = self.prediction_network.location_distribution
-    rows = models.samples_last(uniforms)
-    one_hot = tf.one_hot(labels, self.model_config.num_classes, dtype=images.dtype)
-    target = tf.repeat(one_hot, num_samples, axis=0)
-    log_proposal, entropy = [], []
-
-    def choose_location(n: int, upper: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
-      proposal = self.inference_network(target, upper) if self.inference_network else prior
-      # Scores see the sample as a constant, so that no gradient flows along the draw.
-      location = tf.stop_gradient(distribution.sample(proposal, rows[:, n]))
-      log_proposal.append(distribution.log_prob(proposal, location))
-      entropy.append(distribution.entropy(proposal))
-      return location
-
-    sequences = self.prediction_network.unroll(images, num_samples, choose_location)
-    return TrainingSequences(
-      sequences=sequences,
-      log_proposal=models.samples_first(tf.stack(log_proposal, axis=1), num_samples),
-      proposal_entropy=models.samples_first(tf.stack(entropy, axis=1), num_samples),
-      log_likelihood=tf.reduce_sum(sequences.log_probs * one_hot, axis=-1),
+    exploration = self.exploration_config
+    temperature = objectives.linear_schedule(
+      exploration.temperature, 1.0, exploration.temperature_updates, step
     )
+    seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
+    uniforms = self.uniforms(images, self.objective_config.num_samples, seed)
+    drawn = self.sample(images, labels, uniforms, temperature)
+    scored = self.score(drawn, labels)
+    losses = {"prediction": self.estimator.prediction_loss(scored)}
+    if exploration.entropy_bonus:
+      bonus = objectives.linear_schedule(
+        exploration.entropy_bonus, 0.0, exploration.entropy_bonus_updates, step
+      )
+      losses["prediction"] += bonus * objectives.entropy_loss(drawn.sequences.prior_entropy)
+    if exploration.coverage_bonus:
+      bonus = objectives.linear_schedule(
+        exploration.coverage_bonus, 0.0, exploration.coverage_bonus_updates, step
+      )
+      distribution = self.prediction_network.location_distribution
+      cells = distribution.cell_probabilities(drawn.sequences.prior_parameters)
+      losses["prediction"] += bonus * objectives.coverage_loss(cells)
+    if self.inference_network:
+      losses["inference"] = self._inference_loss(images, scored, step)
+    if self.baseline_network:
+      losses["baseline"] = self.estimator.baseline_loss(scored)
+    return losses, drawn, scored
 
-  def losses_per_image(self, drawn: TrainingSequences) -> tuple[tf.Tensor, tf.Tensor]:
-    """The prediction network's and the inference network's loss, each float `[B]`, nats."""
+  def _inference_loss(
+    self, images: tf.Tensor, scored: objectives.ScoredSequences, step: tf.Tensor
+  ) -> tf.Tensor:
     objective = self.objective_config
-    log_prior = tf.reduce_sum(drawn.sequences.log_prior, axis=-1)
-    log_proposal = tf.reduce_sum(drawn.log_proposal, axis=-1)
-    prior_variate = proposal_variate = None
-    if objective.prior_control_variate:
-      prior_variate = objectives.prior_control_variate(log_prior, log_proposal)
-    if objective.proposal_control_variate:
-      proposal_variate = objectives.proposal_control_variate(log_proposal)
-    prediction_loss = objectives.wake_likelihood_loss(
-      drawn.log_weights,
-      drawn.log_likelihood,
-      equal_weights=objective.likelihood_weights == "equal",
-    ) + objectives.wake_prior_loss(drawn.log_weights, log_prior, prior_variate)
-    if not self.inference_network:
-      return prediction_loss, tf.zeros_like(prediction_loss)
-    return prediction_loss, objectives.wake_proposal_loss(
-      drawn.log_weights, log_proposal, proposal_variate
+    if objective.inference_phase == "wake":
+      return self.estimator.inference_loss(scored)
+    # One dream an image. No seed that a user gives is negative, so the samples stay what they are.
+    seed = tf.stack([-1 - self.seed, tf.cast(step, tf.int32)])
+    numbers = self.uniforms(images, 2, seed)
+    log_proposal = sampling.dream(
+      self.prediction_network,
+      self.inference_network,
+      images,
+      numbers[:1, ..., :2],
+      numbers[1:, :, 0, 0],
     )
+    sleep = tf.reduce_sum(objectives.sleep_proposal_loss(log_proposal), axis=-1)
+    if objective.inference_phase == "sleep":
+      return sleep
+    fraction = objectives.linear_schedule(1.0, 0.0, objective.sleep_updates, step)
+    return fraction * sleep + (1.0 - fraction) * self.estimator.inference_loss(scored)
+
+  def network_variables(self) -> dict[str, list[keras.Variable]]:
+    """What each loss trains, by network."""
+    networks = {
+      "prediction": self.prediction_network,
+      "inference": self.inference_network,
+      "baseline": self.baseline_network,
+    }
+    return {name: net.trainable_variables for name, net in networks.items() if net is not None}
 
   def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """One update of both networks on images `[B, H, W, C]` and labels `[B]`."""
+    """One update of all networks on images `[B, H, W, C]` and labels `[B]`."""
     images, labels = images_and_labels(data)
-    uniforms = self._uniforms(images, self.objective_config.num_samples, self.optimizer.iterations)
     with self._tracing(), tf.GradientTape() as tape:
-      drawn = self.sample(images, labels, uniforms)
-      prediction_loss, inference_loss = self.losses_per_image(drawn)
-      loss = tf.reduce_mean(prediction_loss + inference_loss)
-    # Each loss reaches its own network alone, so one backward pass serves both.
-    variables = [self.prediction_network.trainable_variables]
-    if self.inference_network:
-      variables.append(self.inference_network.trainable_variables)
-    gradients, norms = zip(
-      *(tf.clip_by_global_norm(group, self.clip_norm) for group in tape.gradient(loss, variables)),
-      strict=True,
-    )
+      losses, drawn, scored = self.losses(images, labels, self.optimizer.iterations)
+      loss = tf.reduce_mean(tf.add_n(list(losses.values())))
+    # Each loss reaches its own network alone, so one backward pass serves all.
+    variables = self.network_variables()
+    groups = zip(variables, tape.gradient(loss, list(variables.values())), strict=True)
+    clipped = {name: tf.clip_by_global_norm(group, self.clip_norm) for name, group in groups}
+    norms = {name: norm for name, (_, norm) in clipped.items()}
     self.optimizer.apply(
-      [gradient for group in gradients for gradient in group],
-      [variable for group in variables for variable in group],
+      [gradient for group, _ in clipped.values() for gradient in group],
+      [variable for group in variables.values() for variable in group],
     )
-    wrong = tf.argmax(drawn.sequences.log_probs, axis=-1) != tf.cast(labels, tf.int64)
     self._update(
       loss=loss,
-      log_likelihood=drawn.log_likelihood,
-      error_percent=100.0 * tf.cast(wrong, tf.float32),
-      prediction_gradient_norm=norms[0],
-      inference_gradient_norm=norms[1] if self.inference_network else 0.0,
-      **self._proposal_figures(drawn),
+      log_likelihood=scored.log_likelihood,
+      error_percent=100.0 * (1.0 - scored.is_correct),
+      prediction_gradient_norm=norms["prediction"],
+      inference_gradient_norm=norms.get("inference", 0.0),
+      **self._sample_figures(drawn, scored),
     )
     return {name: self._trackers[name].result() for name in TRAINING_METRICS}
 
   def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Scores images `[B, H, W, C]` and labels `[B]`, with glimpses at the prior's mode, sampled
-    from the prior, and sampled from the proposal."""
+    from the prior, and sampled as in training at temperature 1."""
     images, labels = images_and_labels(data)
     samples = self.num_evaluation_samples
     # Counts the images so far: Keras resets it, so each evaluation draws the same numbers.
     step = tf.cast(self._trackers["bound"].count, tf.int32)
-    uniforms = self._uniforms(images, samples + self.objective_config.num_samples, step)
+    seed = tf.stack([self.seed, step])
+    uniforms = self.uniforms(images, samples + self.objective_config.num_samples, seed)
     with self._tracing():
       greedy = self.prediction_network.attend(images).log_probs[0]
-      sampled = self.prediction_network.attend(images, uniforms[:samples]).log_probs
+      sampled = self.prediction_network.attend(images, uniforms[:samples, ..., :2]).log_probs
       drawn = self.sample(images, labels, uniforms[samples:])
+      scored = self.score(drawn, labels)
     averaged = numerics.log_mean_exp(sampled)
     target = tf.cast(labels, tf.int64)
     one_hot = tf.one_hot(labels, self.model_config.num_classes, dtype=images.dtype)
@@ -265,7 +295,7 @@ class WakeSleepLearner(keras.Model):
       error_percent=100.0 * tf.cast(tf.argmax(greedy, axis=-1) != target, tf.float32),
       error_percent_averaged=100.0 * tf.cast(tf.argmax(averaged, axis=-1) != target, tf.float32),
       log_likelihood=tf.reduce_sum(averaged * one_hot, axis=-1),
-      **self._proposal_figures(drawn),
+      **self._sample_figures(drawn, scored),
     )
     return {name: self._trackers[name].result() for name in EVALUATION_METRICS}
 
@@ -323,14 +353,13 @@ class WakeSleepLearner(keras.Model):
     compiled = self.jit_compile and not tf.executing_eagerly()
     return self.prediction_network.glimpse_sensor.loop_over_images(compiled and on_cpu)
 
-  def _uniforms(self, images: tf.Tensor, samples: int, step: tf.Tensor) -> tf.Tensor:
-    shape = [samples, tf.shape(images)[0], self.model_config.num_glimpses, 2]
-    return stateless_uniforms(shape, tf.stack([self.seed, tf.cast(step, tf.int32)]))
-
-  def _proposal_figures(self, drawn: TrainingSequences) -> dict[str, tf.Tensor]:
-    weights = numerics.normalize_log_weights(drawn.log_weights)
+  def _sample_figures(
+    self, drawn: sampling.DrawnSequences, scored: objectives.ScoredSequences
+  ) -> dict[str, tf.Tensor]:
+    log_weights = scored.log_weights[..., 0]
+    weights = numerics.normalize_log_weights(log_weights)
     return {
-      "bound": objectives.multi_sample_bound(drawn.log_weights),
+      "bound": objectives.multi_sample_bound(log_weights),
       "effective_sample_size": numerics.effective_sample_size(weights),
       "prior_entropy": drawn.sequences.prior_entropy,
       "proposal_entropy": drawn.proposal_entropy,
@@ -346,6 +375,7 @@ class WakeSleepLearner(keras.Model):
       "name": self.name,
       "model_config": self.model_config.to_dict(),
       "objective_config": vars(self.objective_config).copy(),
+      "exploration_config": vars(self.exploration_config).copy(),
       "clip_norm": self.clip_norm,
       "num_evaluation_samples": self.num_evaluation_samples,
       "seed": self.seed,
@@ -359,5 +389,6 @@ class WakeSleepLearner(keras.Model):
         **config,
         "model_config": ModelConfig.from_dict(config["model_config"]),
         "objective_config": ObjectiveConfig(**config["objective_config"]),
+        "exploration_config": ExplorationConfig(**config["exploration_config"]),
       }
     )

@@ -39,6 +39,11 @@ def _step(core: layers.RecurrentCore, inputs: tf.Tensor, *states: tf.Tensor) -> 
 
 
 CASES = {
+  "baseline_network": Case(
+    lambda: layers.BaselineNetwork(units=4),
+    lambda rows: [_normal(rows, 5)],
+    lambda layer, upper: [layer(upper)],
+  ),
   "classifier": Case(
     lambda: layers.Classifier(3),
     lambda rows: [_normal(rows, 5)],

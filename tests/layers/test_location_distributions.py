@@ -89,6 +89,82 @@ class NormalLocationsTest(tf.test.TestCase):
     NormalLocations(SMALLEST_SCALE)
 
 
+class TemperatureTest(tf.test.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.families = [
+      NormalLocations(SCALE),
+      NormalLocations(SCALE, learned_scale=True),
+      GridLocations(3, 4),
+    ]
+    self.uniforms = tf.constant(np.random.default_rng(4).uniform(0.01, 0.99, size=[5, 3, 2]))
+
+  def test_one_changes_nothing(self):
+    locations = tf.constant(_locations())
+    for family in self.families:
+      parameters = tf.constant(_parameters(family.num_parameters))
+      for one in (1.0, tf.constant(1.0)):
+        self.assertAllEqual(
+          family.sample(parameters, self.uniforms, one), family.sample(parameters, self.uniforms)
+        )
+        self.assertAllEqual(
+          family.log_prob(parameters, locations, one), family.log_prob(parameters, locations)
+        )
+
+  def test_is_the_density_to_a_power(self):
+    locations = tf.constant(_locations())
+    for family in self.families:
+      parameters = tf.constant(_parameters(family.num_parameters)[:1, :1])
+      for temperature in (0.5, 3.0):
+        # Normalising adds a constant, whatever the location.
+        gap = temperature * family.log_prob(parameters, locations, temperature) - family.log_prob(
+          parameters, locations
+        )
+        self.assertAllClose(gap, tf.fill(gap.shape, gap[0, 0]), 1e-9, 1e-9)
+
+  def test_scores_what_is_sampled(self):
+    # The log-density of a normal's quantile is that of its standard score.
+    family = NormalLocations(SCALE)
+    parameters = tf.constant(_parameters(2))
+    sample = family.sample(parameters, self.uniforms, 4.0)
+    score = (sample - family.mode(parameters)) / (2 * SCALE)
+    self.assertAllClose(score, stats.norm.ppf(self.uniforms), 1e-9, 1e-9)
+    self.assertAllClose(
+      family.log_prob(parameters, sample, 4.0),
+      stats.norm(scale=2 * SCALE).logpdf(2 * SCALE * score).sum(axis=-1),
+      1e-9,
+      1e-9,
+    )
+    grid = GridLocations(1, 3)
+    logits = tf.constant(np.log([[0.64, 0.04, 0.32]] * 7))
+    uniforms = tf.constant(np.repeat((np.arange(7)[:, None] + 0.5) / 7, 2, axis=1))
+    cells = grid.cells(grid.sample(logits, uniforms, 2.0)).numpy()
+    probs = np.sqrt([0.64, 0.04, 0.32])
+    self.assertAllEqual(cells, np.searchsorted(np.cumsum(probs / probs.sum()), uniforms[:, 0]))
+
+
+class CellProbabilitiesTest(tf.test.TestCase):
+  def test_of_a_grid_are_its_own(self):
+    family = GridLocations(3, 4)
+    parameters = _parameters(12)
+    self.assertAllClose(
+      family.cell_probabilities(tf.constant(parameters)), special.softmax(parameters, axis=-1)
+    )
+
+  def test_of_a_normal_add_up_and_lie_where_it_lies(self):
+    for learned in (False, True):
+      family = NormalLocations(SCALE, learned_scale=learned)
+      parameters = tf.constant(_parameters(family.num_parameters))
+      cells = family.cell_probabilities(parameters).numpy()
+      self.assertAllClose(cells.sum(axis=-1), np.ones([5, 3]), 1e-12, 1e-12)
+      uniforms = np.random.default_rng(5).uniform(size=[40_000, 1, 2])
+      locations = family.sample(parameters[:1, :1], tf.constant(uniforms))
+      counts = np.bincount(GridLocations(8, 8).cells(locations).numpy().ravel(), minlength=64)
+      # Six standard errors: a false alarm in fewer than one in a million runs.
+      error = 6 * np.sqrt(cells[0, 0] * (1 - cells[0, 0]) / 40_000) + 1e-4
+      self.assertAllLessEqual(np.abs(counts / 40_000 - cells[0, 0]) - error, 0.0)
+
+
 class GridLocationsTest(tf.test.TestCase):
   def test_centres_and_cells_round_trip(self):
     for rows, columns in [(1, 1), (2, 3), (7, 7), (8, 8), (13, 1), (1, 49), (60, 41)]:

@@ -34,7 +34,7 @@ def _plain_proposal_loss(tuples: enumeration.Tuples) -> tf.Tensor:
 
 
 def _centred_proposal_loss(tuples: enumeration.Tuples) -> tf.Tensor:
-  variate = objectives.proposal_control_variate(tuples.log_proposal)
+  variate = objectives.proposal_control_variate(tuples.log_proposal, tuples.log_proposal)
   return objectives.wake_proposal_loss(_log_weights(tuples), tuples.log_proposal, variate)
 
 
@@ -64,16 +64,23 @@ class _VarianceTestCase(tf.test.TestCase):
 class ProposalControlVariateTest(_VarianceTestCase):
   def test_is_one_over_m(self):
     for dtype in (np.float32, np.float64):
-      log_proposal = tf.constant([[-1e3, 0.0], [1e3, -np.inf], [0.0, 0.0], [2.0, 1.0]], dtype)
-      variate = objectives.proposal_control_variate(log_proposal)
+      log_proposal = tf.constant([[-1e3, 0.0], [1e3, -9.0], [0.0, 0.0], [2.0, 1.0]], dtype)
+      variate = objectives.proposal_control_variate(log_proposal, log_proposal)
       self.assertEqual(variate.dtype, dtype)
       self.assertAllEqual(variate, np.full([4, 2], 0.25))
 
   def test_is_constant(self):
     log_proposal = tf.Variable([[0.5], [-0.25]])
     with tf.GradientTape() as tape:
-      variate = objectives.proposal_control_variate(log_proposal)
+      variate = objectives.proposal_control_variate(log_proposal, log_proposal)
     self.assertIsNone(tape.gradient(variate, log_proposal))
+
+  def test_under_another_distribution_corrects_for_it(self):
+    log_proposal = np.array([[0.5, -2.0], [-1.5, 0.25], [0.0, -1.0]])
+    log_sampling = np.array([[-0.5, 1.0], [0.25, 0.0], [-1.0, -1.0]])
+    exact = enumeration.exact_normalized_weights(log_proposal - log_sampling)
+    variate = objectives.proposal_control_variate(log_proposal, log_sampling)
+    self.assertAllClose(variate, exact, rtol=0, atol=enumeration.TOLERANCE)
 
   def test_keeps_expected_gradient_and_lowers_variance(self):
     for num_samples in _SAMPLES:

@@ -35,7 +35,7 @@ def _losses() -> dict:
       w, x, objectives.prior_control_variate(0.5 * x, -x)
     ),
     "centred proposal": lambda w, x: objectives.wake_proposal_loss(
-      w, x, objectives.proposal_control_variate(x)
+      w, x, objectives.proposal_control_variate(x, x)
     ),
   }
 

@@ -1,5 +1,6 @@
 """The parts of the networks, as Keras layers; one public class a file."""
 
+from wsram_tf.layers.baseline_network import BaselineNetwork
 from wsram_tf.layers.classifier import Classifier
 from wsram_tf.layers.context_network import ContextNetwork
 from wsram_tf.layers.glimpse_network import GlimpseNetwork
@@ -13,6 +14,7 @@ from wsram_tf.layers.location_network import LocationNetwork
 from wsram_tf.layers.recurrent_core import CoreState, RecurrentCore
 
 __all__ = [
+  "BaselineNetwork",
   "Classifier",
   "ContextNetwork",
   "CoreState",

@@ -1,9 +1,10 @@
 """Families of distributions over locations, each a thin cover of TensorFlow Probability.
 
 A family turns a vector of parameters, which a layer emits, into a distribution over (row, column).
-Keras layers exchange tensors only, so the distribution is made inside each method. Sampling is by
-the inverse of the distribution function: the same uniform numbers give the same locations eagerly,
-in a graph, compiled and in a server.
+At a temperature other than 1 it is the density raised to 1 / temperature and normalised: a higher
+one looks around more. Keras layers exchange tensors only, so the distribution is made inside each
+method. Sampling is by the inverse of the distribution function: the same uniform numbers give the
+same locations eagerly, in a graph, compiled and in a server.
 """
 
 import math
@@ -18,6 +19,8 @@ tfd = tfp.distributions
 
 # No learned scale falls below it, where the density of one sample would rule all weights.
 SMALLEST_SCALE = 0.02
+# Cells along each side of the image, by which a normal distribution's coverage is measured.
+COVERAGE_CELLS = 8
 
 
 class LocationDistribution(Protocol):
@@ -25,17 +28,24 @@ class LocationDistribution(Protocol):
 
   num_parameters: int
 
-  def log_prob(self, parameters: tf.Tensor, locations: tf.Tensor) -> tf.Tensor:
+  def log_prob(
+    self, parameters: tf.Tensor, locations: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> tf.Tensor:
     """Log-density or log-probability, float `[...]`, nats, of float `[..., 2]`."""
 
   def mode(self, parameters: tf.Tensor) -> tf.Tensor:
     """The likeliest location, float `[..., 2]`."""
 
-  def sample(self, parameters: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+  def sample(
+    self, parameters: tf.Tensor, uniforms: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> tf.Tensor:
     """The location, float `[..., 2]`, that uniform numbers `[..., 2]` in (0, 1) stand for."""
 
   def entropy(self, parameters: tf.Tensor) -> tf.Tensor:
     """Entropy, float `[...]`, nats."""
+
+  def cell_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+    """Probability of each cell of a grid over the image, float `[..., L]`."""
 
 
 class NormalLocations:
@@ -57,29 +67,46 @@ class NormalLocations:
     self.learned_scale = learned_scale
     self.num_parameters = 4 if learned_scale else 2
 
-  def _normal(self, parameters: tf.Tensor) -> tfd.Normal:
+  def _normal(self, parameters: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tfd.Normal:
     loc = tf.tanh(parameters[..., :2])
-    if not self.learned_scale:
-      return tfd.Normal(loc, tf.constant(self.scale, parameters.dtype))
-    start = math.log(math.expm1(self.scale - SMALLEST_SCALE))
-    return tfd.Normal(loc, SMALLEST_SCALE + tf.nn.softplus(parameters[..., 2:] + start))
+    if self.learned_scale:
+      start = math.log(math.expm1(self.scale - SMALLEST_SCALE))
+      scale = SMALLEST_SCALE + tf.nn.softplus(parameters[..., 2:] + start)
+    else:
+      scale = tf.constant(self.scale, parameters.dtype)
+    return tfd.Normal(loc, scale * tf.sqrt(tf.cast(temperature, parameters.dtype)))
 
-  def log_prob(self, parameters: tf.Tensor, locations: tf.Tensor) -> tf.Tensor:
+  def log_prob(
+    self, parameters: tf.Tensor, locations: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> tf.Tensor:
     """See `LocationDistribution`."""
-    return tfd.Independent(self._normal(parameters), 1).log_prob(locations)
+    return tfd.Independent(self._normal(parameters, temperature), 1).log_prob(locations)
 
   def mode(self, parameters: tf.Tensor) -> tf.Tensor:
     """See `LocationDistribution`."""
     return self._normal(parameters).mode()
 
-  def sample(self, parameters: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+  def sample(
+    self, parameters: tf.Tensor, uniforms: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> tf.Tensor:
     """See `LocationDistribution`."""
-    return self._normal(parameters).quantile(uniforms)
+    return self._normal(parameters, temperature).quantile(uniforms)
 
   def entropy(self, parameters: tf.Tensor) -> tf.Tensor:
     """See `LocationDistribution`."""
     normal = self._normal(parameters)
     return tf.reduce_sum(tf.broadcast_to(normal.entropy(), tf.shape(normal.loc)), axis=-1)
+
+  def cell_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+    """See `LocationDistribution`; what falls outside the image counts for the nearest cell."""
+    normal = self._normal(parameters[..., tf.newaxis, :])
+    edges = tf.linspace(tf.constant(-1.0, parameters.dtype), 1.0, COVERAGE_CELLS + 1)[1:-1]
+    below = normal.cdf(edges[:, tf.newaxis])  # [..., cells - 1, 2]
+    zeros = tf.zeros_like(below[..., :1, :])
+    upper, lower = tf.concat([below, zeros + 1.0], -2), tf.concat([zeros, below], -2)
+    rows, columns = tf.unstack(upper - lower, axis=-1)
+    cells = rows[..., :, tf.newaxis] * columns[..., tf.newaxis, :]
+    return tf.reshape(cells, tf.concat([tf.shape(cells)[:-2], [COVERAGE_CELLS**2]], axis=0))
 
 
 class GridLocations:
@@ -112,23 +139,35 @@ class GridLocations:
     index = tf.clip_by_value(index, 0, tf.constant([self.rows - 1, self.columns - 1]))
     return index[..., 0] * self.columns + index[..., 1]
 
-  def log_prob(self, parameters: tf.Tensor, locations: tf.Tensor) -> tf.Tensor:
+  def _categorical(
+    self, parameters: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> tfd.Categorical:
+    return tfd.Categorical(logits=parameters / tf.cast(temperature, parameters.dtype))
+
+  def log_prob(
+    self, parameters: tf.Tensor, locations: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> tf.Tensor:
     """See `LocationDistribution`."""
-    return tfd.Categorical(logits=parameters).log_prob(self.cells(locations))
+    return self._categorical(parameters, temperature).log_prob(self.cells(locations))
 
   def mode(self, parameters: tf.Tensor) -> tf.Tensor:
     """See `LocationDistribution`."""
-    return self.centres(tfd.Categorical(logits=parameters).mode(), parameters.dtype)
+    return self.centres(self._categorical(parameters).mode(), parameters.dtype)
 
-  def sample(self, parameters: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+  def sample(
+    self, parameters: tf.Tensor, uniforms: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> tf.Tensor:
     """See `LocationDistribution`. The first of each pair of numbers is used."""
-    below = tf.cumsum(tfd.Categorical(logits=parameters).probs_parameter(), axis=-1)
-    below /= below[
-      ..., -1:
-    ]  # Else rounding leaves a gap at the end, where no cell may be possible.
+    below = tf.cumsum(self._categorical(parameters, temperature).probs_parameter(), axis=-1)
+    # Else rounding leaves a gap at the end, where no cell may be possible.
+    below /= below[..., -1:]
     cells = tf.reduce_sum(tf.cast(below <= uniforms[..., :1], tf.int32), axis=-1)
     return self.centres(tf.minimum(cells, self.num_parameters - 1), parameters.dtype)
 
   def entropy(self, parameters: tf.Tensor) -> tf.Tensor:
     """See `LocationDistribution`."""
-    return tfd.Categorical(logits=parameters).entropy()
+    return self._categorical(parameters).entropy()
+
+  def cell_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+    """See `LocationDistribution`; the cells are the distribution's own."""
+    return self._categorical(parameters).probs_parameter()

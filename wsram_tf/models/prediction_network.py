@@ -25,12 +25,16 @@ class GlimpseSequences(NamedTuple):
 
   Attributes:
     locations: float `[M, B, N, 2]`, (row, column), where it looked.
+    upper: float `[M, B, N, D]`, the upper layer's output before each glimpse.
+    prior_parameters: float `[M, B, N, P]`, of the prior's distribution over each location.
     log_prior: float `[M, B, N]`, nats, log p(a_n | a_1..a_{n-1}, image).
     prior_entropy: float `[M, B, N]`, nats, of the distribution over each location.
     log_probs: float `[M, B, K]`, nats, log p(y | a, image) for every class.
   """
 
   locations: tf.Tensor
+  upper: tf.Tensor
+  prior_parameters: tf.Tensor
   log_prior: tf.Tensor
   prior_entropy: tf.Tensor
   log_probs: tf.Tensor
@@ -132,7 +136,7 @@ class PredictionNetwork(keras.Model):
     padded = self.glimpse_sensor.pad(images)
     context = self.context_network(self.context_network.low_resolution(images))
     state = self.core.initial_state([tf.repeat(tensor, num_samples, axis=0) for tensor in context])
-    locations, log_prior, entropy = [], [], []
+    locations, uppers, priors = [], [], []
     for n in range(self.config.num_glimpses):
       upper = state.upper[0]
       prior = self.location_network(upper)
@@ -142,15 +146,18 @@ class PredictionNetwork(keras.Model):
       patches = self.glimpse_sensor(padded, location)
       state = self.core(self.glimpse_network(patches, location), state)
       locations.append(location)
-      log_prior.append(distribution.log_prob(prior, location))
-      entropy.append(distribution.entropy(prior))
-    log_probs = self.classifier(state.lower[0])
-
+      uppers.append(upper)
+      priors.append(prior)
+    locations, uppers, priors = (
+      samples_first(tf.stack(rows, axis=1), num_samples) for rows in (locations, uppers, priors)
+    )
     return GlimpseSequences(
-      locations=samples_first(tf.stack(locations, axis=1), num_samples),
-      log_prior=samples_first(tf.stack(log_prior, axis=1), num_samples),
-      prior_entropy=samples_first(tf.stack(entropy, axis=1), num_samples),
-      log_probs=samples_first(log_probs, num_samples),
+      locations=locations,
+      upper=uppers,
+      prior_parameters=priors,
+      log_prior=distribution.log_prob(priors, locations),
+      prior_entropy=distribution.entropy(priors),
+      log_probs=samples_first(self.classifier(state.lower[0]), num_samples),
     )
 
   def attend(self, images: tf.Tensor, uniforms: tf.Tensor | None = None) -> GlimpseSequences:

@@ -16,11 +16,11 @@ def prior_control_variate(log_prior: tf.Tensor, log_proposal: tf.Tensor) -> tf.T
   is the proposal they are 1/M.
 
   Args:
-    log_prior: float `[M, B]`, nats; log p(a | image).
-    log_proposal: float `[M, B]`, nats; log of the distribution that the samples were drawn from.
+    log_prior: float `[M, ...]`, nats; log p(a | image).
+    log_proposal: float `[M, ...]`, nats; log of the distribution that the samples were drawn from.
 
   Returns:
-    float `[M, B]`, summing to 1 over M; a constant, no gradient passes.
+    float `[M, ...]`, summing to 1 over M; a constant, no gradient passes.
 
   Estimator: self-normalised, so biased at finite M under the proposal; the bias partly cancels that
     of the self-normalised importance weights. Exact where the prior is the proposal.
@@ -32,20 +32,25 @@ def prior_control_variate(log_prior: tf.Tensor, log_proposal: tf.Tensor) -> tf.T
   return tf.stop_gradient(numerics.normalize_log_weights(log_prior - log_proposal))
 
 
-def proposal_control_variate(log_proposal: tf.Tensor) -> tf.Tensor:
-  """The control variate of the inference network's gradient, 1/M.
+def proposal_control_variate(log_proposal: tf.Tensor, log_sampling: tf.Tensor) -> tf.Tensor:
+  """The control variate of the inference network's gradient, proportional to q(a) / s(a).
+
+  Where the samples are the proposal's own it is 1/M, which is exact.
 
   Args:
-    log_proposal: float `[M, B]`, nats; log q(a | y, image) of samples drawn from q itself.
+    log_proposal: float `[M, ...]`, nats; log q(a | y, image).
+    log_sampling: float `[M, ...]`, nats; log s(a), of the distribution that the samples were drawn
+      from: the proposal itself, or one that explores more.
 
   Returns:
-    float `[M, B]`, 1/M everywhere; a constant.
+    float `[M, ...]`, summing to 1 over M; a constant, no gradient passes.
 
-  Estimator: unbiased, since the samples are the proposal's own and its expected score is zero; the
-    gradient's expectation stays what it was. Under any other sampling distribution it is wrong.
+  Estimator: 1/M is unbiased for samples of the proposal, whose expected score is zero; the
+    gradient's expectation stays what it was. For other samples self-normalised, so biased at
+    finite M; consistent as M grows.
 
   Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
     Models, NIPS 2015, control variates, arXiv 1509.06812.
   """
-  ones = tf.ones_like(tf.stop_gradient(log_proposal))  # Only the shape is used.
-  return ones / tf.cast(tf.shape(log_proposal)[0], log_proposal.dtype)
+  # A baseline must not itself be differentiated.
+  return tf.stop_gradient(numerics.normalize_log_weights(log_proposal - log_sampling))

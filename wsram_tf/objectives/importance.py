@@ -13,12 +13,12 @@ def importance_log_weights(
   """Unnormalised log-weights, log p(a | image) + log p(y | a, image) - log q(a).
 
   Args:
-    log_prior: float `[M, B]`, nats; log p(a | image).
-    log_likelihood: float `[M, B]`, nats; log p(y | a, image).
-    log_proposal: float `[M, B]`, nats; log of the distribution that the samples were drawn from.
+    log_prior: float `[M, ...]`, nats; log p(a | image).
+    log_likelihood: float `[M, ...]`, nats; log p(y | a, image).
+    log_proposal: float `[M, ...]`, nats; log of the distribution that the samples were drawn from.
 
   Returns:
-    float `[M, B]`, nats; a constant, no gradient passes.
+    float `[M, ...]`, nats; a constant, no gradient passes.
 
   Estimator: the mean of their exponentials over M is unbiased for p(y | image) under the sampling
     distribution that `log_proposal` scores.
@@ -33,10 +33,10 @@ def multi_sample_bound(log_weights: tf.Tensor) -> tf.Tensor:
   """The M-sample lower bound on log p(y | image), log of the mean weight.
 
   Args:
-    log_weights: float `[M, B]`, nats, unnormalised.
+    log_weights: float `[M, ...]`, nats, unnormalised.
 
   Returns:
-    float `[B]`, nats.
+    float `[...]`, nats.
 
   Estimator: in expectation at most log p(y | image), never falling as M grows, and equal to it when
     the proposal is the posterior.

@@ -39,13 +39,13 @@ def wake_likelihood_loss(
   """Cross-entropy of the likelihood over the reweighted samples.
 
   Args:
-    log_weights: float `[M, B]`, nats; log p(a, y) - log q(a). Used as a constant.
-    log_likelihood: float `[M, B]`, nats; log p(y | a, image). Carries the gradient.
+    log_weights: float `[M, ...]`, nats; log p(a, y) - log q(a). Used as a constant.
+    log_likelihood: float `[M, ...]`, nats; log p(y | a, image). Carries the gradient.
     equal_weights: give each sample 1/M instead, so that the classifier learns from poor glimpses
       too. That is no longer the gradient of log p(y | image).
 
   Returns:
-    loss, float `[B]`, nats.
+    loss, float `[...]`, nats.
 
   Raises:
     ValueError: if M is statically below 2, where normalised weights carry no information.
@@ -71,12 +71,12 @@ def wake_prior_loss(
   """Cross-entropy of the prior over the reweighted samples, less a control variate.
 
   Args:
-    log_weights: float `[M, B]`, nats; log p(a, y) - log q(a). Used as a constant.
-    log_prior: float `[M, B]`, nats; log p(a | image). Carries the gradient.
-    control_variate: float `[M, B]`, weights to subtract, from `prior_control_variate`; or None.
+    log_weights: float `[M, ...]`, nats; log p(a, y) - log q(a). Used as a constant.
+    log_prior: float `[M, ...]`, nats; log p(a | image). Carries the gradient.
+    control_variate: float `[M, ...]`, weights to subtract, from `prior_control_variate`; or None.
 
   Returns:
-    loss, float `[B]`, nats (a surrogate with a control variate: only its gradient has meaning).
+    loss, float `[...]`, nats (a surrogate with a control variate: only its gradient has meaning).
 
   Raises:
     ValueError: if M is statically below 2, where normalised weights carry no information.
@@ -97,12 +97,13 @@ def wake_proposal_loss(
   """Cross-entropy of the proposal over the reweighted samples, less a control variate.
 
   Args:
-    log_weights: float `[M, B]`, nats; log p(a, y) - log q(a). Used as a constant.
-    log_proposal: float `[M, B]`, nats; log q(a | y, image). Carries the gradient.
-    control_variate: float `[M, B]`, weights to subtract, from `proposal_control_variate`; or None.
+    log_weights: float `[M, ...]`, nats; log p(a, y) - log q(a). Used as a constant.
+    log_proposal: float `[M, ...]`, nats; log q(a | y, image). Carries the gradient.
+    control_variate: float `[M, ...]`, weights to subtract, from `proposal_control_variate`, or
+      None.
 
   Returns:
-    loss, float `[B]`, nats (a surrogate with a control variate: only its gradient has meaning).
+    loss, float `[...]`, nats (a surrogate with a control variate: only its gradient has meaning).
 
   Raises:
     ValueError: if M is statically below 2, where normalised weights carry no information.

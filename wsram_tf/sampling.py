@@ -1,0 +1,169 @@
+"""Glimpse sequences for training: drawn from the prior, the proposal or a mixture, and scored.
+
+All randomness comes in as uniform numbers, so that a draw is the same eagerly, in a graph and
+compiled.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from wsram_tf import models
+
+__all__ = [
+  "DrawnSequences",
+  "Sampler",
+  "draw_sequences",
+  "dream",
+  "stateless_uniforms",
+]
+
+
+class Sampler(NamedTuple):
+  """The distribution that training samples come from.
+
+  Attributes:
+    samples_from: `prior`, `inference` (the proposal) or `mixture` of both.
+    prior_fraction: of a mixture, the probability that a glimpse comes from the prior.
+    temperature: of what is sampled from; 1 changes nothing.
+  """
+
+  samples_from: str
+  prior_fraction: float = 0.5
+  temperature: float | tf.Tensor = 1.0
+
+  @property
+  def numbers_a_glimpse(self) -> int:
+    """Uniform numbers that a glimpse takes: for the location, and for a mixture's component."""
+    return 3 if self.samples_from == "mixture" else 2
+
+
+class DrawnSequences(NamedTuple):
+  """M glimpse sequences for each of B images, scored by both networks.
+
+  Attributes:
+    sequences: what the prediction network says of them.
+    log_sampling: float `[M, B, N]`, nats, of the distribution that each location was drawn from.
+    log_proposal: float `[M, B, N]`, nats, of the inference network; None where there is none.
+    proposal_entropy: float `[M, B, N]`, nats, of the inference network, else of the prior.
+  """
+
+  sequences: models.GlimpseSequences
+  log_sampling: tf.Tensor
+  log_proposal: tf.Tensor | None
+  proposal_entropy: tf.Tensor
+
+
+def stateless_uniforms(shape: list, seed: tf.Tensor) -> tf.Tensor:
+  """Uniform numbers strictly inside (0, 1), the same eagerly, in a graph and compiled.
+
+  Args:
+    shape: of the result.
+    seed: int `[2]`.
+
+  Returns:
+    float32, from 2**-24 to 1 - 2**-24, so that a normal's quantile is finite.
+  """
+  # The generator is named, because the default one differs between devices, and only its bits are
+  # taken, because XLA turns them into floats in another way.
+  bits = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg="philox")
+  high = tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32))
+  return (tf.cast(high, tf.float32) + 0.5) * 2.0**-23
+
+
+def draw_sequences(
+  prediction_network: models.PredictionNetwork,
+  inference_network: models.InferenceNetwork | None,
+  images: tf.Tensor,
+  target: tf.Tensor,
+  uniforms: tf.Tensor,
+  sampler: Sampler,
+) -> DrawnSequences:
+  """Draws M sequences for each image and scores them under every distribution.
+
+  Args:
+    prediction_network: gives the prior.
+    inference_network: gives the proposal; None if the sampler needs none.
+    images: float `[B, H, W, C]` in 0..1.
+    target: float `[B, E]`, the encoding that the inference network is told.
+    uniforms: float `[M, B, N, sampler.numbers_a_glimpse]` in (0, 1).
+    sampler: what to draw from.
+  """
+  distribution = prediction_network.location_distribution
+  num_samples = uniforms.shape[0]
+  rows = models.samples_last(uniforms)
+  target = tf.repeat(target, num_samples, axis=0)
+  temperature = sampler.temperature
+  proposals = []
+
+  def choose_location(n: int, upper: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
+    numbers = rows[:, n, :2]
+    if not inference_network:
+      return distribution.sample(prior, numbers, temperature)
+    proposals.append(inference_network(target, upper))
+    if sampler.samples_from == "prior":
+      return distribution.sample(prior, numbers, temperature)
+    location = distribution.sample(proposals[-1], numbers, temperature)
+    if sampler.samples_from == "inference":
+      return location
+    from_prior = distribution.sample(prior, numbers, temperature)
+    return tf.where(rows[:, n, 2:] < sampler.prior_fraction, from_prior, location)
+
+  sequences = prediction_network.unroll(images, num_samples, choose_location)
+  locations, prior = sequences.locations, sequences.prior_parameters
+  from_prior = distribution.log_prob(prior, locations, temperature)
+  if not inference_network:
+    return DrawnSequences(sequences, from_prior, None, sequences.prior_entropy)
+  proposal = models.samples_first(tf.stack(proposals, axis=1), num_samples)
+  from_proposal = distribution.log_prob(proposal, locations, temperature)
+  log_sampling = {
+    "prior": lambda: from_prior,
+    "inference": lambda: from_proposal,
+    "mixture": lambda: log_mixture(from_prior, from_proposal, sampler.prior_fraction),
+  }[sampler.samples_from]()
+  return DrawnSequences(
+    sequences=sequences,
+    log_sampling=log_sampling,
+    log_proposal=distribution.log_prob(proposal, locations),
+    proposal_entropy=distribution.entropy(proposal),
+  )
+
+
+def log_mixture(log_first: tf.Tensor, log_second: tf.Tensor, fraction: float) -> tf.Tensor:
+  """log(fraction exp(first) + (1 - fraction) exp(second)), nats; 0 < fraction < 1."""
+  fraction = tf.constant(fraction, log_first.dtype)
+  both = [log_first + tf.math.log(fraction), log_second + tf.math.log1p(-fraction)]
+  return tf.reduce_logsumexp(tf.stack(both), axis=0)
+
+
+def dream(
+  prediction_network: models.PredictionNetwork,
+  inference_network: models.InferenceNetwork,
+  images: tf.Tensor,
+  uniforms: tf.Tensor,
+  label_uniforms: tf.Tensor,
+) -> tf.Tensor:
+  """Scores, under the proposal, glimpses and labels that the prediction network makes up.
+
+  Args:
+    prediction_network: gives glimpses, and a label from its likelihood.
+    inference_network: gives the proposal, told that label.
+    images: float `[B, H, W, C]` in 0..1.
+    uniforms: float `[M, B, N, 2]` in (0, 1), what the glimpses are made from.
+    label_uniforms: float `[M, B]` in (0, 1), which the labels are made from.
+
+  Returns:
+    log q(a | y, image) before each glimpse, float `[M, B, N]`, nats. Carries no gradient to the
+    prediction network.
+  """
+  sequences = prediction_network.attend(images, uniforms)
+  # What is dreamt is data to the inference network.
+  log_probs = tf.stop_gradient(sequences.log_probs)
+  below = tf.cumsum(tf.exp(log_probs), axis=-1)
+  drawn = tf.reduce_sum(
+    tf.cast(below[..., :-1] <= label_uniforms[..., tf.newaxis], tf.int32), axis=-1
+  )
+  target = tf.one_hot(drawn, log_probs.shape[-1], dtype=images.dtype)  # [M, B, K]
+  target = tf.repeat(target[:, :, tf.newaxis], sequences.upper.shape[2], axis=2)
+  proposal = inference_network(target, sequences.upper)
+  return prediction_network.location_distribution.log_prob(proposal, sequences.locations)
