@@ -1,0 +1,177 @@
+"""What an export says of itself, and how a later change to it is found out.
+
+Each version carries a manifest: its contract, the shape of its model and the digest of each of its
+files. Beside the versions, `versions.json` records each manifest's digest, so that even a version
+that was replaced as a whole, manifest included, is recognised.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import protos
+
+__all__ = [
+  "GOLDEN_FILE",
+  "LARGEST_WARMUP_COUNT",
+  "MANIFEST_FILE",
+  "VERSIONS_FILE",
+  "WARMUP_FILE",
+  "Contract",
+  "Manifest",
+  "check_name",
+  "contract_changes",
+  "contract_of",
+  "file_digests",
+  "manifest_digest",
+  "read_manifest",
+  "read_versions",
+  "version_numbers",
+  "write_json",
+]
+
+MANIFEST_FILE = "assets.extra/manifest.json"
+GOLDEN_FILE = "assets.extra/golden.npz"
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"  # where a model server looks for it
+VERSIONS_FILE = "versions.json"
+# Warm-up requests: a model server reads no more.
+LARGEST_WARMUP_COUNT = 1000
+
+Contract = dict[str, dict[str, dict[str, str]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+  """The facts about one exported version.
+
+  Args:
+    name: the model's name.
+    version: its number.
+    source: where the weights come from.
+    test_error_percent: of the run, %; None where it is not known.
+    height: of an image, pixels.
+    width: of an image, pixels.
+    channels: of an image.
+    num_classes: K.
+    num_glimpses: N.
+    glimpse_side: of the finest patch, pixels.
+    glimpse_scales: number of patches a glimpse.
+    averaged_samples: glimpse sequences that `classify_averaged` takes the mean over.
+    allowed_batch_sizes: images; what the warm-up requests cover.
+    weight_bytes: of all weights once.
+    contract: signatures, see `contract_of`.
+    files: SHA-256 digest of every other file by its path within the version.
+  """
+
+  name: str
+  version: int
+  source: str
+  test_error_percent: float | None
+  height: int
+  width: int
+  channels: int
+  num_classes: int
+  num_glimpses: int
+  glimpse_side: int
+  glimpse_scales: int
+  averaged_samples: int
+  allowed_batch_sizes: list[int]
+  weight_bytes: int
+  contract: Contract
+  files: dict[str, str]
+
+
+def check_name(name: str) -> None:
+  """Refuses a name that is no model's.
+
+  Raises:
+    ValueError: naming the rule.
+  """
+  if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name):
+    # A name of digits alone would be taken for a version by a server that polls the parent.
+    raise ValueError(f"name={name!r}: must be a letter, then letters, digits, '_', '.' or '-'")
+
+
+def contract_of(signatures: Mapping[str, protos.Signature]) -> Contract:
+  """What clients rely on: `{signature: {"inputs" or "outputs": {name: dtype and shape}}}`."""
+  return {
+    name: {
+      "inputs": {key: str(info) for key, info in signature.inputs.items()},
+      "outputs": {key: str(info) for key, info in signature.outputs.items()},
+    }
+    for name, signature in signatures.items()
+  }
+
+
+def contract_changes(old: Contract, new: Contract) -> list[str]:
+  """Says in words what differs, one line each; empty where nothing does."""
+  entries = [
+    {
+      f"{name}.{side}.{key}": info
+      for name, signature in contract.items()
+      for side, infos in signature.items()
+      for key, info in infos.items()
+    }
+    for contract in (old, new)
+  ]
+  return [
+    f"{key}: {entries[0].get(key, 'absent')} became {entries[1].get(key, 'absent')}"
+    for key in sorted(entries[0].keys() | entries[1].keys())
+    if entries[0].get(key) != entries[1].get(key)
+  ]
+
+
+def file_digests(model_dir: pathlib.Path) -> dict[str, str]:
+  """SHA-256 of every file of a version but its manifest, by path."""
+  paths = sorted(path for path in model_dir.rglob("*") if path.is_file())
+  digests = {
+    path.relative_to(model_dir).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+    for path in paths
+  }
+  digests.pop(MANIFEST_FILE, None)
+  return digests
+
+
+def manifest_digest(model_dir: pathlib.Path) -> str:
+  """SHA-256 of a version's manifest, hexadecimal: what `versions.json` records."""
+  return hashlib.sha256((model_dir / MANIFEST_FILE).read_bytes()).hexdigest()
+
+
+def read_manifest(model_dir: str | os.PathLike) -> Manifest:
+  """Reads a version's manifest.
+
+  Raises:
+    FileNotFoundError: if the folder has none.
+    ValueError: if it is not one that this package wrote.
+  """
+  path = pathlib.Path(model_dir) / MANIFEST_FILE
+  try:
+    return Manifest(**json.loads(path.read_text()))
+  except (TypeError, json.JSONDecodeError) as error:
+    raise ValueError(f"{path}: must be a manifest as export_classifier.py writes it") from error
+
+
+def read_versions(model_base: pathlib.Path) -> dict[int, str]:
+  """The recorded digest of each version's manifest; empty where there is no record."""
+  path = model_base / VERSIONS_FILE
+  if not path.exists():
+    return {}
+  return {int(version): digest for version, digest in json.loads(path.read_text()).items()}
+
+
+def version_numbers(model_base: pathlib.Path) -> list[int]:
+  """The versions in a model's folder, in order: what a server would find."""
+  if not model_base.is_dir():
+    return []
+  names = [path.name for path in model_base.iterdir()]
+  return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
+
+
+def write_json(path: pathlib.Path, values: Mapping[Any, Any]) -> None:
+  """Writes a JSON file for people and machines."""
+  path.write_text(json.dumps(values, indent=1) + "\n")

@@ -1,0 +1,119 @@
+"""Inputs that a server must refuse, and the words that its refusal must hold."""
+
+from typing import NamedTuple
+
+import examples
+import numpy as np
+
+__all__ = ["LARGE_SIDE", "WrongInput", "large_jpeg", "large_png", "wrong_inputs"]
+
+# Pixels; a grey PNG of this size and one colour is 140 kB long, and 144 MB decoded.
+LARGE_SIDE = 12_000
+
+_SHAPE = ("not compatible with expected shape",)
+# The runtime compares types before any operation of the graph runs, and counts the inputs instead
+# of naming them.
+_TYPE = ("Expects arg[", "is provided")
+_FINITE = ("images: must be finite",)
+_COUNT = ("seed: must hold one number for each row",)
+_FORMAT = ("image_bytes: each row must be a PNG or JPEG file",)
+_SIZE = ("image_bytes: each image must be", "pixels high")
+_WHOLE = ("image_bytes_must_hold_a_whole",)
+
+
+class WrongInput(NamedTuple):
+  """One input that must be refused.
+
+  Attributes:
+    what: is wrong with it.
+    value: an array to send instead of the right one.
+    words: what the message must hold besides the input's name.
+  """
+
+  what: str
+  value: np.ndarray
+  words: tuple[str, ...]
+
+
+def wrong_inputs(name: str, right: np.ndarray) -> list[WrongInput]:
+  """What to try instead of a right input.
+
+  Args:
+    name: the input's: `images`, `seed` or `image_bytes`.
+    right: a right value of at least two rows; of files, the last is a JPEG, the others are PNG.
+  """
+  return {"images": _wrong_images, "seed": _wrong_seeds, "image_bytes": _wrong_files}[name](right)
+
+
+def _wrong_images(right: np.ndarray) -> list[WrongInput]:
+  def with_pixel(value: float) -> np.ndarray:
+    wrong = right.copy()
+    wrong[-1, -1, -1, -1] = value
+    return wrong
+
+  return [
+    WrongInput("height", right[:, :-1], _SHAPE),
+    WrongInput("width", right[:, :, :-1], _SHAPE),
+    WrongInput("rank 3", right[0], _SHAPE),
+    WrongInput("rank 5", right[None], _SHAPE),
+    WrongInput("channels", np.concatenate([right, right, right], axis=-1), _SHAPE),
+    WrongInput("dtype float64", right.astype(np.float64), _TYPE),
+    WrongInput("dtype uint8", right.astype(np.uint8), _TYPE),
+    WrongInput("NaN", with_pixel(np.nan), _FINITE),
+    WrongInput("infinity", with_pixel(np.inf), _FINITE),
+    WrongInput("-infinity", with_pixel(-np.inf), _FINITE),
+  ]
+
+
+def _wrong_seeds(right: np.ndarray) -> list[WrongInput]:
+  return [
+    WrongInput("one too few", right[:-1], _COUNT),
+    WrongInput("one too many", np.append(right, right[:1]), _COUNT),
+    WrongInput("one for all", right[:1], _COUNT),
+    WrongInput("none", right[:0], _COUNT),
+    WrongInput("rank 0", right[0, ...].reshape([]), _SHAPE),
+    WrongInput("rank 2", right[:, None], _SHAPE),
+    WrongInput("dtype int32", right.astype(np.int32), _TYPE),
+  ]
+
+
+def _wrong_files(right: np.ndarray) -> list[WrongInput]:
+  png, jpeg = right[0], right[-1]
+  height, width = (int.from_bytes(png[start : start + 4], "big") for start in (16, 20))
+  channels = {0: 1, 2: 3}[png[25]]  # The PNG's colour type.
+  wrong_side = examples.png_bytes(np.zeros([height, width + 1, channels], np.uint8))
+  gif = b"GIF89a" + width.to_bytes(2, "little") + height.to_bytes(2, "little") + bytes(100)
+  files = [
+    ("an empty string", b"", _FORMAT),
+    ("text", b"not an image, but long enough to be one", _FORMAT),
+    ("GIF", gif, _FORMAT),
+    ("a PNG's first bytes", png[:12], _FORMAT),
+    ("a PNG's header", png[:33], _WHOLE),
+    ("half a PNG", png[: len(png) // 2], _WHOLE),
+    ("a JPEG's first bytes", jpeg[:30], _WHOLE),
+    ("half a JPEG", jpeg[: len(jpeg) // 2], _WHOLE),
+    ("wrong side", wrong_side, _SIZE),
+  ]
+  wrong = [
+    # Among right ones, and not the first: every row is looked at.
+    WrongInput(what, examples.as_bytes_array([png, contents, jpeg]), words)
+    for what, contents, words in files
+  ]
+  numbers = np.zeros([2], np.float32)
+  return [
+    *wrong,
+    WrongInput("rank 2", right[:, None], _SHAPE),
+    WrongInput("dtype float32", numbers, _TYPE),
+  ]
+
+
+def large_png() -> bytes:
+  """A small PNG file of very many pixels."""
+  return examples.png_bytes(np.broadcast_to(np.uint8(0), [LARGE_SIDE, LARGE_SIDE, 1]))
+
+
+def large_jpeg(jpeg: bytes) -> bytes:
+  """A JPEG file whose header claims very many pixels."""
+  frame = jpeg.index(b"\xff\xc0")  # Marker, length (2 bytes), precision (1), height, width (2, 2).
+  side = LARGE_SIDE.to_bytes(2, "big")
+  return jpeg[: frame + 5] + side + side + jpeg[frame + 9 :]
