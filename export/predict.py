@@ -1,0 +1,264 @@
+"""Says what a model sees in image files, as a model server would.
+
+  python export/predict.py IMAGE...                                      weights of the package
+  python export/predict.py --model_dir=BASE/NAME/VERSION IMAGE...        an export
+  python export/predict.py --server=localhost:8500 --name=NAME IMAGE...  a running server
+
+Images are PNG or JPEG files of any size; one that is not of the model's size is resized.
+"""
+
+import io
+import os
+import pathlib
+import sys
+from typing import NamedTuple, Protocol
+
+import cpp_loader
+import examples
+import manifests
+import numpy as np
+import PIL.Image
+import server_client
+from absl import app, flags
+
+_DEFAULT_PRETRAINED = "quickstart"
+_CLASSES_SHOWN = 3
+
+_MODEL_DIR = flags.DEFINE_string(
+  "model_dir", None, "folder of one exported version, EXPORT_DIR/NAME/VERSION"
+)
+_SERVER = flags.DEFINE_string("server", None, "host:port of a running model server")
+_PRETRAINED = flags.DEFINE_string(
+  "pretrained",
+  None,
+  f"name of weights that the package ships; without any model named, {_DEFAULT_PRETRAINED}",
+)
+_NAME = flags.DEFINE_string("name", None, "the model's name on the server")
+_PROTOCOL = flags.DEFINE_enum(
+  "protocol", "grpc", ["grpc", "rest"], "what the server speaks at that port"
+)
+_TIMEOUT = flags.DEFINE_float("timeout", 10.0, "longest wait for the server, in seconds")
+_INVERT = flags.DEFINE_bool(
+  "invert",
+  False,
+  "swap dark and bright: for dark ink on white, of a model that learned the reverse",
+)
+_DRAW_DIR = flags.DEFINE_string(
+  "draw_dir", None, "folder for a picture of each image with its glimpses; made if need be"
+)
+
+flags.register_validator(
+  "model_dir",
+  lambda path: path is None or (pathlib.Path(path) / manifests.MANIFEST_FILE).is_file(),
+  message="must be a folder that export_classifier.py wrote, EXPORT_DIR/NAME/VERSION",
+)
+flags.register_validator(
+  "server",
+  lambda server: server is None or server.rpartition(":")[2].isdecimal(),
+  message="must be host:port, such as localhost:8500",
+)
+flags.register_validator("timeout", lambda timeout: timeout > 0, message="must be above 0")
+flags.register_multi_flags_validator(
+  ["model_dir", "server", "pretrained"],
+  lambda values: sum(value is not None for value in values.values()) <= 1,
+  message="at most one of --model_dir, --server and --pretrained may be given",
+)
+flags.register_multi_flags_validator(
+  ["server", "name"],
+  lambda values: (values["server"] is None) == (values["name"] is None),
+  message="--name belongs to --server and must be given with it",
+)
+
+flags.register_multi_flags_validator(
+  ["server", "draw_dir"],
+  lambda values: None in values.values(),
+  message="--draw_dir needs --model_dir or --pretrained: a server does not tell a glimpse's size",
+)
+
+
+class Glimpses(NamedTuple):
+  """What a glimpse covers: the finest patch's side in pixels, and the number of scales."""
+
+  side: int
+  scales: int
+
+
+class Model(Protocol):
+  """What answers, wherever it runs."""
+
+  def image_shape(self) -> tuple[int, int, int]:
+    """Height, width and channels of the model's images, pixels."""
+
+  def classify(self, files: list[bytes]) -> dict[str, np.ndarray]:
+    """The outputs of `classify_bytes` for the contents of PNG or JPEG files."""
+
+
+class ExportedModel:
+  """An export, run by the C++ loader as a server runs it.
+
+  Args:
+    model_dir: folder of one version.
+  """
+
+  def __init__(self, model_dir: str):
+    manifest = manifests.read_manifest(model_dir)
+    self._shape = manifest.height, manifest.width, manifest.channels
+    self.glimpses = Glimpses(manifest.glimpse_side, manifest.glimpse_scales)
+    self._model = cpp_loader.LoadedModel(model_dir)
+
+  def image_shape(self) -> tuple[int, int, int]:
+    """See `Model`."""
+    return self._shape
+
+  def classify(self, files: list[bytes]) -> dict[str, np.ndarray]:
+    """See `Model`."""
+    return self._model.run("classify_bytes", {"image_bytes": examples.as_bytes_array(files)})
+
+
+class PretrainedModel:
+  """Weights that the package ships, run by the functions that an export of them would hold.
+
+  Args:
+    name: of the weights.
+  """
+
+  def __init__(self, name: str):
+    # Before TensorFlow is imported: its start-up notes would bury the answer.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Only here: everything else works without TensorFlow's Python package.
+    import signatures
+
+    import wsram_tf
+
+    network = wsram_tf.load_pretrained(name)
+    self._shape = network.config.image_shape
+    glimpse = network.config.glimpse
+    self.glimpses = Glimpses(glimpse.glimpse_side, glimpse.glimpse_scales)
+    # The module holds the weights that the functions read.
+    self._module, functions = signatures.build_signatures(network, averaged_samples=1)
+    self._classify_bytes = functions["classify_bytes"]
+
+  def image_shape(self) -> tuple[int, int, int]:
+    """See `Model`."""
+    return self._shape
+
+  def classify(self, files: list[bytes]) -> dict[str, np.ndarray]:
+    """See `Model`."""
+    import tensorflow as tf
+
+    outputs = self._classify_bytes(image_bytes=tf.constant(files))
+    return {name: output.numpy() for name, output in outputs.items()}
+
+
+def open_model() -> Model:
+  """The model that the flags name."""
+  if _SERVER.value is not None:
+    client = server_client.GrpcClient if _PROTOCOL.value == "grpc" else server_client.RestClient
+    return client(_SERVER.value, _NAME.value, _TIMEOUT.value)
+  if _MODEL_DIR.value is not None:
+    return ExportedModel(_MODEL_DIR.value)
+  if _PRETRAINED.value is None:
+    print(f"No model named: these are the answers of the package's weights {_DEFAULT_PRETRAINED!r}")
+  return PretrainedModel(_PRETRAINED.value or _DEFAULT_PRETRAINED)
+
+
+def prepare(path: str, shape: tuple[int, int, int], invert: bool) -> tuple[bytes, str]:
+  """Makes a file of the size that the model takes.
+
+  Args:
+    path: of a PNG or JPEG file.
+    shape: height, width and channels of the model's images, pixels.
+    invert: whether to swap dark and bright.
+
+  Returns:
+    the contents to send, which are the file's own where nothing needs to be changed, and a note
+    that says what was changed, or an empty string.
+
+  Raises:
+    OSError: if the file cannot be read.
+    ValueError: if it is no PNG or JPEG file.
+  """
+  height, width, channels = shape
+  if channels not in (1, 3):
+    raise ValueError(f"the model takes images of {channels} channels, which no image file holds")
+  contents = pathlib.Path(path).read_bytes()
+  try:
+    image = PIL.Image.open(io.BytesIO(contents), formats=["PNG", "JPEG"])
+    right_size = image.size == (width, height)
+    if right_size and not invert:
+      return contents, ""
+    old_width, old_height = image.size
+    if image.mode.startswith("I"):  # 16 bits: conversion would clip them to 8, not scale them.
+      image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image = image.convert("L" if channels == 1 else "RGB")
+    image = image.resize((width, height), PIL.Image.Resampling.BILINEAR)
+  except PIL.UnidentifiedImageError as error:
+    raise ValueError(f"{path}: must be a PNG or JPEG file") from error
+  except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+    raise ValueError(f"{path}: must be a whole PNG or JPEG file: {error}") from error
+  pixels = np.asarray(image).reshape(shape)
+  old, new = f"{old_height} x {old_width}", f"{height} x {width}"
+  note = "" if right_size else f"resized from {old} to {new} pixels (height x width)"
+  return examples.png_bytes(255 - pixels if invert else pixels), note
+
+
+def describe(answer: dict[str, np.ndarray]) -> str:
+  """The likeliest classes of one image, and where the model looked."""
+  probabilities = answer["probabilities"][0]
+  classes = np.argsort(-probabilities, kind="stable")[:_CLASSES_SHOWN]
+  shown = ", ".join(f"{label} ({100 * probabilities[label]:.1f}%)" for label in classes)
+  looked = " ".join(f"({row:+.2f}, {column:+.2f})" for row, column in answer["locations"][0])
+  return f"{shown}; looked at (row, column) {looked}"
+
+
+def draw(path: pathlib.Path, contents: bytes, locations: np.ndarray, glimpses: Glimpses) -> None:
+  """Writes a picture of an image with the squares of its glimpses.
+
+  Args:
+    path: of the PNG file to write.
+    contents: of the file that the model saw.
+    locations: float `[N, 2]`, (row, column).
+    glimpses: what a glimpse covers.
+  """
+  # Only here: without a picture to draw, none of this is needed.
+  from matplotlib.figure import Figure
+
+  from wsram_tf.drawing import draw_glimpse_squares
+
+  image = PIL.Image.open(io.BytesIO(contents))
+  pixels = examples.to_float(np.atleast_3d(image.convert("RGB")))
+  figure = Figure(figsize=(4, 4 * image.height / image.width), dpi=150)
+  axes = figure.add_axes((0, 0, 1, 1))
+  draw_glimpse_squares(axes, pixels, locations, glimpses.side, glimpses.scales)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  figure.savefig(path)
+
+
+def main(arguments: list[str]) -> None:
+  """Answers about each file."""
+  paths = arguments[1:]
+  if not paths:
+    raise app.UsageError("name at least one PNG or JPEG file")
+  pictures = [f"{pathlib.Path(path).stem}_glimpses.png" for path in paths]
+  if _DRAW_DIR.value is not None and len(set(pictures)) < len(pictures):
+    raise ValueError(f"{' '.join(paths)}: must differ in their names, for pictures in one folder")
+  model = open_model()
+  shape = model.image_shape()
+  # All files first: a wrong one among many is told before anything is asked or drawn.
+  prepared = [prepare(path, shape, _INVERT.value) for path in paths]
+  for path, picture, (contents, note) in zip(paths, pictures, prepared, strict=True):
+    answer = model.classify([contents])
+    if note:
+      print(f"{path}: {note}")
+    print(f"{path}: {describe(answer)}")
+    if _DRAW_DIR.value is not None:
+      drawn = pathlib.Path(_DRAW_DIR.value) / picture
+      draw(drawn, contents, answer["locations"][0], model.glimpses)
+      print(f"{path}: drawn in {drawn}")
+
+
+if __name__ == "__main__":
+  try:
+    app.run(main)
+  except (ValueError, OSError, cpp_loader.ServingError, server_client.ServerError) as error:
+    sys.exit(f"predict.py: {error}")

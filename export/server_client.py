@@ -1,0 +1,95 @@
+"""Asks a running model server about image files, over gRPC or REST.
+
+TensorFlow is not imported: gRPC carries the messages of protos.py, REST carries JSON.
+"""
+
+import base64
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import examples
+import grpc
+import numpy as np
+import protos
+
+__all__ = ["GrpcClient", "RestClient", "ServerError"]
+
+_SERVICE = "/tensorflow.serving.PredictionService"
+
+
+class ServerError(Exception):
+  """The server cannot be reached, or refuses; the message says which and why."""
+
+
+class GrpcClient:
+  """A model on a server's gRPC port.
+
+  Args:
+    address: host:port.
+    name: the model's.
+    timeout: for each request, seconds.
+  """
+
+  def __init__(self, address: str, name: str, timeout: float):
+    self._address, self._name, self._timeout = address, name, timeout
+    self._channel = grpc.insecure_channel(address)
+
+  def image_shape(self) -> tuple[int, int, int]:
+    """Height, width and channels of the model's images, pixels."""
+    request = protos.metadata_request(self._name)
+    signatures = protos.read_metadata_response(self._call("GetModelMetadata", request))
+    return signatures["serving_default"].inputs["images"].shape[1:]
+
+  def classify(self, files: list[bytes]) -> dict[str, np.ndarray]:
+    """The outputs of `classify_bytes` for the contents of PNG or JPEG files."""
+    tensor_protos = {"image_bytes": protos.tensor_proto(examples.as_bytes_array(files))}
+    request = protos.predict_request(self._name, "classify_bytes", tensor_protos)
+    return protos.read_predict_response(self._call("Predict", request))
+
+  def _call(self, method: str, request: bytes) -> bytes:
+    try:
+      # Without serializers, requests and responses are the bytes themselves.
+      return self._channel.unary_unary(f"{_SERVICE}/{method}")(request, timeout=self._timeout)
+    except grpc.RpcError as error:
+      message = f"{error.code().name}: {error.details()}"
+      raise ServerError(f"server={self._address!r}, name={self._name!r}: {message}") from error
+
+
+class RestClient:
+  """A model on a server's REST port.
+
+  Args:
+    address: host:port.
+    name: the model's.
+    timeout: for each request, seconds.
+  """
+
+  def __init__(self, address: str, name: str, timeout: float):
+    self._url = f"http://{address}/v1/models/{name}"
+    self._timeout = timeout
+
+  def image_shape(self) -> tuple[int, int, int]:
+    """Height, width and channels of the model's images, pixels."""
+    signatures = self._call("/metadata")["metadata"]["signature_def"]["signature_def"]
+    dims = signatures["serving_default"]["inputs"]["images"]["tensor_shape"]["dim"]
+    height, width, channels = (int(dim["size"]) for dim in dims[1:])
+    return height, width, channels
+
+  def classify(self, files: list[bytes]) -> dict[str, np.ndarray]:
+    """The outputs of `classify_bytes` for the contents of PNG or JPEG files."""
+    values = [{"b64": base64.b64encode(contents).decode()} for contents in files]
+    request = {"signature_name": "classify_bytes", "inputs": {"image_bytes": values}}
+    outputs = self._call(":predict", request)["outputs"]
+    return {name: np.array(values) for name, values in outputs.items()}
+
+  def _call(self, path: str, request: dict[str, Any] | None = None) -> dict[str, Any]:
+    data = None if request is None else json.dumps(request).encode()
+    try:
+      with urllib.request.urlopen(self._url + path, data, self._timeout) as response:
+        return json.load(response)
+    except urllib.error.HTTPError as error:
+      raise ServerError(f"{self._url}: {error.code}: {error.read().decode()}") from error
+    except (OSError, json.JSONDecodeError) as error:
+      raise ServerError(f"{self._url}: no model server answers there: {error}") from error
