@@ -15,6 +15,7 @@ ALLOWED = {
   "": {
     "config",
     "data",
+    "diagnostics",
     "drawing",
     "layers",
     "learner",
@@ -26,6 +27,7 @@ ALLOWED = {
   },
   "config": {"objectives"},
   "data": set(),
+  "diagnostics": {"layers", "learner", "sampling"},
   "drawing": {"config", "layers", "numerics"},
   "layers": {"numerics"},
   "learner": {"config", "data.checks", "layers", "models", "numerics", "objectives", "sampling"},
@@ -33,7 +35,7 @@ ALLOWED = {
   "numerics": set(),
   "objectives": {"numerics"},
   "pretrained": {"models"},
-  "sampling": {"models"},
+  "sampling": {"layers", "models"},
 }
 # Underscored, so that no field can take their names, and public nevertheless.
 NAMED_TUPLE_METHODS = {"_asdict", "_fields", "_make", "_replace"}

@@ -107,7 +107,7 @@ class WakeSleepLearner(keras.Model):
         state_size=model_config.units,
         name="inference_network",
       )
-    self._sampler = sampling.Sampler(
+    self.sampler = sampling.Sampler(
       self.estimator.samples_from, self.objective_config.prior_fraction
     )
     if self.estimator.baseline_signal:
@@ -139,7 +139,7 @@ class WakeSleepLearner(keras.Model):
     Returns:
       float `[M, B, N, 2]` in (0, 1); for a mixture estimator `[M, B, N, 3]`.
     """
-    glimpses, numbers = self.model_config.num_glimpses, self._sampler.numbers_a_glimpse
+    glimpses, numbers = self.model_config.num_glimpses, self.sampler.numbers_a_glimpse
     shape = [num_samples, tf.shape(images)[0], glimpses, numbers]
     return sampling.stateless_uniforms(shape, seed)
 
@@ -159,7 +159,7 @@ class WakeSleepLearner(keras.Model):
       temperature: of what is sampled from.
     """
     target = tf.one_hot(labels, self.model_config.num_classes, dtype=images.dtype)
-    sampler = self._sampler._replace(temperature=temperature)
+    sampler = self.sampler._replace(temperature=temperature)
     return sampling.draw_sequences(
       self.prediction_network, self.inference_network, images, target, uniforms, sampler
     )
@@ -179,14 +179,15 @@ class WakeSleepLearner(keras.Model):
     )
 
   def losses(
-    self, images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor
+    self, images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor, seed: tf.Tensor
   ) -> tuple[dict[str, tf.Tensor], sampling.DrawnSequences, objectives.ScoredSequences]:
     """Draws the samples of one update and takes each network's loss.
 
     Args:
       images: float `[B, H, W, C]` in 0..1.
       labels: int `[B]`.
-      step: int, updates made before; with the seed it decides the samples and the schedules.
+      step: int, updates made before, by which the schedules go.
+      seed: int32 `[2]`, the first not negative; it decides the samples.
 
     Returns:
       the losses, float `[B]`, by network; the sequences; what the estimator saw of them.
@@ -195,7 +196,6 @@ class WakeSleepLearner(keras.Model):
     temperature = objectives.linear_schedule(
       exploration.temperature, 1.0, exploration.temperature_updates, step
     )
-    seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
     uniforms = self.uniforms(images, self.objective_config.num_samples, seed)
     drawn = self.sample(images, labels, uniforms, temperature)
     scored = self.score(drawn, labels)
@@ -213,20 +213,23 @@ class WakeSleepLearner(keras.Model):
       cells = distribution.cell_probabilities(drawn.sequences.prior_parameters)
       losses["prediction"] += bonus * objectives.coverage_loss(cells)
     if self.inference_network:
-      losses["inference"] = self._inference_loss(images, scored, step)
+      losses["inference"] = self._inference_loss(images, scored, step, seed)
     if self.baseline_network:
       losses["baseline"] = self.estimator.baseline_loss(scored)
     return losses, drawn, scored
 
   def _inference_loss(
-    self, images: tf.Tensor, scored: objectives.ScoredSequences, step: tf.Tensor
+    self,
+    images: tf.Tensor,
+    scored: objectives.ScoredSequences,
+    step: tf.Tensor,
+    seed: tf.Tensor,
   ) -> tf.Tensor:
     objective = self.objective_config
     if objective.inference_phase == "wake":
       return self.estimator.inference_loss(scored)
-    # One dream an image. No seed that a user gives is negative, so the samples stay what they are.
-    seed = tf.stack([-1 - self.seed, tf.cast(step, tf.int32)])
-    numbers = self.uniforms(images, 2, seed)
+    # One dream an image, from a stream of its own, so that the samples stay what they are.
+    numbers = self.uniforms(images, 2, tf.stack([-1 - seed[0], seed[1]]))
     log_proposal = sampling.dream(
       self.prediction_network,
       self.inference_network,
@@ -252,8 +255,10 @@ class WakeSleepLearner(keras.Model):
   def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
     """One update of all networks on images `[B, H, W, C]` and labels `[B]`."""
     images, labels = images_and_labels(data)
+    step = self.optimizer.iterations
+    seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
     with self._tracing(), tf.GradientTape() as tape:
-      losses, drawn, scored = self.losses(images, labels, self.optimizer.iterations)
+      losses, drawn, scored = self.losses(images, labels, step, seed)
       loss = tf.reduce_mean(tf.add_n(list(losses.values())))
     # Each loss reaches its own network alone, so one backward pass serves all.
     variables = self.network_variables()

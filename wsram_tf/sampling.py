@@ -8,13 +8,15 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from wsram_tf import models
+from wsram_tf import layers, models
 
 __all__ = [
   "DrawnSequences",
   "Sampler",
   "draw_sequences",
   "dream",
+  "propose",
+  "score_sequences",
   "stateless_uniforms",
 ]
 
@@ -90,32 +92,50 @@ def draw_sequences(
     sampler: what to draw from.
   """
   distribution = prediction_network.location_distribution
-  num_samples = uniforms.shape[0]
+  num_samples, temperature = uniforms.shape[0], sampler.temperature
   rows = models.samples_last(uniforms)
   target = tf.repeat(target, num_samples, axis=0)
-  temperature = sampler.temperature
   proposals = []
 
   def choose_location(n: int, upper: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
     numbers = rows[:, n, :2]
-    if not inference_network:
-      return distribution.sample(prior, numbers, temperature)
-    proposals.append(inference_network(target, upper))
+    if inference_network:
+      proposals.append(inference_network(target, upper))
     if sampler.samples_from == "prior":
       return distribution.sample(prior, numbers, temperature)
-    location = distribution.sample(proposals[-1], numbers, temperature)
+    from_proposal = distribution.sample(proposals[-1], numbers, temperature)
     if sampler.samples_from == "inference":
-      return location
+      return from_proposal
     from_prior = distribution.sample(prior, numbers, temperature)
-    return tf.where(rows[:, n, 2:] < sampler.prior_fraction, from_prior, location)
+    return tf.where(rows[:, n, 2:] < sampler.prior_fraction, from_prior, from_proposal)
 
   sequences = prediction_network.unroll(images, num_samples, choose_location)
-  locations, prior = sequences.locations, sequences.prior_parameters
-  from_prior = distribution.log_prob(prior, locations, temperature)
-  if not inference_network:
+  proposal = None
+  if inference_network:
+    proposal = models.samples_first(tf.stack(proposals, axis=1), num_samples)
+  return score_sequences(distribution, sequences, proposal, sampler)
+
+
+def score_sequences(
+  distribution: layers.LocationDistribution,
+  sequences: models.GlimpseSequences,
+  proposal_parameters: tf.Tensor | None,
+  sampler: Sampler,
+) -> DrawnSequences:
+  """Scores sequences under every distribution, as drawn by a sampler.
+
+  Args:
+    distribution: the family that prior and proposal share.
+    sequences: M for each of B images.
+    proposal_parameters: float `[M, B, N, P]`, what the inference network emits before each glimpse;
+      None where there is no inference network.
+    sampler: what they were drawn from.
+  """
+  locations, temperature = sequences.locations, sampler.temperature
+  from_prior = distribution.log_prob(sequences.prior_parameters, locations, temperature)
+  if proposal_parameters is None:
     return DrawnSequences(sequences, from_prior, None, sequences.prior_entropy)
-  proposal = models.samples_first(tf.stack(proposals, axis=1), num_samples)
-  from_proposal = distribution.log_prob(proposal, locations, temperature)
+  from_proposal = distribution.log_prob(proposal_parameters, locations, temperature)
   log_sampling = {
     "prior": lambda: from_prior,
     "inference": lambda: from_proposal,
@@ -124,9 +144,17 @@ def draw_sequences(
   return DrawnSequences(
     sequences=sequences,
     log_sampling=log_sampling,
-    log_proposal=distribution.log_prob(proposal, locations),
-    proposal_entropy=distribution.entropy(proposal),
+    log_proposal=distribution.log_prob(proposal_parameters, locations),
+    proposal_entropy=distribution.entropy(proposal_parameters),
   )
+
+
+def propose(
+  inference_network: models.InferenceNetwork, target: tf.Tensor, sequences: models.GlimpseSequences
+) -> tf.Tensor:
+  """The proposal's parameters `[M, B, N, P]` along sequences, told a target `[M, B, E]`."""
+  target = tf.repeat(target[:, :, tf.newaxis], sequences.upper.shape[2], axis=2)
+  return inference_network(target, sequences.upper)
 
 
 def log_mixture(log_first: tf.Tensor, log_second: tf.Tensor, fraction: float) -> tf.Tensor:
@@ -164,6 +192,5 @@ def dream(
     tf.cast(below[..., :-1] <= label_uniforms[..., tf.newaxis], tf.int32), axis=-1
   )
   target = tf.one_hot(drawn, log_probs.shape[-1], dtype=images.dtype)  # [M, B, K]
-  target = tf.repeat(target[:, :, tf.newaxis], sequences.upper.shape[2], axis=2)
-  proposal = inference_network(target, sequences.upper)
+  proposal = propose(inference_network, target, sequences)
   return prediction_network.location_distribution.log_prob(proposal, sequences.locations)
