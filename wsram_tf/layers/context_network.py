@@ -57,8 +57,13 @@ class ContextNetwork(keras.layers.Layer):
       float `[B, side, side, C]`.
     """
     rows = tf.constant(area_weights(images.shape[1], self.side), images.dtype)
-    columns = tf.constant(area_weights(images.shape[2], self.side), images.dtype)
-    return tf.einsum("ah,bhwc,dw->badc", rows, images, columns)
+    # Columns first, as one plain product that needs no transposed copy of the images.
+    _, height, width, channels = images.shape
+    columns = tf.constant(np.kron(area_weights(width, self.side), np.eye(channels)), images.dtype)
+    flat = tf.reshape(images, [-1, width * channels])
+    halfway = tf.matmul(flat, columns, transpose_b=True)
+    halfway = tf.reshape(halfway, [-1, height, self.side, channels])
+    return tf.einsum("ah,bhdc->badc", rows, halfway)
 
   def call(self, low_resolution: tf.Tensor) -> list[tf.Tensor]:
     """Encodes one image a row; see the class."""
