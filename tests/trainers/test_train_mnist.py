@@ -143,7 +143,7 @@ class TrainMnistTest(tf.test.TestCase):
     (full / "letter.txt").write_text("dear")
     run_dir = self.folder / "run"
     for arguments, message in (
-      (["--num_samples=1"], "num_samples=1: wake-sleep needs at least 2"),
+      (["--num_samples=1"], "num_samples=1: must be at least 2 for estimator=wake_sleep"),
       (["--glimpse_side=101"], "glimpse_side=101: must be at most the canvas' shorter side"),
       (["--largest_digit=101"], "largest_digit=101: must be at most canvas_side=100"),
       (["--digits=letters"], "digits=letters: value should be one of <mnist5k"),
