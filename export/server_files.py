@@ -38,6 +38,8 @@ Run all commands below in this folder.
 
 ## Start the model server
 
+Take a server at least as new as the TensorFlow that exported the models.
+
 Without a container (`tensorflow_model_server` must be on the PATH):
 
     tensorflow_model_server --port=8500 --rest_api_port=8501 \\
