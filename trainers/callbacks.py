@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -9,8 +10,9 @@ from run_folder import RunFolder
 
 __all__ = ["Progress", "RunRecorder"]
 
-# Validation figure by which weights are chosen, in percent; the lower the better.
-CHOSEN_BY = "val_error_percent_averaged"
+# Validation figure by which weights are chosen, the higher the better: the error of a few thousand
+# images is too coarse to tell one evaluation from the next.
+CHOSEN_BY = "val_log_likelihood"
 
 
 class RunRecorder(keras.callbacks.Callback):
@@ -20,12 +22,20 @@ class RunRecorder(keras.callbacks.Callback):
     run: the run's folder.
     batch_size: images an update.
     start_update: updates made before, where the run is resumed.
+    diagnose: given the update, returns more figures to write down; they are not timed.
   """
 
-  def __init__(self, run: RunFolder, batch_size: int, start_update: int):
+  def __init__(
+    self,
+    run: RunFolder,
+    batch_size: int,
+    start_update: int,
+    diagnose: Callable[[int], dict[str, float]],
+  ):
     super().__init__()
     self.run = run
     self.batch_size = batch_size
+    self.diagnose = diagnose
     self.rows = run.read_metrics(until_update=start_update)
     self.seconds = self.rows[-1]["train_seconds"] if self.rows else 0.0
     self.images_per_second = 0.0
@@ -55,12 +65,13 @@ class RunRecorder(keras.callbacks.Callback):
     timed = self._timed[1:] or self._timed
     updates = sum(count for _, count in timed)
     self.images_per_second = self.batch_size * updates / sum(seconds for seconds, _ in timed)
+    figures = logs | self.diagnose(update)
     row = {
       "update": update,
       "train_seconds": round(self.seconds, 3),
       "images_per_second": round(self.images_per_second, 1),
       "learning_rate": float(self.model.optimizer.learning_rate),
-      **{name: float(value) for name, value in sorted(logs.items())},
+      **{name: float(value) for name, value in sorted(figures.items())},
     }
     self.rows.append(row)
     self.run.write_metrics(self.rows)
@@ -70,7 +81,7 @@ class RunRecorder(keras.callbacks.Callback):
         tag = f"{'validation' if kind or name.startswith('val_') else 'training'}/{bare}"
         tf.summary.scalar(tag, value, step=update)
     self._writer.flush()
-    if row[CHOSEN_BY] <= min(r[CHOSEN_BY] for r in self.rows):
+    if row[CHOSEN_BY] >= max(r[CHOSEN_BY] for r in self.rows):
       self.run.save_learner(self.run.best, self.model)
     self.run.save_learner(self.run.last, self.model)
 

@@ -22,8 +22,6 @@ __all__ = ["main"]
 
 # Glimpse sequences an image that are held in memory at once.
 CHUNK = 10
-# Flags of the training alone, which a run's flagfile also holds.
-TRAINING_FLAGS = ("seed", "batch_size", "evaluate_every", "jit_compile")
 
 mnist.define_flags()
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "folder of the finished run", required=True)
@@ -67,10 +65,10 @@ def main(_: list[str]) -> None:
     run = RunFolder(_RUN_DIR.value)
     if not run.model.exists():
       raise ValueError(f"run_dir={run.path}: holds no finished run, {run.model.name} is missing")
-    lines = [
+    lines = [  # Without those of the training alone.
       line
       for line in run.flagfile.read_text().splitlines()
-      if line.lstrip("-").split("=")[0] not in TRAINING_FLAGS
+      if line.lstrip("-").split("=")[0] in flags.FLAGS
     ]
     # The command line stands last, so that what it says goes before what the run said.
     flags.FLAGS(sys.argv[:1] + lines + sys.argv[1:])

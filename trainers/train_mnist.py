@@ -10,6 +10,7 @@ import time
 # Before TensorFlow is imported: its start-up notes would bury the first lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import diagnosing
 import flag_groups
 import keras
 import mnist
@@ -21,7 +22,7 @@ from run_folder import RunFolder
 import wsram_tf
 from wsram_tf.data import canvases
 
-__all__ = ["main"]
+__all__ = ["evaluation_interval", "main"]
 
 # Updates that run without coming back to Python.
 MOST_STEPS_PER_EXECUTION = 50
@@ -29,6 +30,7 @@ MOST_STEPS_PER_EXECUTION = 50
 NOT_PART_OF_A_RUN = ("run_dir", "resume", "data_dir", "download")
 
 mnist.define_flags()
+diagnosing.define_flags()
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "folder for the run; default runs/DATE-TIME")
 _RESUME = flags.DEFINE_bool("resume", False, "go on with the run in run_dir from its last weights")
 _SEED = flags.DEFINE_integer(
@@ -120,7 +122,8 @@ def train(settings: mnist.Settings, run: RunFolder, lines: list[str]) -> None:
     start_step=start,
     **mnist.canvas_arguments(settings.canvas),
   )
-  recorder = RunRecorder(run, _BATCH_SIZE.value, start)
+  diagnosis = diagnosing.Diagnosis(learner, validation)
+  recorder = RunRecorder(run, _BATCH_SIZE.value, start, diagnosis)
   began = time.time()
   if start < settings.optimizer.updates:
     learner.fit(

@@ -18,6 +18,7 @@ __all__ = [
   "EnumeratedModel",
   "GradientMoments",
   "GradientProbe",
+  "count_sequences",
   "enumerate_gradient",
   "enumerate_model",
 ]
@@ -186,16 +187,24 @@ def _flat_gradients(
   }
 
 
-def _all_cells(learner: WakeSleepLearner) -> np.ndarray:
-  """All sequences of cells, int `[A, N]`."""
+def count_sequences(learner: WakeSleepLearner) -> int | None:
+  """The number of different glimpse sequences; None where locations are not categorical."""
   distribution = learner.prediction_network.location_distribution
   if not isinstance(distribution, layers.GridLocations):
+    return None
+  return distribution.num_parameters**learner.model_config.num_glimpses
+
+
+def _all_cells(learner: WakeSleepLearner) -> np.ndarray:
+  """All sequences of cells, int `[A, N]`."""
+  sequences, glimpses = count_sequences(learner), learner.model_config.num_glimpses
+  if sequences is None:
     raise ValueError(
       f"location_distribution={learner.model_config.location.location_distribution}: must be grid "
       "for sequences to be enumerated"
     )
-  cells, glimpses = distribution.num_parameters, learner.model_config.num_glimpses
-  if cells**glimpses > MOST_SEQUENCES:
+  cells = learner.prediction_network.location_distribution.num_parameters
+  if sequences > MOST_SEQUENCES:
     raise ValueError(
       f"num_glimpses={glimpses}: with {cells} cells there are more than {MOST_SEQUENCES} sequences"
     )

@@ -1,0 +1,118 @@
+"""Times an export as a server would run it: latency of one image, throughput of 64.
+
+  python tests/benchmarks/serving.py
+
+Through the C++ loader, with 1 and with 2 threads, each in a process of its own, since a process
+keeps the threads of its first session. An identity model, timed in turn with the signatures, shows
+what the calls themselves take.
+"""
+
+import multiprocessing
+import pathlib
+import sys
+import tempfile
+import time
+
+import numpy as np
+from absl import app, flags
+
+ROOT = pathlib.Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "export")]
+
+import cpp_loader  # noqa: E402, found on the path above
+import examples  # noqa: E402
+import protos  # noqa: E402
+
+_MODEL_DIR = flags.DEFINE_string(
+  "model_dir", None, "folder of an exported version; otherwise a network with random weights"
+)
+_UNITS = flags.DEFINE_integer(
+  "units", 128, "units of each layer of the network with random weights", lower_bound=1
+)
+_THREADS = flags.DEFINE_multi_integer(
+  "threads", [1, 2], "threads within and between operations; repeatable", lower_bound=1
+)
+_ROUNDS = flags.DEFINE_integer("rounds", 20, "rounds, each of 50 + 5 requests", lower_bound=1)
+
+BATCHES = {1: 50, 64: 5}  # Requests a round.
+
+
+def export_identity(model_dir: str, image_shape: tuple[int, int, int]) -> None:
+  """Saves a model that gives its images back."""
+  import tensorflow as tf
+
+  @tf.function(input_signature=[tf.TensorSpec([None, *image_shape], tf.float32, "images")])
+  def serving_default(images):
+    return {"images": tf.identity(images)}
+
+  tf.saved_model.save(tf.Module(), model_dir, signatures={"serving_default": serving_default})
+
+
+def export_random_network(model_dir: str, units: int) -> None:
+  """Saves the signatures of a network of the default shape that has learned nothing."""
+  import keras
+  import signatures
+  import tensorflow as tf
+
+  import wsram_tf
+
+  keras.utils.set_random_seed(1)
+  network = wsram_tf.PredictionNetwork(wsram_tf.ModelConfig(units=units))
+  module, functions = signatures.build_signatures(network, averaged_samples=5)
+  tf.saved_model.save(module, model_dir, signatures=functions)
+
+
+def measure(identity_dir: str, model_dir: str, threads: int, rounds: int) -> dict:
+  """Seconds of each request, by (model's signature, batch size)."""
+  identity = cpp_loader.LoadedModel(identity_dir, threads)
+  model = cpp_loader.LoadedModel(model_dir, threads)
+  images = examples.example_images(*model.signatures["serving_default"].inputs["images"].shape[1:])
+  arrays = {
+    "images": examples.to_float(images),
+    "seed": examples.example_seeds(),
+    "image_bytes": examples.as_bytes_array([examples.png_bytes(image) for image in images]),
+  }
+  cases = {}
+  for batch in BATCHES:
+    rows = np.arange(batch) % len(images)
+    named = [("identity", identity, "serving_default")]
+    named += [(name, model, name) for name in model.signatures]
+    for title, owner, signature in named:
+      inputs = {key: arrays[key][rows] for key in owner.signatures[signature].inputs}
+      cases[title, batch] = (owner, signature, inputs)
+  seconds = {case: [] for case in cases}
+  for round_number in range(rounds + 1):
+    for (title, batch), (owner, signature, inputs) in cases.items():
+      for _ in range(BATCHES[batch]):
+        start = time.perf_counter()
+        owner.run(signature, inputs)
+        if round_number:  # The first optimises the graph.
+          seconds[title, batch].append(time.perf_counter() - start)
+  return seconds
+
+
+def main(_) -> None:
+  """Prints one row for each signature and number of threads."""
+  with tempfile.TemporaryDirectory() as folder:
+    identity_dir, model_dir = f"{folder}/identity", _MODEL_DIR.value
+    if model_dir is None:
+      model_dir = f"{folder}/model"
+      export_random_network(model_dir, _UNITS.value)
+      print(f"{_UNITS.value} units, random weights")
+    graph = pathlib.Path(model_dir, "saved_model.pb").read_bytes()
+    shape = protos.saved_model_signatures(graph)["serving_default"].inputs["images"].shape[1:]
+    export_identity(identity_dir, shape)
+    print("threads  signature          1: p50 ms  p99 ms    64: p50 ms  p99 ms  images/s")
+    for threads in _THREADS.value:
+      with multiprocessing.get_context("spawn").Pool(1) as pool:
+        seconds = pool.apply(measure, (identity_dir, model_dir, threads, _ROUNDS.value))
+      for title in dict.fromkeys(title for title, _ in seconds):
+        one, many = (1e3 * np.percentile(seconds[title, batch], [50, 99]) for batch in BATCHES)
+        print(
+          f"{threads:7d}  {title:<18s} {one[0]:9.2f} {one[1]:7.2f} {many[0]:13.2f} {many[1]:7.2f} "
+          f"{64e3 / many[0]:9.0f}"
+        )
+
+
+if __name__ == "__main__":
+  app.run(main)
