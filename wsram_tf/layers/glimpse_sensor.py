@@ -31,8 +31,11 @@ def locations_to_pixels(locations: tf.Tensor, height: int, width: int) -> tf.Ten
 
 def halve(images: tf.Tensor) -> tf.Tensor:
   """Averages float `[R, H, W, C]` over blocks of 2 x 2."""
-  rows = images[:, 0::2] + images[:, 1::2]
-  return (rows[:, :, 0::2] + rows[:, :, 1::2]) * 0.25
+  # Each pair as an axis of its own: steps of two through an axis are several times slower.
+  _, height, width, channels = images.shape
+  pairs = tf.reshape(images, [-1, height // 2, 2, width * channels])
+  rows = tf.reshape(pairs[:, :, 0] + pairs[:, :, 1], [-1, height // 2, width // 2, 2, channels])
+  return (rows[:, :, :, 0] + rows[:, :, :, 1]) * 0.25
 
 
 @keras.saving.register_keras_serializable("wsram_tf")
