@@ -21,7 +21,7 @@ import PIL.Image
 import server_client
 from absl import app, flags
 
-_DEFAULT_PRETRAINED = "quickstart"
+_DEFAULT_PRETRAINED = "translated_scaled"
 _CLASSES_SHOWN = 3
 
 _MODEL_DIR = flags.DEFINE_string(

@@ -11,6 +11,7 @@ __all__ = ["PRETRAINED", "load_pretrained"]
 # Name: what it was trained on, and the flagfile that trained it.
 PRETRAINED = {
   "quickstart": "one digit of 14 to 56 pixels on 100 x 100; trainers/flagfiles/quickstart.flags",
+  "translated_scaled": "the same, from full MNIST; trainers/flagfiles/translated_scaled.flags",
 }
 
 
