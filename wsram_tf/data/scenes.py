@@ -186,8 +186,7 @@ def _drawer(digits: Digits, canvas_side: int, small: tuple[int, int], large: tup
     quarters = tf.gather(tf.stack(choices, axis=1), count - 1, batch_dims=1)
     is_large = size % 2
     least, most = (
-      tf.gather(tf.constant([s, l]), is_large)
-      for s, l in zip(sizes.small, sizes.large, strict=True)
+      tf.gather(tf.constant(pair), is_large) for pair in zip(sizes.small, sizes.large, strict=True)
     )
     sides = least + extent % (most - least + 1)
     half = canvas_side // 2
