@@ -22,7 +22,7 @@ from wsram_tf.data.scene_captions import (
   caption_templates,
 )
 
-__all__ = ["SceneSet", "evaluation_scenes", "scene_dataset"]
+__all__ = ["SceneSet", "check_sizes", "evaluation_scenes", "scene_dataset"]
 
 # Random numbers for training and for evaluation must differ even under one seed.
 _TRAINING_STREAM, _EVALUATION_STREAM = 0, 1
@@ -42,12 +42,6 @@ _QUARTERS = {
 }
 # Random numbers a scene: how many, quarters, wording; by digit which, size, side, row, column.
 _NUMBERS = 3 + 5 * MOST_DIGITS
-
-
-class _Sizes(NamedTuple):
-  canvas_side: int
-  small: tuple[int, int]
-  large: tuple[int, int]
 
 
 class SceneSet(NamedTuple):
@@ -149,14 +143,19 @@ def _random_numbers(key: tf.Tensor, data: tf.Tensor, count: int) -> tf.Tensor:
   )
 
 
-def _check_sizes(sizes: _Sizes) -> None:
-  side, small, large = sizes
-  if side < 2 or side % 2:
-    raise ValueError(f"canvas_side={side}: must be even, for the canvas has quarters")
+def check_sizes(canvas_side: int, small: tuple[int, int], large: tuple[int, int]) -> None:
+  """Checks sizes of scenes, in pixels; see `scene_dataset`.
+
+  Raises:
+    ValueError: if sizes leave no room, or small and large could be mistaken.
+  """
+  if canvas_side < 2 or canvas_side % 2:
+    raise ValueError(f"canvas_side={canvas_side}: must be even, for the canvas has quarters")
   for name, (least, most) in (("small", small), ("large", large)):
-    if not 1 <= least <= most <= side // 2:
+    if not 1 <= least <= most <= canvas_side // 2:
       raise ValueError(
-        f"{name}={(least, most)}: must be a range of pixels from 1 to half the canvas, {side // 2}"
+        f"{name}={(least, most)}: must be a range of pixels from 1 to half the canvas, "
+        f"{canvas_side // 2}"
       )
   if large[0] < 1.25 * small[1]:
     raise ValueError(
@@ -167,8 +166,7 @@ def _check_sizes(sizes: _Sizes) -> None:
 
 def _drawer(digits: Digits, canvas_side: int, small: tuple[int, int], large: tuple[int, int]):
   """Makes the function from random numbers int32 `[B, _NUMBERS]` to scenes, tensors by name."""
-  sizes = _Sizes(canvas_side, tuple(small), tuple(large))
-  _check_sizes(sizes)
+  check_sizes(canvas_side, small, large)
   if not len(digits.images):
     raise ValueError("digits must not be empty")
   with tf.device("/CPU:0"):  # As canvases have it: captured by reference, on the host.
@@ -186,7 +184,7 @@ def _drawer(digits: Digits, canvas_side: int, small: tuple[int, int], large: tup
     quarters = tf.gather(tf.stack(choices, axis=1), count - 1, batch_dims=1)
     is_large = size % 2
     least, most = (
-      tf.gather(tf.constant(pair), is_large) for pair in zip(sizes.small, sizes.large, strict=True)
+      tf.gather(tf.constant(pair), is_large) for pair in zip(small, large, strict=True)
     )
     sides = least + extent % (most - least + 1)
     half = canvas_side // 2

@@ -1,4 +1,4 @@
-"""The caption network: before each word where to look (the prior), then the word (the likelihood)."""
+"""The caption network: where to look before each word (the prior), and the word (likelihood)."""
 
 from typing import NamedTuple
 
@@ -225,7 +225,7 @@ class CaptionNetwork(keras.Model):
 
     Returns:
       the next state; the locations, float `[B * M, 2]`; log-probabilities of all words, float
-      `[B * M, V]`, nats, the lowest float for those that no caption may hold: unknown, start, padding.
+      `[B * M, V]`, nats, the lowest float for what no caption may hold: unknown, start, padding.
     """
     location = self.location_distribution.mode(self.prior(grid, state))
     state = self.step(grid, state, self.embedding(words), location)
