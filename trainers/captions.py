@@ -27,6 +27,7 @@ __all__ = [
   "describe_evaluation",
   "describe_images",
   "draw_cases",
+  "judge",
   "read_settings",
   "score",
 ]

@@ -40,6 +40,7 @@ _NAMES = tuple(f"a {{size{i}}} {{digit{i}}}" for i in range(MOST_DIGITS))
 _DIRECT = ("{0}", "{0} {r0} {1}", "{0} {r0} {1} which is {r1} {2}")
 _WITH = ("{0}", "{0} with {1} {s0} it", "{0} with {1} {s0} it and {2} {s1} that")
 _AND = ("{0}", "{0} and {s0} it {1}", "{0} and {s0} it {1} and {s1} that {2}")
+_BEGINNINGS = ("just", "only", "there is", "here is")
 _WORDINGS = (
   _DIRECT,
   ("just {0}", *_DIRECT[1:]),
@@ -115,12 +116,12 @@ def caption_templates() -> np.ndarray:
 def _patterns() -> list[re.Pattern]:
   name = rf"a ({'|'.join(SIZE_WORDS)}) ({'|'.join(DIGIT_WORDS)})"
   relation = f"({'|'.join(RELATIONS)})"
-  patterns = set()
-  for forms in _WORDINGS:
-    for form in forms:
-      gaps = {f"{kind}{i}": relation for kind in "rs" for i in range(MOST_DIGITS - 1)}
-      patterns.add(form.format(*[name] * MOST_DIGITS, **gaps))
-  return [re.compile(pattern) for pattern in sorted(patterns)]
+  gaps = {f"{kind}{i}": relation for kind in "rs" for i in range(MOST_DIGITS - 1)}
+  beginning = f"(?:(?:{'|'.join(_BEGINNINGS)}) )?"
+  return [
+    re.compile(beginning + form.format(*[name] * MOST_DIGITS, **gaps))
+    for form in dict.fromkeys(_DIRECT + _WITH + _AND)
+  ]
 
 
 _PATTERNS = _patterns()
