@@ -260,7 +260,8 @@ class BaseLearner(keras.Model):
     self, drawn: sampling.DrawnSequences, scored: objectives.ScoredSequences
   ) -> dict[str, tf.Tensor]:
     """Figures of the samples that every learner reports."""
-    log_weights = scored.log_weights[..., 0]
+    # Of whole sequences, whatever the credit.
+    log_weights = scored._replace(credit_by_part=False).log_weights[..., 0]
     weights = numerics.normalize_log_weights(log_weights)
     return {
       "bound": objectives.multi_sample_bound(log_weights),

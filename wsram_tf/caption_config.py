@@ -90,6 +90,12 @@ class CaptionLossConfig:
   credit_by_word: bool = setting(
     True, "weigh a glimpse by what comes from its word on, instead of by the whole caption"
   )
+  credit_horizon: int = setting(
+    0,
+    "with credit by word, for how many words a glimpse answers, its own included; 0: all that "
+    "follow",
+    minimum=0,
+  )
   label_smoothing: float = setting(
     0.0, "part of each word's target that is spread over all words", minimum=0, maximum=0.9
   )

@@ -147,6 +147,7 @@ class CaptionLearner(BaseLearner):
       log_proposal=drawn.log_proposal,
       is_correct=tf.cast(is_correct & mask, log_probs.dtype),
       credit_by_part=self.loss_config.credit_by_word,
+      credit_horizon=self.loss_config.credit_horizon,
     )
     if not self.baseline_network:
       return scored
