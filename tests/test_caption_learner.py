@@ -86,21 +86,16 @@ class EnumeratedTest(Float64Test):
     self.assertAllClose(np.exp(values["proposal"].sum(-1)).sum(), 1.0, rtol=_TOLERANCE)
     log_joint = (values["prior"] + values["likelihood"]).sum(-1)
     marginal = np.exp(log_joint).sum()
-    # All captions that end within three words, and all that do not, have probability 1 together.
-    total = 0.0
-    for words in itertools.product(range(caption_toy.VOCABULARY), repeat=3):
-      caption = list(words)
-      if PADDING in caption:
-        continue
-      drawn = caption_toy.score_cells(
-        learner, self.images, tf.constant([caption]), caption_toy.all_cells()
-      )
-      scored = learner.score(drawn, tf.constant([caption]))
-      joint = tf.reduce_sum(scored.log_prior + scored.log_likelihood, axis=-1)
-      total += float(tf.reduce_sum(tf.exp(joint)))
-    padding = 1.0 - total
-    self.assertBetween(padding, 0.0, 1.0)
-    self.assertBetween(marginal, 0.0, total)
+    # Three words without padding are one of all that may be said, each with a probability.
+    words = [word for word in range(caption_toy.VOCABULARY) if word != PADDING]
+    captions = tf.constant(list(itertools.product(words, repeat=3)))
+    images = tf.repeat(self.images, len(captions), axis=0)
+    drawn = caption_toy.score_cells(learner, images, captions, caption_toy.all_cells())
+    scored = learner.score(drawn, captions)
+    joint = tf.reduce_sum(scored.log_prior + scored.log_likelihood, axis=-1)  # [64, captions]
+    everything = float(tf.reduce_sum(tf.exp(joint)))
+    self.assertBetween(everything, marginal, 1.0)
+    self.assertGreater(everything, 0.3)
     # The naive posterior expectation is what wake-sleep tends to.
     posterior = np.exp(log_joint) / marginal
     exact = -np.einsum("a,apw->w", posterior, derivatives["prior"] + derivatives["likelihood"])
@@ -177,8 +172,14 @@ def _losses_and_gradients(learner, images, captions, uniforms) -> tuple[dict, li
 
 
 def _all_learners(**changes):
-  """A learner for each estimator and credit, with every regulariser."""
-  for name in objectives.ESTIMATORS:
+  """Learners for each kind of estimator and credit, with every regulariser."""
+  for name in (
+    "wake_sleep",
+    "wake_sleep_mixture",
+    "variational_learned_baseline",
+    "variational_correctness_leave_one_out",
+    "vimco",
+  ):
     for credit in (False, True):
       yield (
         f"{name}, credit_by_word={credit}",
@@ -278,6 +279,35 @@ class UseTest(tf.test.TestCase):
     self.assertEqual(loaded.get_config(), learner.get_config())
     for name, value in loaded.predict(data[0], verbose=0).items():
       self.assertAllEqual(value, learner.predict(data[0], verbose=0)[name])
+
+  def test_soft_attention_reads_the_mean_of_all_cells_by_their_shares(self):
+    images, captions = map(tf.constant, _data(4))
+    hard = caption_toy.learner("variational", num_samples=1)
+    soft = caption_toy.learner("variational", num_samples=1, attention="soft")
+    # Where the prior is sure, both look at the same cell.
+    for learner in (hard, soft):
+      query = learner.prediction_network.location_network.query
+      query.kernel.assign(100.0 * query.kernel)
+      query.bias.assign(100.0 * query.bias)
+    grids = [learner.prediction_network.look(images) for learner in (hard, soft)]
+    sure = [
+      learner.prediction_network.attend(grid, captions).log_probs
+      for learner, grid in zip((hard, soft), grids, strict=True)
+    ]
+    self.assertAllClose(*sure, rtol=1e-2, atol=1e-2)
+    losses, _, scored = soft.losses(images, captions, tf.constant(0), tf.constant([3, 0]))
+    # The loss is the likelihood's alone, and its gradient reaches where to look by itself.
+    expected = -tf.reduce_sum(scored.log_likelihood, axis=[0, 2])
+    self.assertAllClose(losses["prediction"], expected, rtol=1e-6)
+    self.assertAllClose(scored.log_weights[:, :, 0], -expected[tf.newaxis], rtol=1e-6)
+    unsure = caption_toy.learner("variational", num_samples=1, attention="soft")
+    network = unsure.prediction_network
+    with tf.GradientTape() as tape:
+      losses, _, _ = unsure.losses(images, captions, tf.constant(0), tf.constant([3, 0]))
+    gradient = tape.gradient(losses["prediction"], network.location_network.query.kernel)
+    self.assertGreater(np.abs(gradient).max(), 1e-4)
+    with self.assertRaisesRegex(ValueError, "attention=soft: needs estimator=variational"):
+      caption_toy.learner("wake_sleep", attention="soft")
 
   def test_dropout_drops_in_training_only_and_alike_for_all_samples(self):
     learner = caption_toy.learner("wake_sleep_prior", dropout=0.5)

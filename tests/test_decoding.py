@@ -30,8 +30,9 @@ def _brute_force(network, image, length_exponent) -> tuple[list[int], float]:
       finished.append((log_prob / len(words) ** length_exponent, words, log_prob))
       return
     previous = tf.constant([words[-1] if words else START])
-    location = network.location_distribution.mode(network.prior(grid, state))
-    state = network.step(grid, state, network.embedding(previous), location)
+    prior = network.prior(grid, state)
+    location = network.location_distribution.mode(prior)
+    state = network.step(grid, state, network.embedding(previous), location, prior)
     log_probs = network.classifier(state.lower[0])[0].numpy()
     for word in (END, 4, 5, 6):
       extend(state, [*words, word], log_prob + log_probs[word])

@@ -31,6 +31,12 @@ class CaptionModelConfig:
   location_units: int = setting(
     64, "numbers by which a cell and a state are compared to choose where to look", minimum=1
   )
+  attention: str = setting(
+    "hard",
+    "hard: one cell a word, sampled; soft: the mean of all cells, weighted by the prior, a rival "
+    "that needs no estimator (give estimator=variational, num_samples=1)",
+    choices=("hard", "soft"),
+  )
   cell: str = setting("lstm", "recurrent cell of both layers", choices=("lstm", "gru"))
   context_side: int = setting(
     1,

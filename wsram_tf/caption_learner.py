@@ -70,6 +70,13 @@ class CaptionLearner(BaseLearner):
     phase = self.objective_config.inference_phase
     if phase != "wake":
       raise ValueError(f"inference_phase={phase}: must be wake for captions")
+    soft_needs = ("variational", 1)
+    given = (self.objective_config.estimator, self.objective_config.num_samples)
+    if model_config.attention == "soft" and given != soft_needs:
+      raise ValueError(
+        f"attention=soft: needs estimator=variational and num_samples=1, since nothing is sampled; "
+        f"got estimator={given[0]}, num_samples={given[1]}"
+      )
     self.loss_config = loss_config or CaptionLossConfig()
 
   def make_prediction_network(self) -> models.CaptionNetwork:
@@ -129,7 +136,7 @@ class CaptionLearner(BaseLearner):
     mask = models.word_mask(captions)
     log_proposal = drawn.log_proposal
     return drawn._replace(
-      log_sampling=tf.where(mask, drawn.log_sampling, 0.0),
+      log_sampling=tf.where(mask & (network.config.attention == "hard"), drawn.log_sampling, 0.0),
       log_proposal=None if log_proposal is None else tf.where(mask, log_proposal, 0.0),
       proposal_entropy=tf.where(mask, drawn.proposal_entropy, 0.0),
     )

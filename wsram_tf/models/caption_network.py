@@ -109,20 +109,30 @@ class CaptionNetwork(keras.Model):
     return self.location_network(grid.keys, state.upper[0])
 
   def step(
-    self, grid: Grid, state: layers.CoreState, embedded: tf.Tensor, locations: tf.Tensor
+    self,
+    grid: Grid,
+    state: layers.CoreState,
+    embedded: tf.Tensor,
+    locations: tf.Tensor,
+    prior: tf.Tensor,
   ) -> layers.CoreState:
-    """Looks at cells, one a row, after the previous words.
+    """Looks at cells, one a row, after the previous words; with soft attention at all of them.
 
     Args:
       grid: of B images.
       state: of B * M rows, the samples of one image neighbours.
       embedded: float `[B * M, E]`, the previous words embedded.
-      locations: float `[B * M, 2]`.
+      locations: float `[B * M, 2]`; not used by soft attention.
+      prior: float `[B * M, L]`, the prior's parameters; used by soft attention alone.
     """
-    cells = self.location_distribution.cells(locations)
-    images = tf.shape(grid.features)[0]
-    cells = tf.reshape(cells, tf.stack([images, tf.size(cells) // tf.maximum(images, 1)]))
-    features = tf.gather(grid.features, cells, batch_dims=1)  # [B, M, D]
+    images, cells = tf.shape(grid.features)[0], self.location_distribution.num_parameters
+    rows = tf.stack([images, tf.shape(locations)[0] // tf.maximum(images, 1)])
+    if self.config.attention == "soft":
+      shares = tf.reshape(tf.nn.softmax(prior), tf.concat([rows, [cells]], axis=0))
+      features = tf.matmul(shares, grid.features)  # [B, M, D]
+    else:
+      numbers = tf.reshape(self.location_distribution.cells(locations), rows)
+      features = tf.gather(grid.features, numbers, batch_dims=1)  # [B, M, D]
     features = tf.reshape(features, [-1, self.config.units])
     return self.core(tf.concat([embedded, features], axis=-1), state)
 
@@ -164,7 +174,7 @@ class CaptionNetwork(keras.Model):
       prior = self.prior(grid, state)
       # As in PredictionNetwork.unroll: the score must see the sample as a constant.
       location = tf.stop_gradient(choose_location(n, upper, prior))
-      state = self.step(grid, state, embedded[:, n], location)
+      state = self.step(grid, state, embedded[:, n], location, prior)
       locations.append(location)
       uppers.append(upper)
       priors.append(prior)
@@ -176,11 +186,13 @@ class CaptionNetwork(keras.Model):
       samples_first(tf.stack(rows, axis=1), num_samples) for rows in (locations, uppers, priors)
     )
     mask = word_mask(captions)
+    # With soft attention nothing is chosen, so nothing has a probability.
+    scored = mask & (self.config.attention == "hard")
     return GlimpseSequences(
       locations=locations,
       upper=uppers,
       prior_parameters=priors,
-      log_prior=tf.where(mask, distribution.log_prob(priors, locations), 0.0),
+      log_prior=tf.where(scored, distribution.log_prob(priors, locations), 0.0),
       prior_entropy=tf.where(mask, distribution.entropy(priors), 0.0),
       log_probs=samples_first(self.classifier(lower), num_samples),
     )
@@ -227,8 +239,9 @@ class CaptionNetwork(keras.Model):
       the next state; the locations, float `[B * M, 2]`; log-probabilities of all words, float
       `[B * M, V]`, nats, the lowest float for what no caption may hold: unknown, start, padding.
     """
-    location = self.location_distribution.mode(self.prior(grid, state))
-    state = self.step(grid, state, self.embedding(words), location)
+    prior = self.prior(grid, state)
+    location = self.location_distribution.mode(prior)
+    state = self.step(grid, state, self.embedding(words), location, prior)
     log_probs = self.classifier(state.lower[0])
     numbers = tf.range(log_probs.shape[-1])
     barred = (numbers == UNKNOWN) | (numbers == START) | (numbers == PADDING)
