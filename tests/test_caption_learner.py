@@ -17,8 +17,8 @@ _TOLERANCE = 1e-10
 class Float64Test(tf.test.TestCase):
   def setUp(self):
     super().setUp()
-    keras.config.set_floatx("float64")
-    self.addCleanup(keras.config.set_floatx, "float32")
+    self.addCleanup(keras.config.set_dtype_policy, keras.config.dtype_policy())
+    keras.config.set_dtype_policy("float64")
 
 
 class EnumeratedTest(Float64Test):
