@@ -83,14 +83,14 @@ def score_cells(
   # A number in the middle of a cell's stretch would depend on the weights: the choice is given.
   original = models.CaptionNetwork.unroll
 
-  def unroll(self, grid, words, num_samples, choose_location, dropout_seed=None):
+  def unroll(self, grid, words, num_samples, choose_location, dropout_uniforms=None):
     proposals_too = choose_location
 
     def choose(n, upper, prior):
       proposals_too(n, upper, prior)
       return tf.tile(centres[:, n], [images.shape[0], 1])
 
-    return original(self, grid, words, num_samples, choose, dropout_seed)
+    return original(self, grid, words, num_samples, choose, dropout_uniforms)
 
   uniforms = tf.fill([len(cells), images.shape[0], cells.shape[1], 3], 0.5)
   network.unroll = unroll.__get__(network)

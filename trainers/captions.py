@@ -20,12 +20,12 @@ __all__ = [
   "TRAINING_FIGURES",
   "VALIDATION_SEED",
   "CaptionDataConfig",
+  "Describer",
   "SceneJudge",
   "Settings",
   "batches",
   "define_flags",
   "describe_evaluation",
-  "describe_images",
   "draw_cases",
   "judge",
   "read_settings",
@@ -134,22 +134,32 @@ def batches(scene_set: scenes.SceneSet, batch_size: int) -> tf.data.Dataset:
   return pairs.batch(batch_size)
 
 
-def describe_images(
-  learner: wsram_tf.CaptionLearner,
-  images: np.ndarray,
-  config: wsram_tf.DecodingConfig,
-  batch_size: int,
-) -> dict[str, np.ndarray]:
-  """Captions of images `[n, H, W, C]`, as `decoding.beam_search` gives them."""
+class Describer:
+  """Gives captions of many images, by a search that is traced once.
 
-  # One signature, so that a last batch that is smaller needs no second graph.
-  @tf.function(input_signature=[tf.TensorSpec([None, *images.shape[1:]], images.dtype)])
-  def describe(batch: tf.Tensor) -> dict[str, tf.Tensor]:
-    return decoding.beam_search(learner.prediction_network, batch, config)
+  Args:
+    learner: what sees and speaks.
+    config: the search.
+    batch_size: images at once.
+  """
 
-  starts = range(0, len(images), batch_size)
-  answers = [describe(tf.constant(images[start : start + batch_size])) for start in starts]
-  return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+  def __init__(
+    self, learner: wsram_tf.CaptionLearner, config: wsram_tf.DecodingConfig, batch_size: int
+  ):
+    self.batch_size = batch_size
+    images = tf.TensorSpec([None, *learner.model_config.image_shape])
+
+    @tf.function(input_signature=[images])
+    def search(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+      return decoding.beam_search(learner.prediction_network, batch, config)
+
+    self._search = search
+
+  def describe(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Captions of images `[n, H, W, C]`, as `decoding.beam_search` gives them."""
+    starts = range(0, len(images), self.batch_size)
+    answers = [self._search(tf.constant(images[s : s + self.batch_size])) for s in starts]
+    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
 
 def judge(
@@ -176,13 +186,14 @@ def judge(
 
 
 def score(
-  learner: wsram_tf.CaptionLearner, scene_set: scenes.SceneSet, settings: Settings
+  learner: wsram_tf.CaptionLearner,
+  describer: Describer,
+  scene_set: scenes.SceneSet,
 ) -> dict[str, float]:
   """The figures of a finished run, under the names that results.json has."""
-  batch_size = settings.data.evaluation_batch_size
-  figures = learner.evaluate(batches(scene_set, batch_size), return_dict=True, verbose=0)
-  answers = describe_images(learner, scene_set.images, settings.decoding, batch_size)
-  right, on_digit = judge(scene_set, answers)
+  data = batches(scene_set, describer.batch_size)
+  figures = learner.evaluate(data, return_dict=True, verbose=0)
+  right, on_digit = judge(scene_set, describer.describe(scene_set.images))
   counts = np.array([len(scene.labels) for scene in scene_set.scenes])
   return {
     "scenes_correct_percent": 100.0 * float(right.mean()),
@@ -210,20 +221,17 @@ def percent(true: np.ndarray) -> float:
 class SceneJudge(keras.callbacks.Callback):
   """Adds, after each evaluation, how many validation scenes are described right in every word."""
 
-  def __init__(self, scene_set: scenes.SceneSet, settings: Settings):
+  def __init__(self, scene_set: scenes.SceneSet, batch_size: int):
     super().__init__()
     self.scene_set = scene_set
-    self.settings = settings
+    self.batch_size = batch_size
+    self._describer = None
 
   def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
     """Describes and judges; greedily, whatever the run's own search is."""
-    answers = describe_images(
-      self.model,
-      self.scene_set.images,
-      wsram_tf.DecodingConfig(),
-      self.settings.data.evaluation_batch_size,
-    )
-    right, on_digit = judge(self.scene_set, answers)
+    if self._describer is None:
+      self._describer = Describer(self.model, wsram_tf.DecodingConfig(), self.batch_size)
+    right, on_digit = judge(self.scene_set, self._describer.describe(self.scene_set.images))
     logs["val_scenes_correct_percent"] = percent(right)
     logs["val_glimpse_on_digit_percent"] = percent(on_digit)
 
@@ -242,13 +250,13 @@ def describe_evaluation(logs: dict[str, float]) -> str:
 
 def draw_cases(
   learner: wsram_tf.CaptionLearner,
+  describer: Describer,
   scene_set: scenes.SceneSet,
-  settings: Settings,
   cases: int = 3,
 ) -> Figure:
   """The picture of a run: right cases, then as many wrong ones, as far as there are."""
   images = scene_set.images[:200]
-  answers = describe_images(learner, images, settings.decoding, len(images))
+  answers = describer.describe(images)
   first = scenes.SceneSet(images, scene_set.captions[:200], scene_set.scenes[:200])
   right, _ = judge(first, answers)
   chosen = [*np.flatnonzero(right)[:cases], *np.flatnonzero(~right)[:cases]]

@@ -74,7 +74,7 @@ def train(settings: captions.Settings, run: RunFolder, lines: list[str]) -> None
     ),
     validation=captions.batches(validation, data.evaluation_batch_size),
     callbacks=[
-      captions.SceneJudge(validation, settings),
+      captions.SceneJudge(validation, data.evaluation_batch_size),
       Progress(settings.optimizer.updates, captions.TRAINING_FIGURES, captions.describe_evaluation),
     ],
     make_recorder=lambda start: RunRecorder(run, batch_size, start, captions.CHOSEN_BY, max),
@@ -82,9 +82,10 @@ def train(settings: captions.Settings, run: RunFolder, lines: list[str]) -> None
   test = scenes.evaluation_scenes(
     splits.test, num_scenes=data.test_scenes, seed=captions.TEST_SEED, **layout
   )
-  results = captions.score(learner, test, settings)
+  describer = captions.Describer(learner, settings.decoding, data.evaluation_batch_size)
+  results = captions.score(learner, describer, test)
   run.save_learner(run.model, learner)
-  run.save_figure(run.glimpses, captions.draw_cases(learner, test, settings))
+  run.save_figure(run.glimpses, captions.draw_cases(learner, describer, test))
   scene_captions.VOCABULARY.save(run.vocabulary)
   run.write_json(run.results, {**results, **figures, "test_scenes": data.test_scenes})
   print(

@@ -14,9 +14,6 @@ from wsram_tf.data import caption_checks
 
 __all__ = ["CaptionLearner"]
 
-# Says that a random stream is of dropout and not of glimpses.
-DROPOUT_STREAM = 1
-
 
 @keras.saving.register_keras_serializable("wsram_tf")
 class CaptionLearner(BaseLearner):
@@ -92,8 +89,12 @@ class CaptionLearner(BaseLearner):
   ) -> sampling.DrawnSequences:
     """Draws the sequences of one update, with dropout."""
     uniforms = self.uniforms(images, self.objective_config.num_samples, seed)
-    dropout_seed = tf.random.fold_in(seed, DROPOUT_STREAM, alg="philox")
-    return self.sample(images, captions, uniforms, temperature, dropout_seed)
+    config, dropped = self.model_config, None
+    if config.dropout:
+      shape = [tf.shape(images)[0], config.word_units + config.units]
+      # A stream of its own, so that the samples stay what they are.
+      dropped = sampling.stateless_uniforms(shape, -1 - seed)
+    return self.sample(images, captions, uniforms, temperature, dropped)
 
   def sample(
     self,
@@ -101,7 +102,7 @@ class CaptionLearner(BaseLearner):
     captions: tf.Tensor,
     uniforms: tf.Tensor,
     temperature: float | tf.Tensor = 1.0,
-    dropout_seed: tf.Tensor | None = None,
+    dropout_uniforms: tf.Tensor | None = None,
   ) -> sampling.DrawnSequences:
     """Draws glimpse sequences from the estimator's sampling distribution.
 
@@ -110,7 +111,7 @@ class CaptionLearner(BaseLearner):
       captions: int `[B, T]`.
       uniforms: what `uniforms` returned.
       temperature: of what is sampled from.
-      dropout_seed: int `[2]`; None to drop nothing.
+      dropout_uniforms: float `[B, E + D]` in (0, 1); None to drop nothing.
 
     Returns:
       `DrawnSequences`; at padding every log-density and entropy is 0.
@@ -128,7 +129,7 @@ class CaptionLearner(BaseLearner):
 
     drawn = sampling.draw(
       network.location_distribution,
-      lambda samples, choose: network.unroll(grid, captions, samples, choose, dropout_seed),
+      lambda samples, choose: network.unroll(grid, captions, samples, choose, dropout_uniforms),
       proposal,
       uniforms,
       self.sampler._replace(temperature=temperature),

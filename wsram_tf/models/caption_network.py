@@ -142,7 +142,7 @@ class CaptionNetwork(keras.Model):
     captions: tf.Tensor,
     num_samples: int,
     choose_location: ChooseLocation,
-    dropout_seed: tf.Tensor | None = None,
+    dropout_uniforms: tf.Tensor | None = None,
   ) -> GlimpseSequences:
     """Looks before each word of given captions, in M independent sequences.
 
@@ -151,7 +151,8 @@ class CaptionNetwork(keras.Model):
       captions: int `[B, T]`, words, the end, padding.
       num_samples: M.
       choose_location: as `PredictionNetwork.unroll` takes it.
-      dropout_seed: int `[2]`, which decides what is dropped; None to drop nothing.
+      dropout_uniforms: float `[B, E + D]` in (0, 1), numbers that decide what is dropped of the
+        embedded words and of the states; None to drop nothing.
 
     Returns:
       `GlimpseSequences`, with T glimpses and the log-probabilities of all words at each,
@@ -162,8 +163,12 @@ class CaptionNetwork(keras.Model):
     previous = tf.pad(captions[:, :-1], [[0, 0], [1, 0]], constant_values=START)
     embedded = self.embedding(previous)  # [B, T, E]
     keep_state = None
-    if dropout_seed is not None and self.config.dropout:
-      keep_word, keep_state = self._dropout_masks(tf.shape(captions)[0], dropout_seed)
+    if dropout_uniforms is not None:
+      # One mask a caption: else samples would differ by what was dropped, and not by where they
+      # looked.
+      kept = tf.cast(dropout_uniforms >= self.config.dropout, embedded.dtype)
+      kept /= 1.0 - self.config.dropout
+      keep_word, keep_state = tf.split(kept, [self.config.word_units, self.config.units], axis=-1)
       embedded *= keep_word[:, tf.newaxis]
       keep_state = tf.repeat(keep_state, num_samples, axis=0)[:, tf.newaxis]
     embedded = tf.repeat(embedded, num_samples, axis=0)  # [B * M, T, E]
@@ -196,14 +201,6 @@ class CaptionNetwork(keras.Model):
       prior_entropy=tf.where(mask, distribution.entropy(priors), 0.0),
       log_probs=samples_first(self.classifier(lower), num_samples),
     )
-
-  def _dropout_masks(self, batch: tf.Tensor, seed: tf.Tensor) -> list[tf.Tensor]:
-    """What words and states are multiplied by, one mask a caption: else samples would differ by
-    what was dropped, and not by where they looked."""
-    units = [self.config.word_units, self.config.units]
-    kept = tf.random.stateless_uniform([batch, sum(units)], seed, alg="philox")
-    kept = tf.cast(kept >= self.config.dropout, self.embedding.compute_dtype)
-    return tf.split(kept / (1.0 - self.config.dropout), units, axis=-1)
 
   def attend(
     self, grid: Grid, captions: tf.Tensor, uniforms: tf.Tensor | None = None
