@@ -82,8 +82,9 @@ class EnumeratedTest(Float64Test):
       loss = tf.reduce_sum(tf.stop_gradient(probabilities) * loss)
     total = 0.0
     for name, by_part in tape.gradient(loss, parts, unconnected_gradients="zero").items():
-      by_sequence = np.zeros([64, 3])
-      np.add.at(by_sequence, tuples, by_part.numpy())
+      by_sequence = np.stack(
+        [np.bincount(tuples.ravel(), by_part[..., n].numpy().ravel(), 64) for n in range(3)], axis=1
+      )
       total += np.einsum("ap,apw->w", by_sequence, self.derivatives[name])
     return total
 
