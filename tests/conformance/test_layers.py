@@ -38,14 +38,6 @@ def _step(core: layers.RecurrentCore, inputs: tf.Tensor, *states: tf.Tensor) -> 
   return [*lower, *upper]
 
 
-def _locate(
-  layer: layers.CellLocationNetwork, features: tf.Tensor, states: tf.Tensor
-) -> list[tf.Tensor]:
-  if not layer.built:
-    layer.build(features.shape, states.shape)
-  return [layer(layer.keys(features), states)]
-
-
 CASES = {
   "baseline_network": Case(
     lambda: layers.BaselineNetwork(units=4),
@@ -54,8 +46,8 @@ CASES = {
   ),
   "cell_location_network": Case(
     lambda: layers.CellLocationNetwork(units=4),
-    lambda rows: [_normal(rows, 6, 3), _normal(rows, 5)],
-    _locate,
+    lambda rows: [_normal(rows, 6, 4), _normal(rows, 5)],
+    lambda layer, keys, states: [layer(keys, states)],
   ),
   "classifier": Case(
     lambda: layers.Classifier(3),

@@ -10,33 +10,33 @@ class CellLocationNetworkTest(tf.test.TestCase):
   def setUp(self):
     super().setUp()
     generator = np.random.default_rng(0)
-    self.features = generator.normal(size=[2, 5, 3]).astype(np.float32)
+    self.keys = generator.normal(size=[2, 5, 6]).astype(np.float32)
     self.states = generator.normal(size=[2 * 3, 4]).astype(np.float32)
     self.network = CellLocationNetwork(units=6)
-    self.network.build(self.features.shape, self.states.shape)
+    self.network.build(self.keys.shape, self.states.shape)
     self.network.set_weights([generator.normal(size=w.shape) for w in self.network.get_weights()])
 
   def test_matches_numpy_with_samples_of_an_image_as_neighbours(self):
-    key, key_bias, query, query_bias = self.network.get_weights()
-    logits = self.network(self.network.keys(self.features), self.states)
+    query, query_bias = self.network.get_weights()
+    logits = self.network(self.keys, self.states)
     self.assertEqual(logits.shape, [6, 5])
     for row in range(6):
-      keys = self.features[row // 3] @ key + key_bias
-      self.assertAllClose(logits[row], keys @ (self.states[row] @ query + query_bias), rtol=1e-4)
+      expected = self.keys[row // 3] @ (self.states[row] @ query + query_bias)
+      self.assertAllClose(logits[row], expected, rtol=1e-4)
 
   def test_a_cell_is_chosen_by_what_it_shows_wherever_it_lies(self):
     order = np.array([3, 1, 4, 0, 2])
-    logits = self.network(self.network.keys(self.features), self.states)
-    moved = self.network(self.network.keys(self.features[:, order]), self.states)
+    logits = self.network(self.keys, self.states)
+    moved = self.network(self.keys[:, order], self.states)
     self.assertAllClose(moved, tf.gather(logits, order, axis=1), rtol=1e-5)
 
   def test_starts_near_looking_everywhere(self):
     network = CellLocationNetwork(units=64)
-    network.build((None, 5, 128), (None, 128))
+    network.build((None, 5, 64), (None, 128))
     generator = np.random.default_rng(0)
-    features = generator.normal(size=[2, 5, 128]).astype(np.float32)
+    keys = generator.normal(size=[2, 5, 64]).astype(np.float32)
     states = np.tanh(generator.normal(size=[6, 128])).astype(np.float32)
-    probabilities = tf.nn.softmax(network(network.keys(features), states))
+    probabilities = tf.nn.softmax(network(keys, states))
     self.assertAllInRange(probabilities, 0.02, 0.6)
 
 

@@ -29,6 +29,7 @@ _SMALL = (
   "--batch_size=4",
   "--units=8",
   "--word_units=4",
+  "--cell=gru",
   "--grid_filters=2,2,2",
   "--num_samples=2",
   "--updates=2",

@@ -14,7 +14,7 @@ class CellLocationNetwork(keras.layers.Layer):
     units: K, numbers by which a state and a cell are compared.
 
   Call arguments:
-    keys: float `[B, L, K]`, what `keys(features)` returned.
+    keys: float `[B, L, K]`, what each cell offers to be chosen by.
     states: float `[B * M, D]`, M neighbouring rows for each image.
 
   Returns:
@@ -27,20 +27,14 @@ class CellLocationNetwork(keras.layers.Layer):
   def __init__(self, units: int, **kwargs):
     super().__init__(**kwargs)
     self.units = units
-    self.key = keras.layers.Dense(units, name="key")
     # Near zero: prior and proposal start alike and look everywhere.
     self.query = keras.layers.Dense(
       units, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01), name="query"
     )
 
-  def build(self, features_shape, states_shape):
-    """Makes the weights from the static shapes of the features and the states."""
-    self.key.build(features_shape)
+  def build(self, keys_shape, states_shape):
+    """Makes the weights from the static shape of the states."""
     self.query.build(states_shape)
-
-  def keys(self, features: tf.Tensor) -> tf.Tensor:
-    """What each cell offers to be chosen by: float `[B, L, K]` of features `[B, L, D]`."""
-    return self.key(features)
 
   def call(self, keys: tf.Tensor, states: tf.Tensor) -> tf.Tensor:
     """Emits one distribution's parameters a row; see the class."""

@@ -47,6 +47,7 @@ class CaptionInferenceNetwork(keras.Model):
     self.location_network = layers.CellLocationNetwork(
       config.location_units, name="location_network"
     )
+    self.location_keys = keras.layers.Dense(config.location_units, name="location_keys")
     self.build(None)
 
   def build(self, input_shape):
@@ -57,7 +58,8 @@ class CaptionInferenceNetwork(keras.Model):
     self.embedding.build((None, None))
     self.encoder.build((None, None, config.word_units))
     self.hidden.build((None, 2 * config.word_units + config.units))
-    self.location_network.build((None, None, config.units), (None, config.units))
+    self.location_network.build((None, None, config.location_units), (None, config.units))
+    self.location_keys.build((None, None, config.units))
     self.built = True
 
   def encode(self, captions: tf.Tensor) -> tf.Tensor:
@@ -67,7 +69,7 @@ class CaptionInferenceNetwork(keras.Model):
   def keys(self, features: tf.Tensor) -> tf.Tensor:
     """What each cell offers to be chosen by: float `[B, L, K]` of features `[B, L, D]`."""
     # The proposal is fitted to the prediction network, never the other way round.
-    return self.location_network.keys(tf.stop_gradient(features))
+    return self.location_keys(tf.stop_gradient(features))
 
   def call(self, encoded: tf.Tensor, upper: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
     """Emits one proposal a row; see the class."""

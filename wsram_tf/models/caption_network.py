@@ -77,6 +77,7 @@ class CaptionNetwork(keras.Model):
     self.location_network = layers.CellLocationNetwork(
       config.location_units, name="location_network"
     )
+    self.location_keys = keras.layers.Dense(config.location_units, name="location_keys")
     self.classifier = layers.Classifier(config.vocabulary_size, name="classifier")
     self.build((None, *config.image_shape))
 
@@ -89,7 +90,8 @@ class CaptionNetwork(keras.Model):
     self.embedding.build((None,))
     self.core.build((None, config.word_units + config.units))
     self.context_network.build((None, config.context_side, config.context_side, config.units))
-    self.location_network.build((None, None, config.units), state)
+    self.location_network.build((None, None, config.location_units), state)
+    self.location_keys.build((None, None, config.units))
     self.classifier.build(state)
     self.built = True
 
@@ -98,7 +100,7 @@ class CaptionNetwork(keras.Model):
     grid = self.grid_network(images)
     features = tf.reshape(grid, [-1, self.location_distribution.num_parameters, self.config.units])
     context = self.context_network(self.context_network.low_resolution(grid))
-    return Grid(features, self.location_network.keys(features), context)
+    return Grid(features, self.location_keys(features), context)
 
   def initial_state(self, grid: Grid, num_samples: int) -> layers.CoreState:
     """The state before the first glimpse, M neighbouring rows an image."""
