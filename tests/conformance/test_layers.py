@@ -44,6 +44,11 @@ CASES = {
     lambda rows: [_normal(rows, 5)],
     lambda layer, upper: [layer(upper)],
   ),
+  "cell_location_network": Case(
+    lambda: layers.CellLocationNetwork(units=4),
+    lambda rows: [_normal(rows, 6, 4), _normal(rows, 5)],
+    lambda layer, keys, states: [layer(keys, states)],
+  ),
   "classifier": Case(
     lambda: layers.Classifier(3),
     lambda rows: [_normal(rows, 5)],
@@ -73,6 +78,16 @@ CASES = {
     lambda: layers.GlimpseSensor(side=3, scales=2),
     lambda rows: [_normal(rows, 9, 11, 2), _locations(rows)],
     lambda layer, images, locations: [layer(layer.pad(images), locations)],
+  ),
+  "grid_network of images": Case(
+    lambda: layers.GridNetwork(units=5, filters=(3, 4), reach=3),
+    lambda rows: [_normal(rows, 8, 12, 2)],
+    lambda layer, images: [layer(images)],
+  ),
+  "grid_network of grids": Case(
+    lambda: layers.GridNetwork(units=5),
+    lambda rows: [_normal(rows, 2, 3, 7)],
+    lambda layer, grids: [layer(grids)],
   ),
   "location_network": Case(
     lambda: layers.LocationNetwork(num_parameters=4),

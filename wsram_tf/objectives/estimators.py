@@ -29,6 +29,9 @@ class ScoredSequences(NamedTuple):
     is_correct: float `[M, B, T]`, 1 where the likeliest answer is the true one, else 0.
     baseline: float `[M, B, N]`, the learned baseline before each glimpse; None where there is none.
     credit_by_part: whether glimpse n is weighted by what comes from it on; needs T = N.
+    credit_horizon: with credit by part, for how many parts a glimpse answers, its own included;
+      0: for all that follow. A short one takes out the noise of glimpses long after, at the price
+      of a bias where they still depend on it.
   """
 
   log_prior: tf.Tensor
@@ -38,11 +41,16 @@ class ScoredSequences(NamedTuple):
   is_correct: tf.Tensor | None = None
   baseline: tf.Tensor | None = None
   credit_by_part: bool = False
+  credit_horizon: int = 0
 
   def credited(self, parts: tf.Tensor) -> tf.Tensor:
     """What each glimpse answers for: float `[M, B, 1]`, or with credit by part `[M, B, N]`."""
     if self.credit_by_part:
-      return tf.cumsum(parts, axis=-1, reverse=True)
+      from_here = tf.cumsum(parts, axis=-1, reverse=True)
+      if not 0 < self.credit_horizon < parts.shape[-1]:
+        return from_here
+      paddings = [[0, 0]] * (parts.shape.rank - 1) + [[0, self.credit_horizon]]
+      return from_here - tf.pad(from_here, paddings)[..., self.credit_horizon :]
     return tf.reduce_sum(parts, axis=-1, keepdims=True)
 
   @property

@@ -1,0 +1,44 @@
+"""The cell location network: logits by what cells show, each image's states with its own cells."""
+
+import numpy as np
+import tensorflow as tf
+
+from wsram_tf.layers import CellLocationNetwork
+
+
+class CellLocationNetworkTest(tf.test.TestCase):
+  def setUp(self):
+    super().setUp()
+    generator = np.random.default_rng(0)
+    self.keys = generator.normal(size=[2, 5, 6]).astype(np.float32)
+    self.states = generator.normal(size=[2 * 3, 4]).astype(np.float32)
+    self.network = CellLocationNetwork(units=6)
+    self.network.build(self.keys.shape, self.states.shape)
+    self.network.set_weights([generator.normal(size=w.shape) for w in self.network.get_weights()])
+
+  def test_matches_numpy_with_samples_of_an_image_as_neighbours(self):
+    query, query_bias = self.network.get_weights()
+    logits = self.network(self.keys, self.states)
+    self.assertEqual(logits.shape, [6, 5])
+    for row in range(6):
+      expected = self.keys[row // 3] @ (self.states[row] @ query + query_bias)
+      self.assertAllClose(logits[row], expected, rtol=1e-4)
+
+  def test_a_cell_is_chosen_by_what_it_shows_wherever_it_lies(self):
+    order = np.array([3, 1, 4, 0, 2])
+    logits = self.network(self.keys, self.states)
+    moved = self.network(self.keys[:, order], self.states)
+    self.assertAllClose(moved, tf.gather(logits, order, axis=1), rtol=1e-5)
+
+  def test_starts_near_looking_everywhere(self):
+    network = CellLocationNetwork(units=64)
+    network.build((None, 5, 64), (None, 128))
+    generator = np.random.default_rng(0)
+    keys = generator.normal(size=[2, 5, 64]).astype(np.float32)
+    states = np.tanh(generator.normal(size=[6, 128])).astype(np.float32)
+    probabilities = tf.nn.softmax(network(keys, states))
+    self.assertAllInRange(probabilities, 0.02, 0.6)
+
+
+if __name__ == "__main__":
+  tf.test.main()

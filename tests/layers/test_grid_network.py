@@ -1,0 +1,39 @@
+"""The grid network: one feature a cell, of what is near the cell and where it is."""
+
+import numpy as np
+import tensorflow as tf
+
+from wsram_tf.layers import GridNetwork
+
+
+class GridNetworkTest(tf.test.TestCase):
+  def test_a_cell_sees_its_surroundings_alone(self):
+    # Three poolings and 3 x 3 convolutions: 22 pixels, from 7 before the cell to 7 after it.
+    network = GridNetwork(units=4, filters=(3, 3, 3), reach=1)
+    image = np.random.default_rng(0).uniform(size=[1, 64, 64, 1]).astype(np.float32)
+    before = network(image)
+    changed = image.copy()
+    changed[0, 32, 40] += 1.0
+    moved = np.abs(network(changed) - before).max(axis=-1)[0] > 0
+    rows, columns = np.nonzero(moved)
+    self.assertTrue(moved[4, 5])
+    self.assertAllInRange(rows, 3, 4)
+    self.assertAllInRange(columns, 4, 5)
+
+  def test_features_tell_where_a_cell_is(self):
+    features = GridNetwork(units=4)(tf.ones([1, 2, 3, 5]))[0]
+    flat = np.reshape(features, [6, 4])
+    distances = np.linalg.norm(flat[:, np.newaxis] - flat, axis=-1)
+    self.assertGreater(distances[np.triu_indices(6, 1)].min(), 1e-3)
+
+  def test_faint_strokes_and_bright_ones_give_features_of_one_size(self):
+    network = GridNetwork(units=8, filters=(4,), reach=3)
+    image = np.random.default_rng(0).uniform(size=[1, 8, 8, 1]).astype(np.float32)
+    network(image)
+    where = network.where
+    sizes = [float(tf.norm(network(scale * image) - where)) for scale in (0.3, 1.0)]
+    self.assertAllClose(sizes[0], sizes[1], rtol=0.1)
+
+
+if __name__ == "__main__":
+  tf.test.main()
