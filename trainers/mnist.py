@@ -176,9 +176,10 @@ def draw_cases(learner: wsram_tf.WakeSleepLearner, data: tf.data.Dataset, cases:
   images, labels = images.numpy()[chosen], labels.numpy()[chosen]
   locations, class_id = answer["locations"][chosen], answer["class_id"][chosen]
   confidence = answer["probabilities"][chosen].max(axis=-1)
-  padded = network.glimpse_sensor.pad(tf.constant(images))
+  prepared = network.glimpse_sensor.prepare(tf.constant(images))
   patches = [
-    network.glimpse_sensor(padded, tf.constant(locations[:, n])) for n in range(locations.shape[1])
+    network.glimpse_sensor(prepared, tf.constant(locations[:, n]))
+    for n in range(locations.shape[1])
   ]
   captions = [
     f"{true}, read as {said} ({100 * sure:.0f}%)"

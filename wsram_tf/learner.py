@@ -304,11 +304,6 @@ class WakeSleepLearner(keras.Model):
     )
     return {name: self._trackers[name].result() for name in EVALUATION_METRICS}
 
-  def predict_step(self, data: Any) -> dict[str, tf.Tensor]:
-    """Answers for one batch of images."""
-    with self._tracing():
-      return super().predict_step(data)
-
   def fit(self, x: Any = None, y: Any = None, **kwargs) -> keras.callbacks.History:
     """Trains as `keras.Model.fit` does, on checked images and labels.
 
@@ -353,7 +348,10 @@ class WakeSleepLearner(keras.Model):
     return x, y
 
   def _tracing(self) -> contextlib.AbstractContextManager:
-    """The way to cut glimpses that is fastest on this device, for what is traced inside."""
+    """The way to cut glimpses that is fastest on this device, for what is traced inside.
+
+    Not for `predict`, whose memory must not grow by a copy of large images.
+    """
     on_cpu = not tf.config.list_logical_devices("GPU")
     compiled = self.jit_compile and not tf.executing_eagerly()
     return self.prediction_network.glimpse_sensor.loop_over_images(compiled and on_cpu)

@@ -72,7 +72,7 @@ CASES = {
   "glimpse_sensor": Case(
     lambda: layers.GlimpseSensor(side=3, scales=2),
     lambda rows: [_normal(rows, 9, 11, 2), _locations(rows)],
-    lambda layer, images, locations: [layer(layer.pad(images), locations)],
+    lambda layer, images, locations: [layer(layer.prepare(images), locations)],
   ),
   "location_network": Case(
     lambda: layers.LocationNetwork(num_parameters=4),
@@ -128,7 +128,7 @@ class LayerConformanceTest(tf.test.TestCase):
       with self.subTest(name):
         layer, arguments, results = _called(case)
         if isinstance(layer, layers.GlimpseSensor):
-          arguments[0] = layer.pad(arguments[0])
+          arguments[0] = layer.prepare(arguments[0])
         if isinstance(layer, layers.RecurrentCore):
           continue  # Keras makes plain lists of its state there; the models save it.
         inputs = [keras.Input(argument.shape[1:], dtype=argument.dtype) for argument in arguments]

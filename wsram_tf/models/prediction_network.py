@@ -133,7 +133,7 @@ class PredictionNetwork(keras.Model):
       `GlimpseSequences`.
     """
     distribution = self.location_distribution
-    padded = self.glimpse_sensor.pad(images)
+    prepared = self.glimpse_sensor.prepare(images)
     context = self.context_network(self.context_network.low_resolution(images))
     state = self.core.initial_state([tf.repeat(tensor, num_samples, axis=0) for tensor in context])
     locations, uppers, priors = [], [], []
@@ -143,7 +143,7 @@ class PredictionNetwork(keras.Model):
       # The score log p(a) must see the sample as a constant, else its gradient would flow back
       # into whatever distribution drew it.
       location = tf.stop_gradient(choose_location(n, upper, prior))
-      patches = self.glimpse_sensor(padded, location)
+      patches = self.glimpse_sensor(prepared, location)
       state = self.core(self.glimpse_network(patches, location), state)
       locations.append(location)
       uppers.append(upper)
