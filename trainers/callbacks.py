@@ -2,15 +2,13 @@
 
 import sys
 import time
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 from run_folder import RunFolder
 
 __all__ = ["Progress", "RunRecorder"]
-
-# Validation figure by which weights are chosen, in percent; the lower the better.
-CHOSEN_BY = "val_error_percent_averaged"
 
 
 class RunRecorder(keras.callbacks.Callback):
@@ -20,12 +18,23 @@ class RunRecorder(keras.callbacks.Callback):
     run: the run's folder.
     batch_size: images an update.
     start_update: updates made before, where the run is resumed.
+    chosen_by: the validation figure by which weights are chosen.
+    best: gives the best of several such figures.
   """
 
-  def __init__(self, run: RunFolder, batch_size: int, start_update: int):
+  def __init__(
+    self,
+    run: RunFolder,
+    batch_size: int,
+    start_update: int,
+    chosen_by: str,
+    best: Callable = min,
+  ):
     super().__init__()
     self.run = run
     self.batch_size = batch_size
+    self.chosen_by = chosen_by
+    self.best = best
     self.rows = run.read_metrics(until_update=start_update)
     self.seconds = self.rows[-1]["train_seconds"] if self.rows else 0.0
     self.images_per_second = 0.0
@@ -70,7 +79,7 @@ class RunRecorder(keras.callbacks.Callback):
         tag = f"{'validation' if kind or name.startswith('val_') else 'training'}/{bare}"
         tf.summary.scalar(tag, value, step=update)
     self._writer.flush()
-    if row[CHOSEN_BY] <= min(r[CHOSEN_BY] for r in self.rows):
+    if row[self.chosen_by] == self.best(r[self.chosen_by] for r in self.rows):
       self.run.save_learner(self.run.best, self.model)
     self.run.save_learner(self.run.last, self.model)
 
@@ -80,18 +89,20 @@ class Progress(keras.callbacks.Callback):
 
   Args:
     updates: length of the training, in updates.
-    batch_size: images an update.
+    shown: names of training figures, by what the bar calls them.
+    describe: makes the line of an evaluation from all its figures.
   """
 
-  def __init__(self, updates: int, batch_size: int):
+  def __init__(
+    self, updates: int, shown: dict[str, str], describe: Callable[[dict[str, float]], str]
+  ):
     super().__init__()
     self.updates = updates
-    self.batch_size = batch_size
+    self.shown = shown
+    self.describe = describe
     self.bar = None
     if sys.stdout.isatty():
-      self.bar = keras.utils.Progbar(
-        updates, unit_name="update", stateful_metrics=["train error %", "bound nats", "ESS"]
-      )
+      self.bar = keras.utils.Progbar(updates, unit_name="update", stateful_metrics=list(shown))
 
   def on_train_begin(self, logs=None):
     """Says what is slow at first."""
@@ -102,21 +113,13 @@ class Progress(keras.callbacks.Callback):
     if self.bar:
       self.bar.update(
         min(int(self.model.optimizer.iterations), self.updates - 1),
-        [
-          ("train error %", float(logs["error_percent"])),
-          ("bound nats", float(logs["bound"])),
-          ("ESS", float(logs["effective_sample_size"])),
-        ],
+        [(name, float(logs[figure])) for name, figure in self.shown.items()],
       )
 
   def on_epoch_end(self, epoch, logs=None):
     """Prints one line for the evaluation."""
     print(
       f"{chr(10) if self.bar else ''}update {int(self.model.optimizer.iterations):,} of "
-      f"{self.updates:,}: validation error {logs['val_error_percent']:.2f}% (averaged "
-      f"{logs['val_error_percent_averaged']:.2f}%), log-likelihood "
-      f"{logs['val_log_likelihood']:.3f} nats, bound {logs['val_bound']:.3f} nats, effective "
-      f"sample size {logs['val_effective_sample_size']:.2f}; training error "
-      f"{logs['error_percent']:.2f}%",
+      f"{self.updates:,}: {self.describe(logs)}",
       flush=True,
     )

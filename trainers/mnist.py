@@ -16,10 +16,13 @@ from wsram_tf.config import check_settings, setting
 from wsram_tf.data import canvases, digits
 
 __all__ = [
+  "CHOSEN_BY",
+  "TRAINING_FIGURES",
   "DataConfig",
   "Settings",
   "canvas_arguments",
   "define_flags",
+  "describe_evaluation",
   "draw_cases",
   "load",
   "load_learner",
@@ -31,6 +34,14 @@ __all__ = [
 
 # Evaluation canvases come from seeds of their own, so that a run's seed does not choose its test.
 VALIDATION_SEED, TEST_SEED = 1, 2
+# Validation figure by which weights are chosen; the lower the better.
+CHOSEN_BY = "val_error_percent_averaged"
+# What the progress bar shows.
+TRAINING_FIGURES = {
+  "train error %": "error_percent",
+  "bound nats": "bound",
+  "ESS": "effective_sample_size",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +174,17 @@ def score(learner: wsram_tf.WakeSleepLearner, data: tf.data.Dataset) -> dict[str
     "parameters": int(sum(np.prod(v.shape) for v in learner.trainable_variables)),
     "parameters_at_test_time": learner.prediction_network.count_params(),
   }
+
+
+def describe_evaluation(logs: dict[str, float]) -> str:
+  """One line on an evaluation during the training."""
+  return (
+    f"validation error {logs['val_error_percent']:.2f}% (averaged "
+    f"{logs['val_error_percent_averaged']:.2f}%), log-likelihood "
+    f"{logs['val_log_likelihood']:.3f} nats, bound {logs['val_bound']:.3f} nats, effective "
+    f"sample size {logs['val_effective_sample_size']:.2f}; training error "
+    f"{logs['error_percent']:.2f}%"
+  )
 
 
 def draw_cases(learner: wsram_tf.WakeSleepLearner, data: tf.data.Dataset, cases: int = 4) -> Figure:

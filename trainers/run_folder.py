@@ -28,6 +28,7 @@ class RunFolder:
     tensorboard: the folder of TensorBoard's logs.
     glimpses: the picture.
     results: the figures.
+    vocabulary: the words of captions, one a line.
   """
 
   def __init__(self, path: str):
@@ -40,6 +41,7 @@ class RunFolder:
     self.tensorboard = self.path / "tensorboard"
     self.glimpses = self.path / "glimpses.png"
     self.results = self.path / "results.json"
+    self.vocabulary = self.path / "vocabulary.txt"
 
   def check_new(self) -> None:
     """Refuses a folder that holds anything or that cannot be made.

@@ -1,5 +1,12 @@
 """Wake-sleep recurrent attention models in TensorFlow and Keras."""
 
+from wsram_tf.caption_config import (
+  CaptionLossConfig,
+  CaptionModelConfig,
+  DecodingConfig,
+  SceneConfig,
+)
+from wsram_tf.caption_learner import CaptionLearner
 from wsram_tf.config import (
   CanvasConfig,
   ExplorationConfig,
@@ -10,12 +17,24 @@ from wsram_tf.config import (
   OptimizerConfig,
 )
 from wsram_tf.learner import WakeSleepLearner
-from wsram_tf.models import GlimpseSequences, InferenceNetwork, PredictionNetwork
+from wsram_tf.models import (
+  CaptionInferenceNetwork,
+  CaptionNetwork,
+  GlimpseSequences,
+  InferenceNetwork,
+  PredictionNetwork,
+)
 from wsram_tf.pretrained import PRETRAINED, load_pretrained
 
 __all__ = [
   "PRETRAINED",
   "CanvasConfig",
+  "CaptionInferenceNetwork",
+  "CaptionLearner",
+  "CaptionLossConfig",
+  "CaptionModelConfig",
+  "CaptionNetwork",
+  "DecodingConfig",
   "ExplorationConfig",
   "GlimpseConfig",
   "GlimpseSequences",
@@ -25,6 +44,7 @@ __all__ = [
   "ObjectiveConfig",
   "OptimizerConfig",
   "PredictionNetwork",
+  "SceneConfig",
   "WakeSleepLearner",
   "load_pretrained",
 ]

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from wsram_tf.layers import locations_to_pixels
 
-__all__ = ["draw_glimpse_squares", "draw_glimpses"]
+__all__ = ["draw_captions", "draw_glimpse_squares", "draw_glimpses"]
 
 
 def glimpse_colour(n: int, num_glimpses: int) -> tuple[float, ...]:
@@ -96,4 +96,43 @@ def draw_glimpses(
           spine.set(color=glimpse_colour(n, num_glimpses), lw=1.5)
         if scale == 0:
           axes.set_title(f"glimpse {n + 1}", size=6, pad=2)
+  return figure
+
+
+def draw_captions(
+  images: np.ndarray,
+  locations: np.ndarray,
+  words: Sequence[Sequence[str]],
+  grid_shape: tuple[int, int],
+  *,
+  right: Sequence[bool],
+) -> Figure:
+  """Draws one caption a row: the image with the cell looked at before each word.
+
+  Args:
+    images: float `[B, H, W, C]` in 0..1.
+    locations: float `[B, T, 2]`, (row, column) in [-1, 1], before each word.
+    words: B captions of at most T words.
+    grid_shape: rows and columns of cells.
+    right: whether each caption is right; its words are green or red.
+
+  Returns:
+    the figure, to be saved by `figure.savefig(path)`.
+  """
+  columns = max(len(caption) for caption in words)
+  figure = Figure(figsize=(1.1 * columns, 1.35 * len(images)), layout="constrained")
+  panels = figure.subplots(len(images), columns, squeeze=False)
+  height, width = images.shape[1:3]
+  points = locations_to_pixels(np.asarray(locations, np.float32), height, width).numpy()
+  cell = (height / grid_shape[0], width / grid_shape[1])
+  for b, caption in enumerate(words):
+    for axes in panels[b, len(caption) :]:
+      axes.set_axis_off()
+    for n, word in enumerate(caption):
+      axes, (row, column) = panels[b, n], points[b, n]
+      show_image(axes, images[b])
+      # As in draw_glimpse_squares: the first pixel's edge is at -0.5.
+      corner = (column - cell[1] / 2 - 0.5, row - cell[0] / 2 - 0.5)
+      axes.add_patch(Rectangle(corner, cell[1], cell[0], fill=False, ec="orange", lw=1.6))
+      axes.set_title(word, size=8, pad=2, color="darkgreen" if right[b] else "firebrick")
   return figure

@@ -4,6 +4,8 @@ All randomness comes in as uniform numbers, so that a draw is the same eagerly, 
 compiled.
 """
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -13,6 +15,7 @@ from wsram_tf import layers, models
 __all__ = [
   "DrawnSequences",
   "Sampler",
+  "draw",
   "draw_sequences",
   "dream",
   "propose",
@@ -91,16 +94,42 @@ def draw_sequences(
     uniforms: float `[M, B, N, sampler.numbers_a_glimpse]` in (0, 1).
     sampler: what to draw from.
   """
-  distribution = prediction_network.location_distribution
+  proposal = None
+  if inference_network:
+    target = tf.repeat(target, uniforms.shape[0], axis=0)
+
+    def proposal(n: int, upper: tf.Tensor) -> tf.Tensor:
+      return inference_network(target, upper)
+
+  unroll = functools.partial(prediction_network.unroll, images)
+  return draw(prediction_network.location_distribution, unroll, proposal, uniforms, sampler)
+
+
+def draw(
+  distribution: layers.LocationDistribution,
+  unroll: Callable[[int, models.ChooseLocation], models.GlimpseSequences],
+  proposal: Callable[[int, tf.Tensor], tf.Tensor] | None,
+  uniforms: tf.Tensor,
+  sampler: Sampler,
+) -> DrawnSequences:
+  """Draws M sequences for each image, whatever the networks are, and scores them.
+
+  Args:
+    distribution: the family that prior and proposal share.
+    unroll: takes M and a choice of locations, as `PredictionNetwork.unroll` does.
+    proposal: takes n and the upper layer's output `[B * M, D]`, gives the proposal's parameters
+      `[B * M, P]`; None if the sampler needs none.
+    uniforms: float `[M, B, N, sampler.numbers_a_glimpse]` in (0, 1).
+    sampler: what to draw from.
+  """
   num_samples, temperature = uniforms.shape[0], sampler.temperature
   rows = models.samples_last(uniforms)
-  target = tf.repeat(target, num_samples, axis=0)
   proposals = []
 
   def choose_location(n: int, upper: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
     numbers = rows[:, n, :2]
-    if inference_network:
-      proposals.append(inference_network(target, upper))
+    if proposal:
+      proposals.append(proposal(n, upper))
     if sampler.samples_from == "prior":
       return distribution.sample(prior, numbers, temperature)
     from_proposal = distribution.sample(proposals[-1], numbers, temperature)
@@ -109,11 +138,11 @@ def draw_sequences(
     from_prior = distribution.sample(prior, numbers, temperature)
     return tf.where(rows[:, n, 2:] < sampler.prior_fraction, from_prior, from_proposal)
 
-  sequences = prediction_network.unroll(images, num_samples, choose_location)
-  proposal = None
-  if inference_network:
-    proposal = models.samples_first(tf.stack(proposals, axis=1), num_samples)
-  return score_sequences(distribution, sequences, proposal, sampler)
+  sequences = unroll(num_samples, choose_location)
+  parameters = None
+  if proposal:
+    parameters = models.samples_first(tf.stack(proposals, axis=1), num_samples)
+  return score_sequences(distribution, sequences, parameters, sampler)
 
 
 def score_sequences(

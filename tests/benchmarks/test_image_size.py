@@ -27,7 +27,7 @@ class MultiplyAddsTest(tf.test.TestCase):
   def test_convolutions(self):
     for layer, expected in [
       (keras.layers.Conv2D(4, 3, padding="same", use_bias=False), 6 * 6 * 4 * 9 * 2),
-      (keras.layers.Conv2D(4, 3, strides=2, groups=2), 2 * 2 * 4 * 9 * 1),
+      (keras.layers.Conv2D(4, 3, strides=2), 2 * 2 * 4 * 9 * 2),
       (keras.layers.DepthwiseConv2D(3, padding="same"), 6 * 6 * 2 * 9),
     ]:
       layer.build((1, 6, 6, 2))

@@ -1,10 +1,12 @@
 """The parts of the networks, as Keras layers; one public class a file."""
 
 from wsram_tf.layers.baseline_network import BaselineNetwork
+from wsram_tf.layers.cell_location_network import CellLocationNetwork
 from wsram_tf.layers.classifier import Classifier
 from wsram_tf.layers.context_network import ContextNetwork
 from wsram_tf.layers.glimpse_network import GlimpseNetwork
 from wsram_tf.layers.glimpse_sensor import GlimpseSensor, locations_to_pixels
+from wsram_tf.layers.grid_network import GridNetwork
 from wsram_tf.layers.location_distributions import (
   GridLocations,
   LocationDistribution,
@@ -15,12 +17,14 @@ from wsram_tf.layers.recurrent_core import CoreState, RecurrentCore
 
 __all__ = [
   "BaselineNetwork",
+  "CellLocationNetwork",
   "Classifier",
   "ContextNetwork",
   "CoreState",
   "GlimpseNetwork",
   "GlimpseSensor",
   "GridLocations",
+  "GridNetwork",
   "LocationDistribution",
   "LocationNetwork",
   "NormalLocations",

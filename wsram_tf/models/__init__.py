@@ -1,7 +1,10 @@
 """The networks: prediction (prior and likelihood) and inference (proposal)."""
 
+from wsram_tf.models.caption_inference_network import CaptionInferenceNetwork
+from wsram_tf.models.caption_network import CaptionNetwork, Grid, word_mask
 from wsram_tf.models.inference_network import InferenceNetwork
 from wsram_tf.models.prediction_network import (
+  ChooseLocation,
   GlimpseSequences,
   PredictionNetwork,
   make_location_distribution,
@@ -10,10 +13,15 @@ from wsram_tf.models.prediction_network import (
 )
 
 __all__ = [
+  "CaptionInferenceNetwork",
+  "CaptionNetwork",
+  "ChooseLocation",
   "GlimpseSequences",
+  "Grid",
   "InferenceNetwork",
   "PredictionNetwork",
   "make_location_distribution",
   "samples_first",
   "samples_last",
+  "word_mask",
 ]

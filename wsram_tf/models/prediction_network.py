@@ -10,6 +10,7 @@ from wsram_tf import layers
 from wsram_tf.config import ModelConfig
 
 __all__ = [
+  "ChooseLocation",
   "GlimpseSequences",
   "PredictionNetwork",
   "make_location_distribution",

@@ -1,0 +1,290 @@
+"""What learners of every task share: drawing, scoring, losses, one gradient, metrics."""
+
+import contextlib
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from wsram_tf import layers, numerics, objectives, sampling
+from wsram_tf.config import ExplorationConfig, ObjectiveConfig
+
+__all__ = ["BaseLearner", "images_and_targets"]
+
+
+def images_and_targets(data: tuple, name: str = "labels") -> tuple[tf.Tensor, tf.Tensor]:
+  """Takes a batch apart, as Keras hands it to a step.
+
+  Args:
+    data: the batch.
+    name: what the targets are called in messages.
+
+  Raises:
+    ValueError: if targets are missing, or samples carry weights, which the estimators do not know.
+  """
+  images, targets, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+  if targets is None:
+    raise ValueError(f"{name}=None: must be given with the images")
+  if sample_weight is not None:
+    raise ValueError("sample_weight: must be None, importance weights are the model's own")
+  return images, targets
+
+
+class BaseLearner(keras.Model):
+  """Trains a prediction network by the estimator that is named, whatever the target is.
+
+  A subclass names its metrics and offers `make_prediction_network()`, `make_inference_network()`,
+  `sample(images, targets, uniforms, temperature)`, `score(drawn, targets)`,
+  `dream(images, seed)` (log q of what the model makes up, float `[M, B, N]`),
+  `training_figures(drawn, scored, targets)` and `checked(x, y)` (the data, or a ValueError).
+
+  Args:
+    model_config: the shape of the networks.
+    objective_config: the estimator.
+    exploration_config: how the samples and the prior are kept looking around.
+    clip_norm: largest norm of each network's gradient.
+    num_evaluation_samples: sequences sampled from the prior in evaluations.
+    seed: of the glimpse samples. The samples of update t depend on (seed, t) alone.
+  """
+
+  target_name = "labels"
+  training_metrics: tuple[str, ...] = ()
+  evaluation_metrics: tuple[str, ...] = ()
+
+  def __init__(
+    self,
+    model_config: Any,
+    objective_config: ObjectiveConfig | None = None,
+    exploration_config: ExplorationConfig | None = None,
+    *,
+    clip_norm: float = 5.0,
+    num_evaluation_samples: int = 5,
+    seed: int = 0,
+    **kwargs,
+  ):
+    super().__init__(**kwargs)
+    if not 0 < clip_norm < math.inf:
+      raise ValueError(f"clip_norm={clip_norm}: must be above 0 and finite")
+    if not isinstance(num_evaluation_samples, int) or num_evaluation_samples < 1:
+      raise ValueError(
+        f"num_evaluation_samples={num_evaluation_samples}: must be a whole number of at least 1"
+      )
+    if not 0 <= seed < 2**31:
+      raise ValueError(f"seed={seed}: must be from 0 to 2**31 - 1")
+    self.model_config = model_config
+    self.objective_config = objective_config or ObjectiveConfig()
+    self.exploration_config = exploration_config or ExplorationConfig()
+    self.clip_norm = clip_norm
+    self.num_evaluation_samples = num_evaluation_samples
+    self.seed = seed
+    self.estimator = objectives.ESTIMATORS[self.objective_config.estimator]
+    self.prediction_network = self.make_prediction_network()
+    self.inference_network = self.baseline_network = None
+    if self.estimator.inference_loss:
+      self.inference_network = self.make_inference_network()
+    self.sampler = sampling.Sampler(
+      self.estimator.samples_from, self.objective_config.prior_fraction
+    )
+    if self.estimator.baseline_signal:
+      self.baseline_network = layers.BaselineNetwork(model_config.units, name="baseline_network")
+      self.baseline_network.build((None, model_config.units))
+    self._trackers = {
+      name: keras.metrics.Mean(name=name)
+      for name in dict.fromkeys(self.training_metrics + self.evaluation_metrics)
+    }
+    self.built = True
+
+  @property
+  def metrics(self) -> list[keras.metrics.Metric]:
+    """The means that `fit` and `evaluate` report; Keras resets them."""
+    return list(self._trackers.values())
+
+  def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Answers as the prediction network does."""
+    return self.prediction_network(images)
+
+  def uniforms(self, images: tf.Tensor, num_samples: int, seed: tf.Tensor) -> tf.Tensor:
+    """The numbers that `sample` makes sequences from.
+
+    Args:
+      images: float `[B, H, W, C]`.
+      num_samples: M.
+      seed: int32 `[2]`.
+
+    Returns:
+      float `[M, B, N, 2]` in (0, 1); for a mixture estimator `[M, B, N, 3]`.
+    """
+    glimpses, numbers = self.model_config.num_glimpses, self.sampler.numbers_a_glimpse
+    shape = [num_samples, tf.shape(images)[0], glimpses, numbers]
+    return sampling.stateless_uniforms(shape, seed)
+
+  def training_sample(
+    self, images: tf.Tensor, targets: tf.Tensor, temperature: float | tf.Tensor, seed: tf.Tensor
+  ) -> sampling.DrawnSequences:
+    """Draws the sequences of one update; see `losses`."""
+    uniforms = self.uniforms(images, self.objective_config.num_samples, seed)
+    return self.sample(images, targets, uniforms, temperature)
+
+  def cell_probabilities(self, drawn: sampling.DrawnSequences, targets: tf.Tensor) -> tf.Tensor:
+    """The prior's probability of each cell before each glimpse, float `[M, B, N, L]`."""
+    distribution = self.prediction_network.location_distribution
+    return distribution.cell_probabilities(drawn.sequences.prior_parameters)
+
+  def losses(
+    self, images: tf.Tensor, targets: tf.Tensor, step: tf.Tensor, seed: tf.Tensor
+  ) -> tuple[dict[str, tf.Tensor], sampling.DrawnSequences, objectives.ScoredSequences]:
+    """Draws the samples of one update and takes each network's loss.
+
+    Args:
+      images: float `[B, H, W, C]` in 0..1.
+      targets: what the images are of, one an image.
+      step: int, updates made before, by which the schedules go.
+      seed: int32 `[2]`, the first not negative; it decides the samples.
+
+    Returns:
+      the losses, float `[B]`, by network; the sequences; what the estimator saw of them.
+    """
+    exploration = self.exploration_config
+    temperature = objectives.linear_schedule(
+      exploration.temperature, 1.0, exploration.temperature_updates, step
+    )
+    drawn = self.training_sample(images, targets, temperature, seed)
+    scored = self.score(drawn, targets)
+    losses = {"prediction": self.estimator.prediction_loss(scored)}
+    if exploration.entropy_bonus:
+      bonus = objectives.linear_schedule(
+        exploration.entropy_bonus, 0.0, exploration.entropy_bonus_updates, step
+      )
+      losses["prediction"] += bonus * objectives.entropy_loss(drawn.sequences.prior_entropy)
+    if exploration.coverage_bonus:
+      bonus = objectives.linear_schedule(
+        exploration.coverage_bonus, 0.0, exploration.coverage_bonus_updates, step
+      )
+      cells = self.cell_probabilities(drawn, targets)
+      losses["prediction"] += bonus * objectives.coverage_loss(cells)
+    if self.inference_network:
+      losses["inference"] = self._inference_loss(images, scored, step, seed)
+    if self.baseline_network:
+      losses["baseline"] = self.estimator.baseline_loss(scored)
+    return losses, drawn, scored
+
+  def _inference_loss(
+    self,
+    images: tf.Tensor,
+    scored: objectives.ScoredSequences,
+    step: tf.Tensor,
+    seed: tf.Tensor,
+  ) -> tf.Tensor:
+    objective = self.objective_config
+    if objective.inference_phase == "wake":
+      return self.estimator.inference_loss(scored)
+    log_proposal = self.dream(images, seed)
+    sleep = tf.reduce_sum(objectives.sleep_proposal_loss(log_proposal), axis=-1)
+    if objective.inference_phase == "sleep":
+      return sleep
+    fraction = objectives.linear_schedule(1.0, 0.0, objective.sleep_updates, step)
+    return fraction * sleep + (1.0 - fraction) * self.estimator.inference_loss(scored)
+
+  def network_variables(self) -> dict[str, list[keras.Variable]]:
+    """What each loss trains, by network."""
+    networks = {
+      "prediction": self.prediction_network,
+      "inference": self.inference_network,
+      "baseline": self.baseline_network,
+    }
+    return {name: net.trainable_variables for name, net in networks.items() if net is not None}
+
+  def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """One update of all networks on images `[B, H, W, C]` and their targets."""
+    images, targets = images_and_targets(data, self.target_name)
+    step = self.optimizer.iterations
+    seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
+    with self.tracing(), tf.GradientTape() as tape:
+      losses, drawn, scored = self.losses(images, targets, step, seed)
+      loss = tf.reduce_mean(tf.add_n(list(losses.values())))
+    # Each loss reaches its own network alone, so one backward pass serves all.
+    variables = self.network_variables()
+    groups = zip(variables, tape.gradient(loss, list(variables.values())), strict=True)
+    clipped = {name: tf.clip_by_global_norm(group, self.clip_norm) for name, group in groups}
+    norms = {name: norm for name, (_, norm) in clipped.items()}
+    self.optimizer.apply(
+      [gradient for group, _ in clipped.values() for gradient in group],
+      [variable for group in variables.values() for variable in group],
+    )
+    self.update(
+      loss=loss,
+      prediction_gradient_norm=norms["prediction"],
+      inference_gradient_norm=norms.get("inference", 0.0),
+      **self.training_figures(drawn, scored, targets),
+      **self.sample_figures(drawn, scored),
+    )
+    return self.results(self.training_metrics)
+
+  def fit(self, x: Any = None, y: Any = None, **kwargs) -> keras.callbacks.History:
+    """Trains as `keras.Model.fit` does, on checked images and targets.
+
+    Raises:
+      ValueError: if arrays break a rule of the input (shape, range, finite pixels, targets).
+      tf.errors.InvalidArgumentError: if a batch of a dataset does.
+    """
+    if kwargs.get("validation_data") is not None:
+      validation = kwargs["validation_data"]
+      checked = (
+        self.checked(*images_and_targets(validation, self.target_name))
+        if isinstance(validation, tuple | list)
+        else self.checked(validation, None)
+      )
+      kwargs["validation_data"] = checked if checked[1] is not None else checked[0]
+    if isinstance(x, tf.data.Dataset):
+      kwargs.setdefault("shuffle", False)  # Keras cannot shuffle a dataset, and warns by default.
+    x, y = self.checked(x, y)
+    return super().fit(x, y, **kwargs)
+
+  def evaluate(self, x: Any = None, y: Any = None, **kwargs) -> Any:
+    """Evaluates as `keras.Model.evaluate` does, on checked images and targets; see `fit`."""
+    if not kwargs.get("_use_cached_eval_dataset"):  # During `fit`, Keras brings checked data.
+      x, y = self.checked(x, y)
+    return super().evaluate(x, y, **kwargs)
+
+  def tracing(self) -> contextlib.AbstractContextManager:
+    """What holds while a step is traced."""
+    return contextlib.nullcontext()
+
+  def sample_figures(
+    self, drawn: sampling.DrawnSequences, scored: objectives.ScoredSequences
+  ) -> dict[str, tf.Tensor]:
+    """Figures of the samples that every learner reports."""
+    log_weights = scored.log_weights[..., 0]
+    weights = numerics.normalize_log_weights(log_weights)
+    return {
+      "bound": objectives.multi_sample_bound(log_weights),
+      "effective_sample_size": numerics.effective_sample_size(weights),
+      "prior_entropy": drawn.sequences.prior_entropy,
+      "proposal_entropy": drawn.proposal_entropy,
+    }
+
+  def update(self, **values: tf.Tensor | tuple[tf.Tensor, tf.Tensor]) -> None:
+    """Adds values, or pairs of values and their weights, to the means of these names."""
+    for name, value in values.items():
+      self._trackers[name].update_state(*(value if isinstance(value, tuple) else (value,)))
+
+  def results(self, names: tuple[str, ...]) -> dict[str, tf.Tensor]:
+    """The means of these names so far."""
+    return {name: self._trackers[name].result() for name in names}
+
+  def count(self, name: str) -> tf.Tensor:
+    """How many values the mean of this name is of, int32: in an evaluation, the images so far."""
+    return tf.cast(self._trackers[name].count, tf.int32)
+
+  def get_config(self) -> dict[str, Any]:
+    """Returns the constructor's arguments, ready for JSON."""
+    return {
+      "name": self.name,
+      "model_config": self.model_config.to_dict(),
+      "objective_config": vars(self.objective_config).copy(),
+      "exploration_config": vars(self.exploration_config).copy(),
+      "clip_norm": self.clip_norm,
+      "num_evaluation_samples": self.num_evaluation_samples,
+      "seed": self.seed,
+    }

@@ -1,0 +1,76 @@
+"""The grid network: from an image, or from features computed before, to one feature a cell."""
+
+import keras
+import tensorflow as tf
+
+__all__ = ["GridNetwork"]
+
+
+@keras.saving.register_keras_serializable("wsram_tf")
+class GridNetwork(keras.layers.Layer):
+  """Makes the feature grid that glimpses are cells of, what(image) + where(cell).
+
+  Args:
+    units: D, length of a cell's feature.
+    filters: filters of each 3 x 3 convolution, each followed by 2 x 2 max pooling; empty where the
+      input is a grid already.
+    reach: side of the last convolution, which gives a cell its feature, cells.
+
+  Call arguments:
+    images: float `[B, H, W, C]`.
+
+  Returns:
+    float `[B, rows, columns, D]`.
+
+  Source: K. Xu et al., Show, Attend and Tell, ICML 2015, the encoder, arXiv 1502.03044. The cells'
+    places are ours: the words for relations need them.
+  """
+
+  def __init__(self, units: int, filters: tuple[int, ...] = (), reach: int = 1, **kwargs):
+    super().__init__(**kwargs)
+    self.units = units
+    self.filters = tuple(filters)
+    self.reach = reach
+    # Normalised, because strokes on black give features so faint that glimpses teach nothing.
+    arguments = {"padding": "same", "kernel_initializer": "he_normal"}
+    self.convolutions = [
+      keras.layers.Conv2D(count, 3, name=f"convolution_{i}", **arguments)
+      for i, count in enumerate(self.filters)
+    ]
+    self.pooling = keras.layers.MaxPooling2D(2)
+    self.what = keras.layers.Conv2D(units, reach, name="what", **arguments)
+    self.normalizations = [
+      keras.layers.LayerNormalization(name=f"normalization_{i}")
+      for i in range(len(self.filters) + 1)
+    ]
+
+  def build(self, images_shape):
+    """Makes the weights from the static shape of the call's argument."""
+    shape = tuple(images_shape)
+    for convolution, normalization in zip(self.convolutions, self.normalizations, strict=False):
+      convolution.build(shape)
+      shape = self.pooling.compute_output_shape(convolution.compute_output_shape(shape))
+      normalization.build(shape)
+    self.what.build(shape)
+    self.normalizations[-1].build((*shape[:-1], self.units))
+    self.where = self.add_weight(
+      shape=(*shape[1:3], self.units),
+      initializer=keras.initializers.RandomNormal(stddev=0.1),
+      name="where",
+    )
+
+  def call(self, images: tf.Tensor) -> tf.Tensor:
+    """Makes one grid an image; see the class."""
+    features = images
+    for convolution, normalization in zip(self.convolutions, self.normalizations, strict=False):
+      features = tf.nn.relu(normalization(self.pooling(convolution(features))))
+    return tf.nn.relu(self.normalizations[-1](self.what(features))) + self.where
+
+  def get_config(self):
+    """Returns the constructor's arguments."""
+    return {
+      **super().get_config(),
+      "units": self.units,
+      "filters": self.filters,
+      "reach": self.reach,
+    }

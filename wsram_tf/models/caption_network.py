@@ -1,0 +1,264 @@
+"""The caption network: where to look before each word (the prior), and the word (likelihood)."""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from wsram_tf import layers
+from wsram_tf.caption_config import CaptionModelConfig
+from wsram_tf.data.vocabulary import END, PADDING, START, UNKNOWN
+from wsram_tf.models.prediction_network import (
+  ChooseLocation,
+  GlimpseSequences,
+  samples_first,
+  samples_last,
+)
+
+__all__ = ["CaptionNetwork", "Grid", "word_mask"]
+
+
+class Grid(NamedTuple):
+  """The feature grid of each image, which stands where the image stood.
+
+  Attributes:
+    features: float `[B, L, D]`, one a cell, row by row.
+    keys: float `[B, L, K]`, what the prior compares a state with.
+    context: list of floats `[B, D]`, the upper layer's first state.
+  """
+
+  features: tf.Tensor
+  keys: tf.Tensor
+  context: list[tf.Tensor]
+
+
+def word_mask(captions: tf.Tensor) -> tf.Tensor:
+  """Which words of captions, int `[..., T]`, are none of padding: bool."""
+  return captions != PADDING
+
+
+@keras.saving.register_keras_serializable("wsram_tf")
+class CaptionNetwork(keras.Model):
+  """p(a | image) and p(caption | a, image): one glimpse at a cell of a grid before each word.
+
+  The lower layer reads the previous word and the cell looked at, and says the word. The upper layer
+  starts from the grid's mean feature, takes the lower layer's state, and chooses the next cell.
+
+  Args:
+    config: the model's shape.
+
+  Call arguments:
+    images: float `[B, H, W, C]`, images, or features computed before.
+
+  Returns:
+    dict of `words` int32 `[B, T]` (padding after the end), `log_prob` float `[B]`, nats, of them,
+    and `locations` float `[B, T, 2]`: each cell at the prior's mode, each word the likeliest but
+    never the unknown word.
+
+  Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
+    Models, NIPS 2015, caption generation, arXiv 1509.06812; K. Xu et al., Show, Attend and Tell,
+    ICML 2015, hard attention, arXiv 1502.03044.
+  """
+
+  def __init__(self, config: CaptionModelConfig, **kwargs):
+    super().__init__(**kwargs)
+    self.config = config
+    self.location_distribution = layers.GridLocations(*config.grid_shape)
+    self.grid_network = layers.GridNetwork(
+      config.units, config.grid_filters, config.grid_reach, name="grid_network"
+    )
+    self.embedding = keras.layers.Embedding(
+      config.vocabulary_size, config.word_units, name="embedding"
+    )
+    self.core = layers.RecurrentCore(config.units, config.cell, name="core")
+    self.context_network = layers.ContextNetwork(
+      config.context_side, config.units, self.core.num_states, name="context_network"
+    )
+    self.location_network = layers.CellLocationNetwork(
+      config.location_units, name="location_network"
+    )
+    self.classifier = layers.Classifier(config.vocabulary_size, name="classifier")
+    self.build((None, *config.image_shape))
+
+  def build(self, images_shape):
+    """Makes all weights; the configuration alone decides their shapes."""
+    if self.built:
+      return
+    config, state = self.config, (None, self.config.units)
+    self.grid_network.build((None, *config.image_shape))
+    self.embedding.build((None,))
+    self.core.build((None, config.word_units + config.units))
+    self.context_network.build((None, config.context_side, config.context_side, config.units))
+    self.location_network.build((None, None, config.units), state)
+    self.classifier.build(state)
+    self.built = True
+
+  def look(self, images: tf.Tensor) -> Grid:
+    """Makes the feature grid of images `[B, H, W, C]`, once for all glimpses."""
+    grid = self.grid_network(images)
+    features = tf.reshape(grid, [-1, self.location_distribution.num_parameters, self.config.units])
+    context = self.context_network(self.context_network.low_resolution(grid))
+    return Grid(features, self.location_network.keys(features), context)
+
+  def initial_state(self, grid: Grid, num_samples: int) -> layers.CoreState:
+    """The state before the first glimpse, M neighbouring rows an image."""
+    return self.core.initial_state([tf.repeat(t, num_samples, axis=0) for t in grid.context])
+
+  def prior(self, grid: Grid, state: layers.CoreState) -> tf.Tensor:
+    """The prior's parameters, float `[B * M, L]`, before the next glimpse."""
+    return self.location_network(grid.keys, state.upper[0])
+
+  def step(
+    self, grid: Grid, state: layers.CoreState, embedded: tf.Tensor, locations: tf.Tensor
+  ) -> layers.CoreState:
+    """Looks at cells, one a row, after the previous words.
+
+    Args:
+      grid: of B images.
+      state: of B * M rows, the samples of one image neighbours.
+      embedded: float `[B * M, E]`, the previous words embedded.
+      locations: float `[B * M, 2]`.
+    """
+    cells = self.location_distribution.cells(locations)
+    images = tf.shape(grid.features)[0]
+    cells = tf.reshape(cells, tf.stack([images, tf.size(cells) // tf.maximum(images, 1)]))
+    features = tf.gather(grid.features, cells, batch_dims=1)  # [B, M, D]
+    features = tf.reshape(features, [-1, self.config.units])
+    return self.core(tf.concat([embedded, features], axis=-1), state)
+
+  def unroll(
+    self,
+    grid: Grid,
+    captions: tf.Tensor,
+    num_samples: int,
+    choose_location: ChooseLocation,
+    dropout_seed: tf.Tensor | None = None,
+  ) -> GlimpseSequences:
+    """Looks before each word of given captions, in M independent sequences.
+
+    Args:
+      grid: of B images.
+      captions: int `[B, T]`, words, the end, padding.
+      num_samples: M.
+      choose_location: as `PredictionNetwork.unroll` takes it.
+      dropout_seed: int `[2]`, which decides what is dropped; None to drop nothing.
+
+    Returns:
+      `GlimpseSequences`, with T glimpses and the log-probabilities of all words at each,
+      float `[M, B, T, V]`. What stands at padding has no meaning but in `log_prior` and
+      `prior_entropy`, where it is 0.
+    """
+    distribution = self.location_distribution
+    previous = tf.pad(captions[:, :-1], [[0, 0], [1, 0]], constant_values=START)
+    embedded = self.embedding(previous)  # [B, T, E]
+    keep_state = None
+    if dropout_seed is not None and self.config.dropout:
+      keep_word, keep_state = self._dropout_masks(tf.shape(captions)[0], dropout_seed)
+      embedded *= keep_word[:, tf.newaxis]
+      keep_state = tf.repeat(keep_state, num_samples, axis=0)[:, tf.newaxis]
+    embedded = tf.repeat(embedded, num_samples, axis=0)  # [B * M, T, E]
+    state = self.initial_state(grid, num_samples)
+    locations, uppers, priors, lowers = [], [], [], []
+    for n in range(captions.shape[1]):
+      upper = state.upper[0]
+      prior = self.prior(grid, state)
+      # As in PredictionNetwork.unroll: the score must see the sample as a constant.
+      location = tf.stop_gradient(choose_location(n, upper, prior))
+      state = self.step(grid, state, embedded[:, n], location)
+      locations.append(location)
+      uppers.append(upper)
+      priors.append(prior)
+      lowers.append(state.lower[0])
+    lower = tf.stack(lowers, axis=1)  # [B * M, T, D]
+    if keep_state is not None:
+      lower *= keep_state
+    locations, uppers, priors = (
+      samples_first(tf.stack(rows, axis=1), num_samples) for rows in (locations, uppers, priors)
+    )
+    mask = word_mask(captions)
+    return GlimpseSequences(
+      locations=locations,
+      upper=uppers,
+      prior_parameters=priors,
+      log_prior=tf.where(mask, distribution.log_prob(priors, locations), 0.0),
+      prior_entropy=tf.where(mask, distribution.entropy(priors), 0.0),
+      log_probs=samples_first(self.classifier(lower), num_samples),
+    )
+
+  def _dropout_masks(self, batch: tf.Tensor, seed: tf.Tensor) -> list[tf.Tensor]:
+    """What words and states are multiplied by, one mask a caption: else samples would differ by
+    what was dropped, and not by where they looked."""
+    units = [self.config.word_units, self.config.units]
+    kept = tf.random.stateless_uniform([batch, sum(units)], seed, alg="philox")
+    kept = tf.cast(kept >= self.config.dropout, self.embedding.compute_dtype)
+    return tf.split(kept / (1.0 - self.config.dropout), units, axis=-1)
+
+  def attend(
+    self, grid: Grid, captions: tf.Tensor, uniforms: tf.Tensor | None = None
+  ) -> GlimpseSequences:
+    """Looks where the prior says before each word of given captions; see `unroll`.
+
+    Args:
+      grid: of B images.
+      captions: int `[B, T]`.
+      uniforms: float `[M, B, T, 2]` in (0, 1); None for one sequence at the prior's mode.
+    """
+    distribution = self.location_distribution
+    if uniforms is None:
+      return self.unroll(grid, captions, 1, lambda n, upper, prior: distribution.mode(prior))
+    rows = samples_last(uniforms)
+
+    def choose_location(n: int, upper: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
+      return distribution.sample(prior, rows[:, n])
+
+    return self.unroll(grid, captions, uniforms.shape[0], choose_location)
+
+  def say(
+    self, grid: Grid, state: layers.CoreState, words: tf.Tensor
+  ) -> tuple[layers.CoreState, tf.Tensor, tf.Tensor]:
+    """Looks at the prior's mode after given words, and scores what may come next.
+
+    Args:
+      grid: of B images.
+      state: of B * M rows.
+      words: int `[B * M]`, the previous words.
+
+    Returns:
+      the next state; the locations, float `[B * M, 2]`; log-probabilities of all words, float
+      `[B * M, V]`, nats, the lowest float for what no caption may hold: unknown, start, padding.
+    """
+    location = self.location_distribution.mode(self.prior(grid, state))
+    state = self.step(grid, state, self.embedding(words), location)
+    log_probs = self.classifier(state.lower[0])
+    numbers = tf.range(log_probs.shape[-1])
+    barred = (numbers == UNKNOWN) | (numbers == START) | (numbers == PADDING)
+    return state, location, tf.where(barred, log_probs.dtype.min, log_probs)
+
+  def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Says the likeliest word after each glimpse; see the class."""
+    grid = self.look(images)
+    state = self.initial_state(grid, 1)
+    word = tf.fill([tf.shape(images)[0]], START)
+    open_ = tf.ones_like(word, tf.bool)
+    words, locations, log_prob = [], [], 0.0
+    for _ in range(self.config.max_words):
+      state, location, log_probs = self.say(grid, state, word)
+      word = tf.where(open_, tf.argmax(log_probs, axis=-1, output_type=tf.int32), PADDING)
+      log_prob += tf.where(open_, tf.reduce_max(log_probs, axis=-1), 0.0)
+      open_ &= word != END
+      words.append(word)
+      locations.append(location)
+    return {
+      "words": tf.stack(words, axis=1),
+      "log_prob": log_prob,
+      "locations": tf.stack(locations, axis=1),
+    }
+
+  def get_config(self):
+    """Returns the constructor's arguments, ready for JSON."""
+    return {"name": self.name, "config": self.config.to_dict()}
+
+  @classmethod
+  def from_config(cls, config, custom_objects=None):
+    """Makes the network that `get_config` described."""
+    return cls(CaptionModelConfig(**config["config"]), name=config["name"])
