@@ -16,11 +16,11 @@ from absl import flags
 from absl.testing import flagsaver
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-# Those with a dataset are of train_captions.
+# Those with a dataset are of train_captions and train_classifier, those with a fit of the latter.
 _FLAGFILES = sorted(
   path
   for path in (_ROOT / "trainers" / "flagfiles").glob("*.flags")
-  if "--dataset=" not in path.read_text()
+  if not any(flag in path.read_text() for flag in ("--dataset=", "--fit="))
 )
 # Cuts any flagfile down to two updates of a small model on the embedded digits.
 _SMALL = (
