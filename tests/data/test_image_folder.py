@@ -73,7 +73,7 @@ class ImageFolderTest(tf.test.TestCase):
       paths = image_folder.find_images(self.root).paths
       kinds = [i for i, path in enumerate(paths) if path.stem.startswith("kind")]
       self.assertLen(kinds, 7)
-      self.assertAllInRange(data.images[kinds], 245, 255)
+      self.assertAllInRange(data.images[kinds], 240, 255)  # JPEG is near, not at it.
 
   def test_padding_keeps_proportions_and_resizing_does_not(self):
     _write(self.root / "red" / "wide.png", (40, 10), (255, 255, 255))

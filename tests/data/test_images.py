@@ -56,14 +56,13 @@ class TrainingDatasetTest(tf.test.TestCase):
 
   def test_brightness_changes_all_pixels_alike_and_stays_in_range(self):
     data = _numbered(1)
-    batch = _take(data, images.Augmentation(brightness=0.5), batch_size=200)[0][0]
-    self.assertAllInRange(batch, 0.0, 1.0)
     image = data.images[0].astype(np.float32) / 255
-    changes = [np.median(one - image) for one in batch]
-    self.assertAllInRange(changes, -0.5, 0.5)
-    self.assertGreater(np.std(changes), 0.2)
-    for one, change in zip(batch, changes, strict=True):
-      self.assertAllClose(one, np.clip(image + change, 0, 1), atol=1e-6)
+    batch = _take(data, images.Augmentation(brightness=0.07), batch_size=200)[0][0]
+    changes = (batch - image)[:, :1, :1, :1]  # No pixel of these reaches 0 or 1.
+    self.assertAllInRange(changes, -0.07, 0.07)
+    self.assertGreater(np.std(changes), 0.03)
+    self.assertAllClose(batch - image, np.broadcast_to(changes, batch.shape), atol=1e-6)
+    self.assertAllInRange(_take(data, images.Augmentation(brightness=1.0))[0][0], 0.0, 1.0)
 
   def test_refuses_what_cannot_be(self):
     for augmentation, message in (
