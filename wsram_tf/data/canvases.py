@@ -370,14 +370,20 @@ def _check_setting(digits: Digits, setting: _Setting, batch_size: int, seed: int
   if setting.num_clutter < 0:
     raise ValueError(f"num_clutter must be at least 0, got {setting.num_clutter}")
   if setting.num_clutter:
-    _check_clutter(digits, setting)
+    _check_clutter(digits, setting, batch_size)
   if batch_size < 1:
     raise ValueError(f"batch_size must be at least 1, got {batch_size}")
   if not 0 <= seed < 2**63:
     raise ValueError(f"seed must lie within 0..2**63 - 1, got {seed}")
 
 
-def _check_clutter(digits: Digits, setting: _Setting) -> None:
+def _check_clutter(digits: Digits, setting: _Setting, batch_size: int) -> None:
+  height, width = setting.canvas_shape
+  if batch_size * height * width >= 2**31:  # Pieces are placed by offsets of 32 bits.
+    raise ValueError(
+      f"batch_size={batch_size}: must be at most {(2**31 - 1) // (height * width)} for canvases of "
+      f"{height} x {width} pixels with clutter"
+    )
   room = min(*setting.canvas_shape, *digits.images.shape[1:])
   if not 1 <= setting.clutter_side <= room:
     raise ValueError(
