@@ -250,12 +250,16 @@ def with_memory(row: Row, path: str) -> Row:
 
 
 def print_row(row: Row) -> None:
-  """Prints a line of the table."""
-  print(
-    f"| {row.series} | {row.side:,} | {row.milliseconds:,.1f} | {row.images_per_second:,.1f} | "
-    f"{row.batch} | {row.megabytes:,.2f} | {row.multiply_adds / 1e6:,.1f} | {row.note} |",
-    flush=True,
+  """Prints a line of the table, with a dash where there is no figure."""
+  figures = (
+    f"{row.milliseconds:,.1f}",
+    f"{row.images_per_second:,.1f}",
+    f"{row.batch or math.nan}",
+    f"{row.megabytes:,.2f}",
+    f"{row.multiply_adds / 1e6:,.1f}",
   )
+  shown = " | ".join("-" if figure == "nan" else figure for figure in figures)
+  print(f"| {row.series} | {row.side:,} | {shown} | {row.note} |", flush=True)
 
 
 def crossing(sides: list[int], ours: list[float], rival: list[float]) -> str:
