@@ -17,6 +17,7 @@ __all__ = [
   "example_requests",
   "example_seeds",
   "png_bytes",
+  "storable",
   "to_float",
 ]
 
@@ -56,6 +57,11 @@ def as_bytes_array(files: list[bytes]) -> np.ndarray:
   array = np.empty(len(files), object)
   array[:] = files
   return array
+
+
+def storable(array: np.ndarray) -> np.ndarray:
+  """An output as a file of arrays can hold it: strings get the length of the longest."""
+  return array.astype(np.bytes_) if array.dtype == object else array
 
 
 def png_bytes(image: np.ndarray) -> bytes:

@@ -104,18 +104,20 @@ def main(_) -> None:
 
   logging.set_verbosity(logging.WARNING)  # TensorFlow lowers it while it is imported.
   if _PRETRAINED.value is not None:
-    source, error = f"pretrained {_PRETRAINED.value}", None
-    network = wsram_tf.load_pretrained(_PRETRAINED.value)
+    source = f"pretrained {_PRETRAINED.value}"
+    run = finished_run.FinishedRun(wsram_tf.load_pretrained(_PRETRAINED.value), None, (), "resize")
   else:
     source = f"run {pathlib.Path(_RUN_DIR.value).resolve().name}"
-    network, error = finished_run.load_network(_RUN_DIR.value)
-  config = network.config
-  module, functions = signatures.build_signatures(network, _AVERAGED_SAMPLES.value)
+    run = finished_run.load_run(_RUN_DIR.value)
+  config = run.network.config
+  module, functions = signatures.build_signatures(
+    run.network, _AVERAGED_SAMPLES.value, run.class_names
+  )
   draft = manifests.Manifest(
     name=_NAME.value,
     version=0,
     source=source,
-    test_error_percent=error,
+    test_error_percent=run.test_error_percent,
     height=config.height,
     width=config.width,
     channels=config.channels,
@@ -128,6 +130,8 @@ def main(_) -> None:
     weight_bytes=0,
     contract={},
     files={},
+    class_names=list(run.class_names),
+    fit=run.fit,
   )
   verify = verify_in_another_process if _VERIFY.value else None
   model_dir = saved_model.write_version(_EXPORT_DIR.value, module, functions, draft, verify)

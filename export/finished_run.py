@@ -4,16 +4,33 @@ import json
 import os
 import pathlib
 import zipfile
+from typing import NamedTuple
 
 import keras
 
 import wsram_tf
 
-__all__ = ["load_network"]
+__all__ = ["FinishedRun", "load_run"]
 
 
-def load_network(run_dir: str | os.PathLike) -> tuple[wsram_tf.PredictionNetwork, float | None]:
-  """Loads a run's prediction network, and its test error in % or None where it has none.
+class FinishedRun(NamedTuple):
+  """What an export takes from a run.
+
+  Attributes:
+    network: the trained prediction network.
+    test_error_percent: %; None where it is not known.
+    class_names: by label; empty where a class has none but its number.
+    fit: how images were brought to the network's size, `resize` or `pad`.
+  """
+
+  network: wsram_tf.PredictionNetwork
+  test_error_percent: float | None
+  class_names: tuple[str, ...]
+  fit: str
+
+
+def load_run(run_dir: str | os.PathLike) -> FinishedRun:
+  """Loads what an export takes from a run's folder.
 
   Raises:
     ValueError: if a file of the run is damaged, or is no classifier's.
@@ -30,11 +47,14 @@ def load_network(run_dir: str | os.PathLike) -> tuple[wsram_tf.PredictionNetwork
       f"run_dir={str(run_dir)!r}: model.keras must hold a WakeSleepLearner; "
       f"got {type(learner).__name__}"
     )
-  results = run_dir / "results.json"
+  names, results = run_dir / "class_names.txt", run_dir / "results.json"
+  class_names = tuple(names.read_text().splitlines()) if names.is_file() else ()
   if not results.is_file():
-    return learner.prediction_network, None
+    return FinishedRun(learner.prediction_network, None, class_names, "resize")
   try:
-    return learner.prediction_network, json.loads(results.read_text()).get("test_error_percent")
+    figures = json.loads(results.read_text())
+    error, fit = figures.get("test_error_percent"), figures.get("fit", "resize")
+    return FinishedRun(learner.prediction_network, error, class_names, fit)
   except (ValueError, AttributeError) as error:
     raise ValueError(
       f"run_dir={str(run_dir)!r}: results.json must be as training wrote it: {error}"

@@ -66,6 +66,8 @@ class Manifest:
     weight_bytes: of all weights once.
     contract: signatures, see `contract_of`.
     files: SHA-256 digest of every other file by its path within the version.
+    class_names: by label; empty where a class has none but its number.
+    fit: how images of other sizes were brought to the model's in training, `resize` or `pad`.
   """
 
   name: str
@@ -84,6 +86,9 @@ class Manifest:
   weight_bytes: int
   contract: Contract
   files: dict[str, str]
+  # Versions exported before these were known have neither.
+  class_names: list[str] = dataclasses.field(default_factory=list)
+  fit: str = "resize"
 
 
 def check_name(name: str) -> None:

@@ -18,6 +18,7 @@ import examples
 import manifests
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import server_client
 from absl import app, flags
 
@@ -103,6 +104,7 @@ class ExportedModel:
   def __init__(self, model_dir: str):
     manifest = manifests.read_manifest(model_dir)
     self._shape = manifest.height, manifest.width, manifest.channels
+    self.fit = manifest.fit
     self.glimpses = Glimpses(manifest.glimpse_side, manifest.glimpse_scales)
     self._model = cpp_loader.LoadedModel(model_dir)
 
@@ -162,13 +164,14 @@ def open_model() -> Model:
   return PretrainedModel(_PRETRAINED.value or _DEFAULT_PRETRAINED)
 
 
-def prepare(path: str, shape: tuple[int, int, int], invert: bool) -> tuple[bytes, str]:
+def prepare(path: str, shape: tuple[int, int, int], invert: bool, fit: str) -> tuple[bytes, str]:
   """Makes a file of the size that the model takes.
 
   Args:
     path: of a PNG or JPEG file.
     shape: height, width and channels of the model's images, pixels.
     invert: whether to swap dark and bright.
+    fit: `resize` stretches an image of another size, `pad` keeps its proportions, on black.
 
   Returns:
     the contents to send, which are the file's own where nothing needs to be changed, and a note
@@ -184,6 +187,7 @@ def prepare(path: str, shape: tuple[int, int, int], invert: bool) -> tuple[bytes
   contents = pathlib.Path(path).read_bytes()
   try:
     image = PIL.Image.open(io.BytesIO(contents), formats=["PNG", "JPEG"])
+    image = PIL.ImageOps.exif_transpose(image)  # Upright, as it was trained on.
     right_size = image.size == (width, height)
     if right_size and not invert:
       return contents, ""
@@ -191,14 +195,19 @@ def prepare(path: str, shape: tuple[int, int, int], invert: bool) -> tuple[bytes
     if image.mode.startswith("I"):  # 16 bits: conversion would clip them to 8, not scale them.
       image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     image = image.convert("L" if channels == 1 else "RGB")
-    image = image.resize((width, height), PIL.Image.Resampling.BILINEAR)
+    method = PIL.Image.Resampling.BILINEAR
+    if fit == "pad":
+      image = PIL.ImageOps.pad(image, (width, height), method)
+    else:
+      image = image.resize((width, height), method)
   except PIL.UnidentifiedImageError as error:
     raise ValueError(f"{path}: must be a PNG or JPEG file") from error
   except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
     raise ValueError(f"{path}: must be a whole PNG or JPEG file: {error}") from error
   pixels = np.asarray(image).reshape(shape)
   old, new = f"{old_height} x {old_width}", f"{height} x {width}"
-  note = "" if right_size else f"resized from {old} to {new} pixels (height x width)"
+  done = "padded and resized" if fit == "pad" else "resized"
+  note = "" if right_size else f"{done} from {old} to {new} pixels (height x width)"
   return examples.png_bytes(255 - pixels if invert else pixels), note
 
 
@@ -206,7 +215,14 @@ def describe(answer: dict[str, np.ndarray]) -> str:
   """The likeliest classes of one image, and where the model looked."""
   probabilities = answer["probabilities"][0]
   classes = np.argsort(-probabilities, kind="stable")[:_CLASSES_SHOWN]
-  shown = ", ".join(f"{label} ({100 * probabilities[label]:.1f}%)" for label in classes)
+  if "class_name" in answer:  # Of the likeliest; the others have their numbers.
+    name = answer["class_name"][0]
+    names = {classes[0]: name.decode() if isinstance(name, bytes) else str(name)}
+  else:
+    names = {}
+  shown = ", ".join(
+    f"{names.get(label, label)} ({100 * probabilities[label]:.1f}%)" for label in classes
+  )
   looked = " ".join(f"({row:+.2f}, {column:+.2f})" for row, column in answer["locations"][0])
   return f"{shown}; looked at (row, column) {looked}"
 
@@ -245,7 +261,9 @@ def main(arguments: list[str]) -> None:
   model = open_model()
   shape = model.image_shape()
   # All files first: a wrong one among many is told before anything is asked or drawn.
-  prepared = [prepare(path, shape, _INVERT.value) for path in paths]
+  # A server does not tell how its images were brought to their size.
+  fit = getattr(model, "fit", "resize")
+  prepared = [prepare(path, shape, _INVERT.value, fit) for path in paths]
   for path, picture, (contents, note) in zip(paths, pictures, prepared, strict=True):
     answer = model.classify([contents])
     if note:

@@ -161,7 +161,7 @@ def _write_extras(
     {name: signature.inputs for name, signature in saved.items()}, images, jpeg
   )
   golden = {
-    f"{name}/{key}": output.numpy()
+    f"{name}/{key}": examples.storable(output.numpy())
     for name, inputs in requests.items()
     for key, output in signatures[name](**{k: tf.constant(v) for k, v in inputs.items()}).items()
   }

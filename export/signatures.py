@@ -5,6 +5,8 @@ drags its optimizer along and its own variables cannot be found by the C++ loade
 the network these variables in place of its own, read once.
 """
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -22,24 +24,30 @@ _JPEG_HEAD = b"\xff\xd8\xff"
 
 
 def build_signatures(
-  network: wsram_tf.PredictionNetwork, averaged_samples: int
+  network: wsram_tf.PredictionNetwork, averaged_samples: int, class_names: Sequence[str] = ()
 ) -> tuple[tf.Module, dict[str, tf.types.experimental.ConcreteFunction]]:
   """Makes the module to save and its signatures.
 
   Args:
     network: trained; glimpses come from its prior.
     averaged_samples: glimpse sequences that `classify_averaged` takes the mean over.
+    class_names: K names, by label; with them every signature also tells the class's name,
+      `class_name`. Empty where a class has none but its number.
 
   Returns:
     the module, which holds each weight once, and the signatures by name. `classify_bytes` is left
     out where the channels are neither 1 (grey) nor 3 (colour), since no image file holds them.
 
   Raises:
-    ValueError: if averaged_samples is below 1.
+    ValueError: if averaged_samples is below 1, or there are names, but not one for each class.
   """
   if averaged_samples < 1:
     raise ValueError(f"averaged_samples={averaged_samples}: must be at least 1")
   config = network.config
+  if class_names and len(class_names) != config.num_classes:
+    raise ValueError(
+      f"class_names: must be {config.num_classes}, one for each class; got {len(class_names)}"
+    )
   module = tf.Module(name="classifier")
   module.weights = [
     tf.Variable(weight.value, trainable=False, name=weight.path.replace("/", "."))
@@ -76,7 +84,9 @@ def build_signatures(
     return sequences.locations, sequences.log_prior, sequences.log_probs
 
   def answer(log_probs):
-    return {"class_id": tf.argmax(log_probs, axis=-1), "probabilities": tf.exp(log_probs)}
+    class_id = tf.argmax(log_probs, axis=-1)
+    names = {"class_name": tf.gather(tf.constant(class_names), class_id)} if class_names else {}
+    return {"class_id": class_id, "probabilities": tf.exp(log_probs), **names}
 
   def serving_default(images):
     locations, log_probs = greedy(_checked_images(images, config))

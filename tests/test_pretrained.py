@@ -31,7 +31,9 @@ class PretrainedTest(tf.test.TestCase):
       self.assertLess(np.mean(answer["class_id"].numpy() != labels.numpy()), most)
 
   def test_refuses_an_unknown_name(self):
-    with self.assertRaisesRegex(ValueError, "name='imagenet': must be one of quickstart, translated_scaled"):
+    with self.assertRaisesRegex(
+      ValueError, "name='imagenet': must be one of quickstart, translated_scaled"
+    ):
       wsram_tf.load_pretrained("imagenet")
 
 

@@ -18,8 +18,7 @@ class RunRecorder(keras.callbacks.Callback):
     run: the run's folder.
     batch_size: images an update.
     start_update: updates made before, where the run is resumed.
-    chosen_by: the validation figure by which weights are chosen.
-    best: gives the best of several such figures.
+    chosen_by: the validation figure by which weights are chosen, the higher the better.
     diagnose: given the update, returns more figures to write down; they are not timed.
   """
 
@@ -29,14 +28,12 @@ class RunRecorder(keras.callbacks.Callback):
     batch_size: int,
     start_update: int,
     chosen_by: str,
-    best: Callable = min,
     diagnose: Callable[[int], dict[str, float]] = lambda update: {},
   ):
     super().__init__()
     self.run = run
     self.batch_size = batch_size
     self.chosen_by = chosen_by
-    self.best = best
     self.diagnose = diagnose
     self.rows = run.read_metrics(until_update=start_update)
     self.seconds = self.rows[-1]["train_seconds"] if self.rows else 0.0
@@ -67,12 +64,13 @@ class RunRecorder(keras.callbacks.Callback):
     timed = self._timed[1:] or self._timed
     updates = sum(count for _, count in timed)
     self.images_per_second = self.batch_size * updates / sum(seconds for seconds, _ in timed)
+    figures = logs | self.diagnose(update)
     row = {
       "update": update,
       "train_seconds": round(self.seconds, 3),
       "images_per_second": round(self.images_per_second, 1),
       "learning_rate": float(self.model.optimizer.learning_rate),
-      **{name: float(value) for name, value in sorted(logs.items())},
+      **{name: float(value) for name, value in sorted(figures.items())},
     }
     self.rows.append(row)
     self.run.write_metrics(self.rows)
@@ -82,7 +80,7 @@ class RunRecorder(keras.callbacks.Callback):
         tag = f"{'validation' if kind or name.startswith('val_') else 'training'}/{bare}"
         tf.summary.scalar(tag, value, step=update)
     self._writer.flush()
-    if row[self.chosen_by] == self.best(r[self.chosen_by] for r in self.rows):
+    if row[self.chosen_by] == max(r[self.chosen_by] for r in self.rows):
       self.run.save_learner(self.run.best, self.model)
     self.run.save_learner(self.run.last, self.model)
 

@@ -20,7 +20,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import comparison
 import flag_groups
 import mnist
-import train_mnist
+import train_mnist  # noqa: F401, defines the flags that hold for all runs
+import training
 from absl import app, flags
 from run_folder import RunFolder
 
@@ -98,7 +99,7 @@ def check_flags(label: str, lines: list[str]) -> None:
     rest = flags.FLAGS([sys.argv[0], *lines])
     if len(rest) > 1:
       raise ValueError(f"{rest[1]!r}: not a flag; write --NAME=VALUE")
-    train_mnist.evaluation_interval(mnist.read_settings().optimizer.updates)
+    training.evaluation_interval(mnist.read_settings().optimizer.updates)
   except (ValueError, flags.Error) as error:
     raise ValueError(f"{label}: {error}") from error
   finally:

@@ -1,47 +1,20 @@
-"""What training and evaluating on canvases of digits share: flags, data, figures, the picture."""
+"""What training and evaluating on canvases of digits share: their flags and their data."""
 
 import dataclasses
 from typing import Any
 
+import classification
 import flag_groups
-import keras
-import numpy as np
-import tensorflow as tf
 from absl import flags
-from matplotlib.figure import Figure
 
 import wsram_tf
-from wsram_tf import drawing
 from wsram_tf.config import check_settings, setting
 from wsram_tf.data import canvases, digits
 
-__all__ = [
-  "CHOSEN_BY",
-  "TRAINING_FIGURES",
-  "DataConfig",
-  "Settings",
-  "canvas_arguments",
-  "define_flags",
-  "describe_evaluation",
-  "draw_cases",
-  "load",
-  "load_learner",
-  "read_settings",
-  "score",
-  "test_canvases",
-  "validation_canvases",
-]
+__all__ = ["DataConfig", "Settings", "define_flags", "make_data", "read_settings"]
 
 # Evaluation canvases come from seeds of their own, so that a run's seed does not choose its test.
 VALIDATION_SEED, TEST_SEED = 1, 2
-# Validation figure by which weights are chosen; the lower the better.
-CHOSEN_BY = "val_error_percent_averaged"
-# What the progress bar shows.
-TRAINING_FIGURES = {
-  "train error %": "error_percent",
-  "bound nats": "bound",
-  "ESS": "effective_sample_size",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,152 +38,75 @@ class DataConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(classification.Settings):
   """All that a run on digits is made from."""
 
   data: DataConfig
   canvas: wsram_tf.CanvasConfig
-  model: wsram_tf.ModelConfig
-  objective: wsram_tf.ObjectiveConfig
-  exploration: wsram_tf.ExplorationConfig
-  optimizer: wsram_tf.OptimizerConfig
 
 
 def define_flags() -> None:
   """Defines the flags of `Settings`, the folder of prepared data, and the download."""
   flag_groups.define(DataConfig)
   flag_groups.define(wsram_tf.CanvasConfig)
-  flag_groups.define(wsram_tf.ModelConfig, leave_out=("height", "width", "channels", "num_classes"))
-  flag_groups.define(wsram_tf.GlimpseConfig)
-  flag_groups.define(wsram_tf.LocationConfig)
-  flag_groups.define(wsram_tf.ObjectiveConfig)
-  flag_groups.define(wsram_tf.ExplorationConfig)
-  flag_groups.define(wsram_tf.OptimizerConfig)
+  classification.define_flags()
   flags.DEFINE_string("data_dir", None, "folder of prepared TensorFlow Datasets, for digits=mnist")
   flags.DEFINE_bool("download", False, "fetch digits=mnist where it is not prepared")
 
 
-def read_settings() -> Settings:
+def read_settings(canvas: wsram_tf.CanvasConfig | None = None) -> Settings:
   """Reads the flags.
+
+  Args:
+    canvas: how digits are laid out; None for what the flags say.
 
   Raises:
     ValueError: if flags contradict each other, naming them.
   """
-  canvas = flag_groups.read(wsram_tf.CanvasConfig)
-  model = flag_groups.read(
-    wsram_tf.ModelConfig,
-    height=canvas.canvas_side,
-    width=canvas.canvas_side,
-    glimpse=flag_groups.read(wsram_tf.GlimpseConfig),
-    location=flag_groups.read(wsram_tf.LocationConfig),
-  )
-  return Settings(
+  canvas = canvas or flag_groups.read(wsram_tf.CanvasConfig)
+  return classification.read_settings(
+    Settings,
+    (canvas.canvas_side, canvas.canvas_side, 1),
+    num_classes=10,
     data=flag_groups.read(DataConfig),
     canvas=canvas,
-    model=model,
-    objective=flag_groups.read(wsram_tf.ObjectiveConfig),
-    exploration=flag_groups.read(wsram_tf.ExplorationConfig),
-    optimizer=flag_groups.read(wsram_tf.OptimizerConfig),
   )
 
 
-def load(settings: Settings) -> digits.DigitSplits:
-  """Loads the digits that the flags name.
+def make_data(settings: Settings) -> classification.Data:
+  """The canvases that the settings describe.
 
   Raises:
-    ValueError, FileNotFoundError: if they cannot be had; the message says what to run.
+    ValueError, FileNotFoundError: if their digits cannot be had; the message says what to run.
   """
-  return digits.load_digits(
-    settings.data.digits,
-    num_validation=settings.data.validation_digits,
+  data, canvas = settings.data, settings.canvas
+  splits = digits.load_digits(
+    data.digits,
+    num_validation=data.validation_digits,
     data_dir=flags.FLAGS.data_dir,
     download=flags.FLAGS.download,
   )
-
-
-def canvas_arguments(canvas: wsram_tf.CanvasConfig) -> dict[str, Any]:
-  """The canvas as the pipeline's arguments."""
-  return {
+  layout: dict[str, Any] = {
     "canvas_shape": (canvas.canvas_side, canvas.canvas_side),
     "smallest_digit": canvas.smallest_digit,
     "largest_digit": canvas.largest_digit,
     "num_clutter": canvas.num_clutter,
   }
 
+  def evaluation(source: digits.Digits, count: int, seed: int):
+    return canvases.evaluation_canvases(
+      source, num_canvases=count, batch_size=data.evaluation_batch_size, seed=seed, **layout
+    )
 
-def validation_canvases(settings: Settings, splits: digits.DigitSplits) -> tf.data.Dataset:
-  """The fixed canvases by which weights are chosen."""
-  return canvases.evaluation_canvases(
-    splits.validation,
-    num_canvases=settings.data.validation_canvases,
-    batch_size=settings.data.evaluation_batch_size,
-    seed=VALIDATION_SEED,
-    **canvas_arguments(settings.canvas),
+  return classification.Data(
+    make_training=lambda start: canvases.canvas_dataset(
+      splits.train,
+      batch_size=flags.FLAGS.batch_size,
+      seed=flags.FLAGS.seed,
+      start_step=start,
+      **layout,
+    ),
+    validation=evaluation(splits.validation, data.validation_canvases, VALIDATION_SEED),
+    test=evaluation(splits.test, data.test_canvases, TEST_SEED),
+    figures={"test_canvases": data.test_canvases},
   )
-
-
-def test_canvases(settings: Settings, splits: digits.DigitSplits) -> tf.data.Dataset:
-  """The fixed canvases that results are of."""
-  return canvases.evaluation_canvases(
-    splits.test,
-    num_canvases=settings.data.test_canvases,
-    batch_size=settings.data.evaluation_batch_size,
-    seed=TEST_SEED,
-    **canvas_arguments(settings.canvas),
-  )
-
-
-def score(learner: wsram_tf.WakeSleepLearner, data: tf.data.Dataset) -> dict[str, float]:
-  """The figures of a finished run, under the names that results.json has."""
-  figures = learner.evaluate(data, return_dict=True, verbose=0)
-  return {
-    "test_error_percent": figures["error_percent"],
-    "test_error_percent_averaged": figures["error_percent_averaged"],
-    "test_log_likelihood_nats": figures["log_likelihood"],
-    "bound_nats": figures["bound"],
-    "effective_sample_size": figures["effective_sample_size"],
-    "prior_entropy_nats": figures["prior_entropy"],
-    "proposal_entropy_nats": figures["proposal_entropy"],
-    "parameters": int(sum(np.prod(v.shape) for v in learner.trainable_variables)),
-    "parameters_at_test_time": learner.prediction_network.count_params(),
-  }
-
-
-def describe_evaluation(logs: dict[str, float]) -> str:
-  """One line on an evaluation during the training."""
-  return (
-    f"validation error {logs['val_error_percent']:.2f}% (averaged "
-    f"{logs['val_error_percent_averaged']:.2f}%), log-likelihood "
-    f"{logs['val_log_likelihood']:.3f} nats, bound {logs['val_bound']:.3f} nats, effective "
-    f"sample size {logs['val_effective_sample_size']:.2f}; training error "
-    f"{logs['error_percent']:.2f}%"
-  )
-
-
-def draw_cases(learner: wsram_tf.WakeSleepLearner, data: tf.data.Dataset, cases: int = 4) -> Figure:
-  """The picture of a run: as many right cases (left) as wrong ones (right), as far as there are."""
-  network = learner.prediction_network
-  images, labels = next(iter(data.unbatch().batch(1000)))
-  answer = learner.predict(images, verbose=0, batch_size=250)
-  right = answer["class_id"] == labels.numpy()
-  pairs = zip(np.flatnonzero(right)[:cases], np.flatnonzero(~right)[:cases], strict=False)
-  chosen = np.array([i for pair in pairs for i in pair] or np.flatnonzero(right)[:cases], int)
-  images, labels = images.numpy()[chosen], labels.numpy()[chosen]
-  locations, class_id = answer["locations"][chosen], answer["class_id"][chosen]
-  confidence = answer["probabilities"][chosen].max(axis=-1)
-  padded = network.glimpse_sensor.pad(tf.constant(images))
-  patches = [
-    network.glimpse_sensor(padded, tf.constant(locations[:, n])) for n in range(locations.shape[1])
-  ]
-  captions = [
-    f"{true}, read as {said} ({100 * sure:.0f}%)"
-    for true, said, sure in zip(labels, class_id, confidence, strict=True)
-  ]
-  return drawing.draw_glimpses(
-    images, locations, np.stack(patches, axis=1), captions, right=right[chosen]
-  )
-
-
-def load_learner(path: Any) -> wsram_tf.WakeSleepLearner:
-  """Loads a learner with its optimizer."""
-  return keras.saving.load_model(path)

@@ -28,6 +28,7 @@ class RunFolder:
     tensorboard: the folder of TensorBoard's logs.
     glimpses: the picture.
     results: the figures.
+    class_names: the classes' names by label, one a line, where they have any.
     vocabulary: the words of captions, one a line.
   """
 
@@ -41,6 +42,7 @@ class RunFolder:
     self.tensorboard = self.path / "tensorboard"
     self.glimpses = self.path / "glimpses.png"
     self.results = self.path / "results.json"
+    self.class_names = self.path / "class_names.txt"
     self.vocabulary = self.path / "vocabulary.txt"
 
   def check_new(self) -> None:

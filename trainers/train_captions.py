@@ -77,7 +77,7 @@ def train(settings: captions.Settings, run: RunFolder, lines: list[str]) -> None
       captions.SceneJudge(validation, data.evaluation_batch_size),
       Progress(settings.optimizer.updates, captions.TRAINING_FIGURES, captions.describe_evaluation),
     ],
-    make_recorder=lambda start: RunRecorder(run, batch_size, start, captions.CHOSEN_BY, max),
+    make_recorder=lambda learner, start: RunRecorder(run, batch_size, start, captions.CHOSEN_BY),
   )
   test = scenes.evaluation_scenes(
     splits.test, num_scenes=data.test_scenes, seed=captions.TEST_SEED, **layout

@@ -99,7 +99,7 @@ def train_learner(
   make_data: Callable[[int], tf.data.Dataset],
   validation: Any,
   callbacks: list[keras.callbacks.Callback],
-  make_recorder: Callable[[int], RunRecorder],
+  make_recorder: Callable[[keras.Model, int], RunRecorder],
 ) -> tuple[keras.Model, dict[str, Any]]:
   """Trains a learner, new or resumed, and takes its best weights.
 
@@ -112,7 +112,7 @@ def train_learner(
     make_data: gives the training data from an update on.
     validation: what `fit` takes as validation data.
     callbacks: what else happens after an evaluation, before it is recorded.
-    make_recorder: makes the recorder, given the updates made before.
+    make_recorder: makes the recorder, given the learner and the updates made before.
 
   Returns:
     the learner with the best weights; figures of the training for results.json.
@@ -126,7 +126,7 @@ def train_learner(
   compile_learner(learner, optimizer)
   start = int(optimizer.iterations)
   run.create(lines)
-  recorder = make_recorder(start)
+  recorder = make_recorder(learner, start)
   began = time.time()
   if start < optimizer_config.updates:
     learner.fit(

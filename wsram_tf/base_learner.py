@@ -221,11 +221,6 @@ class BaseLearner(keras.Model):
     )
     return self.results(self.training_metrics)
 
-  def predict_step(self, data: Any) -> dict[str, tf.Tensor]:
-    """Answers for one batch of images."""
-    with self.tracing():
-      return super().predict_step(data)
-
   def fit(self, x: Any = None, y: Any = None, **kwargs) -> keras.callbacks.History:
     """Trains as `keras.Model.fit` does, on checked images and targets.
 

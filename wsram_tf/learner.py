@@ -170,7 +170,10 @@ class WakeSleepLearner(BaseLearner):
     return x, y
 
   def tracing(self) -> contextlib.AbstractContextManager:
-    """The way to cut glimpses that is fastest on this device, for what is traced inside."""
+    """The way to cut glimpses that is fastest on this device, for what is traced inside.
+
+    Not for `predict`, whose memory must not grow by a copy of large images.
+    """
     on_cpu = not tf.config.list_logical_devices("GPU")
     compiled = self.jit_compile and not tf.executing_eagerly()
     return self.prediction_network.glimpse_sensor.loop_over_images(compiled and on_cpu)

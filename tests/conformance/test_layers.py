@@ -77,7 +77,7 @@ CASES = {
   "glimpse_sensor": Case(
     lambda: layers.GlimpseSensor(side=3, scales=2),
     lambda rows: [_normal(rows, 9, 11, 2), _locations(rows)],
-    lambda layer, images, locations: [layer(layer.pad(images), locations)],
+    lambda layer, images, locations: [layer(layer.prepare(images), locations)],
   ),
   "grid_network of images": Case(
     lambda: layers.GridNetwork(units=5, filters=(3, 4), reach=3),
@@ -143,7 +143,7 @@ class LayerConformanceTest(tf.test.TestCase):
       with self.subTest(name):
         layer, arguments, results = _called(case)
         if isinstance(layer, layers.GlimpseSensor):
-          arguments[0] = layer.pad(arguments[0])
+          arguments[0] = layer.prepare(arguments[0])
         if isinstance(layer, layers.RecurrentCore):
           continue  # Keras makes plain lists of its state there; the models save it.
         inputs = [keras.Input(argument.shape[1:], dtype=argument.dtype) for argument in arguments]

@@ -84,6 +84,12 @@ class RenderDigitsTest(tf.test.TestCase):
       expected = tf.image.resize(digits[..., None], (side, side), antialias=True)[..., 0]
       self.assertAllClose(canvas, expected, atol=1e-5, rtol=0)
 
+  def test_a_named_largest_side_changes_nothing(self):
+    digits = np.random.default_rng(3).random([3, 7, 7], np.float32)
+    places = [2, 7, 12], [0, 5, 30], [31, 2, 20]
+    expected = render_digits(digits, *places, (40, 50))
+    self.assertAllEqual(render_digits(digits, *places, (40, 50), largest_side=12), expected)
+
   def test_shrinking_keeps_thin_strokes(self):
     # Every sixth column is white: plain interpolation to a sixth would see all of it or none.
     digits = np.zeros([6, 24, 24], np.float32)
@@ -269,6 +275,10 @@ class CanvasDatasetTest(tf.test.TestCase):
       (dict(num_clutter=1), r"clutter_side must lie within 1\.\.6.* got 8"),
       (dict(num_clutter=1, clutter_side=0), r"clutter_side must lie within 1\.\.6.* got 0"),
       (dict(batch_size=0), "batch_size must be at least 1, got 0"),
+      (
+        dict(canvas_shape=(4096, 4096), batch_size=128, num_clutter=1, clutter_side=2),
+        "batch_size=128: must be at most 127 for canvases of 4096 x 4096 pixels with clutter",
+      ),
       (dict(seed=-1), "seed must lie within .* got -1"),
       (dict(start_step=-1), "start_step must be at least 0, got -1"),
     ):

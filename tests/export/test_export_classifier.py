@@ -9,6 +9,7 @@ import shutil
 import finished_run
 import keras
 import manifests
+import numpy as np
 import pytest
 
 import wsram_tf
@@ -89,19 +90,19 @@ def test_damaged_runs_are_refused(run_dir, tmp_path, file, damage, words):
   shutil.copytree(run_dir, tmp_path, dirs_exist_ok=True)
   (tmp_path / file).write_bytes(damage((tmp_path / file).read_bytes()))
   with pytest.raises(ValueError, match=words) as error:
-    finished_run.load_network(tmp_path)
+    finished_run.load_run(tmp_path)
   assert str(tmp_path) in str(error.value)
 
 
 def test_what_is_no_learner_is_refused(helpers, network, tmp_path):
   network.save(tmp_path / "model.keras")
   with pytest.raises(ValueError, match="must hold a WakeSleepLearner; got PredictionNetwork"):
-    finished_run.load_network(tmp_path)
+    finished_run.load_run(tmp_path)
 
 
 def test_a_run_without_results_has_no_error(run_dir, tmp_path):
   shutil.copy(run_dir / "model.keras", tmp_path)
-  assert finished_run.load_network(tmp_path)[1] is None
+  assert finished_run.load_run(tmp_path).test_error_percent is None
 
 
 @pytest.mark.parametrize(
@@ -127,3 +128,31 @@ def test_wrong_flags_are_refused(helpers, run_dir, tmp_path, flag, words):
   assert words in done.stderr
   assert flag.partition("=")[0].strip("-") in done.stderr
   assert not list(tmp_path.iterdir())
+
+
+def test_a_run_with_names_tells_them_and_verifies(helpers, run_dir, cpp, tmp_path):
+  run = tmp_path / "run"
+  shutil.copytree(run_dir, run)
+  names = [
+    f"a very long name of class {label}" if label % 2 else f"n{label}" for label in range(10)
+  ]
+  (run / "class_names.txt").write_text("\n".join(names) + "\n")
+  (run / "results.json").write_text(json.dumps({"test_error_percent": 12.5, "fit": "pad"}))
+  arguments = [f"--run_dir={run}", f"--export_dir={tmp_path / 'models'}", "--name=named"]
+  done = helpers.run_program(
+    "export_classifier.py", *arguments, "--averaged_samples=1", "--allowed_batch_sizes=1"
+  )
+  assert done.returncode == 0, done.stderr + done.stdout
+  model_dir = tmp_path / "models/named/1"
+  manifest = manifests.read_manifest(model_dir)
+  assert (manifest.class_names, manifest.fit) == (names, "pad")
+  images = np.random.RandomState(0).rand(5, 40, 36, 1).astype(np.float32)
+  answer = cpp.run(model_dir, "serving_default", images=images)
+  told = [name.decode() for name in answer["class_name"]]
+  assert told == [names[label] for label in answer["class_id"]]
+  # Another name is another answer, which verify.py finds out.
+  with np.load(model_dir / manifests.GOLDEN_FILE) as stored:
+    golden = dict(stored)
+  golden["attend/class_name"][0] = b"other"
+  np.savez_compressed(model_dir / manifests.GOLDEN_FILE, **golden)
+  assert not cpp.verify(model_dir)["golden answers"][0]

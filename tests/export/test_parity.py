@@ -8,7 +8,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from finished_run import load_network
+from finished_run import load_run
 
 import wsram_tf
 from wsram_tf.data import canvases, digits
@@ -58,7 +58,7 @@ def images_and_labels(evaluation):
 @pytest.fixture(scope="module")
 def answers(helpers, cpp, run_dir, images_and_labels, tmp_path_factory):
   """What the C++ runtime answers from the exported run."""
-  model_dir = helpers.write(tmp_path_factory.mktemp("models"), load_network(run_dir)[0])
+  model_dir = helpers.write(tmp_path_factory.mktemp("models"), load_run(run_dir).network)
   images, _ = images_and_labels
   parts = [
     cpp.run(model_dir, "serving_default", images=images[first : first + 400])
@@ -79,5 +79,5 @@ def test_the_c_runtime_answers_as_keras_does(run_dir, images_and_labels, answers
 
 def test_the_error_is_the_runs(run_dir, images_and_labels, answers):
   wrong = answers["class_id"] != images_and_labels[1]
-  _, recorded = load_network(run_dir)
+  recorded = load_run(run_dir).test_error_percent
   assert abs(100 * np.mean(wrong) - recorded) <= 100 / NUM_CANVASES + 1e-4

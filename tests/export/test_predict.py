@@ -249,7 +249,9 @@ def test_the_packages_weights_read_digits_at_once(helpers, tmp_path):
   done = predict(helpers, *paths)
   assert done.returncode == 0, done.stderr
   said, *lines = done.stdout.splitlines()
-  assert said == "No model named: these are the answers of the package's weights 'translated_scaled'"
+  assert (
+    said == "No model named: these are the answers of the package's weights 'translated_scaled'"
+  )
   read = [int(re.search(r"png: (\d) \(", line).group(1)) for line in lines]
   assert np.count_nonzero(np.array(read) == labels) >= 16
 

@@ -150,3 +150,25 @@ def test_channels_that_no_file_holds(helpers, channels):
 def test_averaged_samples_below_1(network):
   with pytest.raises(ValueError, match="averaged_samples=0: must be at least 1"):
     signatures.build_signatures(network, averaged_samples=0)
+
+
+def test_names_of_classes_are_told(helpers, network):
+  names = [f"class {label}" for label in range(9)] + ["größer"]
+  _module, functions = signatures.build_signatures(network, 2, names)
+  images = as_float(images_for(network))
+  for function in functions.values():
+    inputs = function.structured_input_signature[1]
+    if "image_bytes" in inputs:
+      files = [tf.io.encode_png(image) for image in images_for(network)]
+      outputs = function(image_bytes=tf.stack(files))
+    else:
+      seed = {"seed": tf.range(6, dtype=tf.int64)} if "seed" in inputs else {}
+      outputs = function(images=images, **seed)
+    told = [name.decode() for name in outputs["class_name"].numpy()]
+    assert told == [names[label] for label in outputs["class_id"]]
+    assert function.structured_outputs["class_name"].shape.as_list() == [None]
+
+
+def test_names_that_are_not_one_a_class(network):
+  with pytest.raises(ValueError, match="class_names: must be 10, one for each class; got 2"):
+    signatures.build_signatures(network, 1, ["a", "b"])

@@ -48,7 +48,7 @@ def _naive_glimpse(image: np.ndarray, location, side: int, scales: int) -> np.nd
 
 def _sense(sensor: GlimpseSensor, images, locations, loops: bool = False) -> tf.Tensor:
   with sensor.loop_over_images(loops):
-    return sensor(sensor.pad(images), locations)
+    return sensor(sensor.prepare(images), locations)
 
 
 class GlimpseSensorTest(tf.test.TestCase):
@@ -102,12 +102,57 @@ class GlimpseSensorTest(tf.test.TestCase):
         gather = tf.function(lambda i, at, s=sensor: _sense(s, i, at), jit_compile=True)
         self.assertAllEqual(gather(images, locations), expected)
 
+  def test_canvases_smaller_than_the_widest_patch(self):
+    locations = _locations()[3:49:9]
+    for height, width in [(1, 1), (7, 3), (11, 12)]:
+      with self.subTest(f"H={height} W={width}"):
+        images = np.random.default_rng(1).random([1, height, width, 2]).astype(np.float32)
+        sensor = GlimpseSensor(3, 3)
+        expected = [_naive_glimpse(images[0], at, 3, 3) for at in locations.astype(np.float32)]
+        images, at = tf.constant(images), tf.constant(locations, tf.float32)
+        self.assertAllClose(_sense(sensor, images, at), expected, rtol=1e-6, atol=1e-6)
+        for loops in (False, True):
+          compiled = tf.function(
+            lambda i, a, s=sensor, x=loops: _sense(s, i, a, x), jit_compile=True
+          )
+          self.assertAllEqual(compiled(images, at), _sense(sensor, images, at))
+
+  def test_beyond_the_canvas_reads_as_zero_whatever_the_pixels(self):
+    sensor = GlimpseSensor(4, 1)
+    images = tf.fill([1, 6, 6, 1], np.float32(np.inf))
+    patch = _sense(sensor, images, tf.constant([[-1.0, -1.0]]))[0, 0, :, :, 0]
+    self.assertAllEqual(patch == 0.0, np.add.outer(np.arange(4) < 2, np.arange(4) < 2))
+
+  def test_images_of_more_pixels_than_narrow_indices_reach(self):
+    side, batch = 1025, 2
+    images = np.zeros([batch, side, side, 1], np.float32)
+    images[1, -1, -1] = 1.0
+    patch = _sense(GlimpseSensor(2, 1), tf.constant(images), tf.constant([[0.0, 0.0], [1.0, 1.0]]))
+    self.assertAllEqual(patch[..., 0], [[[[0, 0], [0, 0]]], [[[1, 0], [0, 0]]]])
+
+  def test_nothing_but_the_images_grows_with_them(self):
+    sensor = GlimpseSensor(3, 2)
+
+    def sizes(side: int) -> dict[str, tuple[str, int | None]]:
+      specs = [tf.TensorSpec([2, side, side, 1]), tf.TensorSpec([6, 2])]
+      function = tf.function(lambda i, at: _sense(sensor, i, at), input_signature=specs)
+      return {
+        output.name: (operation.type, output.shape.num_elements())
+        for operation in function.get_concrete_function().graph.get_operations()
+        for output in operation.outputs
+      }
+
+    small, large = sizes(16), sizes(64)
+    self.assertEqual(small.keys(), large.keys())
+    growing = {large[name][0] for name in small if small[name] != large[name]}
+    self.assertEqual(growing, {"Placeholder", "Reshape"})  # Neither copies anything.
+
   def test_the_loop_ends_with_its_context(self):
     sensor = GlimpseSensor(3, 1)
     images, locations = tf.constant(_images(1, 1, np.float32)), tf.zeros([1, 2])
 
     def operations() -> set[str]:
-      function = tf.function(lambda i, at: sensor(sensor.pad(i), at))
+      function = tf.function(lambda i, at: sensor(sensor.prepare(i), at))
       graph = function.get_concrete_function(images, locations).graph
       return {operation.type for operation in graph.get_operations()}
 

@@ -235,7 +235,7 @@ class SequencesTest(PredictionNetworkTest):
       for n in range(GLIMPSES):
         location = tf.tanh(network.location_network(upper[0]))
         self.assertAllClose(found.locations[0, :, n], location, rtol=1e-12)
-        glimpse = network.glimpse_network(sensor(sensor.pad(images), location), location)
+        glimpse = network.glimpse_network(sensor(sensor.prepare(images), location), location)
         lower, upper = core(glimpse, layers.CoreState(lower, upper))
       self.assertAllClose(found.log_probs[0], network.classifier(lower[0]), rtol=1e-12)
 

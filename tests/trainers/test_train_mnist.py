@@ -19,8 +19,9 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _FLAGFILES = [
   path
   for path in sorted((_ROOT / "trainers" / "flagfiles").glob("*.flags"))
-  # The others are of compare_estimators and train_captions.
-  if not path.stem.startswith("compare_") and "--dataset=" not in path.read_text()
+  # The others are of compare_estimators, train_captions and train_classifier.
+  if not path.stem.startswith("compare_")
+  and not any(flag in path.read_text() for flag in ("--dataset=", "--fit="))
 ]
 # Cuts any flagfile down to two updates of a small model on the embedded digits.
 _SMALL = (

@@ -12,14 +12,13 @@ import numpy as np
 import tensorflow as tf
 
 from wsram_tf.data.digits import Digits
+from wsram_tf.data.splits import shuffled_indices
 
 __all__ = ["add_clutter", "canvas_dataset", "evaluation_canvases", "render_digits"]
 
 # Random numbers for training and for evaluation must differ even under one seed.
 _TRAINING_STREAM, _EVALUATION_STREAM = 0, 1
 _EVALUATION_BLOCK = 1024
-# With fewer rounds of TensorFlow's index cipher the orders of different epochs are correlated.
-_SHUFFLE_ROUNDS = 8
 # A brightness that no eye sees, left free so that rounding in float32 cannot push pixels above 1.
 _HEADROOM = 2.0**-18
 
@@ -38,6 +37,7 @@ def render_digits(
   tops: tf.Tensor,
   lefts: tf.Tensor,
   canvas_shape: Sequence[int],
+  largest_side: int | None = None,
 ) -> tf.Tensor:
   """Draws each digit, resized to its own side, at its own place on a black canvas.
 
@@ -51,6 +51,8 @@ def render_digits(
     tops: int32 `[B]`, pixels; the canvas row of the digit's first row.
     lefts: int32 `[B]`, pixels; the canvas column of the digit's first column.
     canvas_shape: (H, W), pixels.
+    largest_side: pixels, the greatest of `sides` that there can be, which saves memory on large
+      canvases; None for the canvas's longer side.
 
   Returns:
     canvases, float32 `[B, H, W]`, within 0..1; what does not fit on the canvas is cut off.
@@ -62,7 +64,7 @@ def render_digits(
   digits, sides, tops, lefts = map(tf.convert_to_tensor, (digits, sides, tops, lefts))
   if digits.shape.rank != 3 or None in digits.shape[1:]:
     raise ValueError(f"digits must have shape [B, h, w] with h, w known, got {digits.shape}")
-  largest = max(height, width)
+  largest = largest_side or max(height, width)
   rows = _interpolation(digits.shape[1], largest, sides, tops, height)  # [B, H, h]
   columns = _interpolation(digits.shape[2], largest, sides, lefts, width)  # [B, W, w]
   return rows @ tf.matmul(digits, columns, transpose_b=True)
@@ -140,7 +142,7 @@ def canvas_dataset(
   key = _stream_key(seed, _TRAINING_STREAM)
 
   def draw_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    indices = _shuffled_indices(step, batch_size, len(digits.images), seed)
+    indices = shuffled_indices(step, batch_size, len(digits.images), seed)
     numbers = _random_numbers(key, step, batch_size, setting)
     return _draw(images, setting, indices, numbers), tf.gather(labels, indices)
 
@@ -219,22 +221,6 @@ def _stream_key(seed: int, stream: int) -> tf.Tensor:
     return tf.random.fold_in(tf.constant([seed, 0], tf.int64), stream, alg="philox")
 
 
-def _shuffled_indices(step: tf.Tensor, batch_size: int, num_digits: int, seed: int) -> tf.Tensor:
-  """Which digits make up the batch of a step, int64 `[B]`."""
-  places = step * batch_size + tf.range(batch_size, dtype=tf.int64)
-  epochs = places // num_digits
-  # The raw op, since index_shuffle pads a batch of seeds along the wrong axis. The cipher reads 32
-  # bits of each word.
-  low, high = tf.constant(seed & 0xFFFFFFFF, tf.int64), tf.constant(seed >> 32, tf.int64)
-  seeds = tf.stack([tf.fill([batch_size], low), tf.fill([batch_size], high), epochs], axis=-1)
-  return tf.raw_ops.RandomIndexShuffle(
-    index=places % num_digits,
-    seed=seeds,
-    max_index=tf.fill([batch_size], tf.constant(num_digits - 1, tf.int64)),
-    rounds=_SHUFFLE_ROUNDS,
-  )
-
-
 def _random_numbers(
   key: tf.Tensor, data: tf.Tensor | int, count: int, setting: _Setting
 ) -> tf.Tensor:
@@ -274,7 +260,7 @@ def _draw(
   )
   tops, lefts = numbers[:, 1] % (height - sides + 1), numbers[:, 2] % (width - sides + 1)
   digits = tf.cast(tf.gather(images, indices), tf.float32) / 255.0
-  canvases = render_digits(digits, sides, tops, lefts, setting.canvas_shape)
+  canvases = render_digits(digits, sides, tops, lefts, setting.canvas_shape, setting.largest_digit)
   if setting.num_clutter:
     others, cut_tops, cut_lefts, tops, lefts = tf.split(numbers[:, 3:], 5, axis=1)  # [B, P]
     pieces = _cut_pieces(images, indices, others, cut_tops, cut_lefts, setting.clutter_side)
@@ -384,14 +370,20 @@ def _check_setting(digits: Digits, setting: _Setting, batch_size: int, seed: int
   if setting.num_clutter < 0:
     raise ValueError(f"num_clutter must be at least 0, got {setting.num_clutter}")
   if setting.num_clutter:
-    _check_clutter(digits, setting)
+    _check_clutter(digits, setting, batch_size)
   if batch_size < 1:
     raise ValueError(f"batch_size must be at least 1, got {batch_size}")
   if not 0 <= seed < 2**63:
     raise ValueError(f"seed must lie within 0..2**63 - 1, got {seed}")
 
 
-def _check_clutter(digits: Digits, setting: _Setting) -> None:
+def _check_clutter(digits: Digits, setting: _Setting, batch_size: int) -> None:
+  height, width = setting.canvas_shape
+  if batch_size * height * width >= 2**31:  # Pieces are placed by offsets of 32 bits.
+    raise ValueError(
+      f"batch_size={batch_size}: must be at most {(2**31 - 1) // (height * width)} for canvases of "
+      f"{height} x {width} pixels with clutter"
+    )
   room = min(*setting.canvas_shape, *digits.images.shape[1:])
   if not 1 <= setting.clutter_side <= room:
     raise ValueError(

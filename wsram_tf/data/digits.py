@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from wsram_tf.data.splits import stratified_order
+
 __all__ = ["DIGIT_SOURCES", "DigitSplits", "Digits", "load_digits"]
 
 DIGIT_SOURCES = ("mnist5k", "mnist")
@@ -125,7 +127,7 @@ def _read_split(tfds, builder, split: str) -> Digits:
 
 def _hold_out(digits: Digits, num_held_out: int, name: str) -> tuple[Digits, Digits]:
   """Splits digits into (kept, held out), each class in proportion and in a fixed random order."""
-  order = _stratified_order(digits.labels)
+  order = stratified_order(digits.labels, _SPLIT_SEED)
   held_out, kept = order[:num_held_out], order[num_held_out:]
   lost = np.setdiff1d(digits.labels, digits.labels[kept])
   if lost.size:
@@ -139,17 +141,3 @@ def _hold_out(digits: Digits, num_held_out: int, name: str) -> tuple[Digits, Dig
     Digits(digits.images[kept], digits.labels[kept]),
     Digits(digits.images[held_out], digits.labels[held_out]),
   )
-
-
-def _stratified_order(labels: np.ndarray) -> np.ndarray:
-  """Orders digits so that every prefix holds the classes in proportion, to within one digit.
-
-  The p-th of the c digits of a class gets a random key in [p / c, (p + 1) / c), so the keys below
-  any threshold t are floor(t c) or one more of each class.
-  """
-  generator = np.random.default_rng(_SPLIT_SEED)
-  keys = np.empty(len(labels))
-  for label in np.unique(labels):
-    members = generator.permutation(np.flatnonzero(labels == label))
-    keys[members] = (np.arange(len(members)) + generator.random(len(members))) / len(members)
-  return np.argsort(keys, kind="stable")

@@ -59,7 +59,12 @@ class ContextNetwork(keras.layers.Layer):
     rows = tf.constant(area_weights(images.shape[1], self.side), images.dtype)
     # Columns first, as one plain product that needs no transposed copy of the images.
     _, height, width, channels = images.shape
-    columns = tf.constant(np.kron(area_weights(width, self.side), np.eye(channels)), images.dtype)
+    columns = tf.constant(area_weights(width, self.side), images.dtype)
+    if channels > 1:
+      # Not as a constant: of a wide image it would outweigh the rest of an exported graph.
+      each = tf.eye(channels, dtype=images.dtype)
+      columns = tf.einsum("dw,ce->dcwe", columns, each)
+      columns = tf.reshape(columns, [self.side * channels, width * channels])
     flat = tf.reshape(images, [-1, width * channels])
     halfway = tf.matmul(flat, columns, transpose_b=True)
     halfway = tf.reshape(halfway, [-1, height, self.side, channels])

@@ -52,7 +52,7 @@ class GlimpseSensor(keras.layers.Layer):
     scales: S.
 
   Call arguments:
-    padded: what `pad(images)` returned for float `[B, H, W, C]`.
+    prepared: what `prepare(images)` returned for float `[B, H, W, C]`.
     locations: float `[R, 2]`, (row, column) in [-1, 1]; R = B * M, the M glimpses of one image
       being neighbours: row r looks at image r // M.
 
@@ -78,7 +78,7 @@ class GlimpseSensor(keras.layers.Layer):
 
   @property
   def margin(self) -> int:
-    """Pixels of zeros around the canvas, so that no patch reaches beyond them."""
+    """Pixels by which a patch may reach beyond the canvas, at most."""
     return (self.extent + 1) // 2
 
   @contextlib.contextmanager
@@ -86,7 +86,8 @@ class GlimpseSensor(keras.layers.Layer):
     """Cuts by a loop of slices, image by image, in what is traced inside this context.
 
     XLA on a CPU computes a gather's indices anew for each pixel, and is several times faster with
-    the loop; everything else is faster with the gather. The patches are the same.
+    the loop, which needs a padded copy of the images; everything else is faster with the gather,
+    whose cost does not depend on the images' size. The patches are the same.
     """
     before, self._loops = self._loops, enabled
     try:
@@ -94,20 +95,27 @@ class GlimpseSensor(keras.layers.Layer):
     finally:
       self._loops = before
 
-  def pad(self, images: tf.Tensor) -> tf.Tensor:
-    """Surrounds images, float `[B, H, W, C]`, by `margin` pixels of zeros, once an image."""
+  def prepare(self, images: tf.Tensor) -> tf.Tensor:
+    """What `call` takes, once for all glimpses at float images `[B, H, W, C]`.
+
+    The images themselves; for a loop over them, a copy with `margin` pixels of zeros around it.
+    Belongs inside the same `loop_over_images` as the calls.
+    """
+    if not self._loops:
+      return images
     return tf.pad(images, [[0, 0], [self.margin] * 2, [self.margin] * 2, [0, 0]])
 
-  def call(self, padded: tf.Tensor, locations: tf.Tensor) -> tf.Tensor:
+  def call(self, prepared: tf.Tensor, locations: tf.Tensor) -> tf.Tensor:
     """Cuts one glimpse a row; see the class."""
-    _, height, width, channels = padded.shape
+    _, height, width, channels = prepared.shape
+    margin = self.margin if self._loops else 0
     centre = locations_to_pixels(
-      tf.stop_gradient(locations), height - 2 * self.margin, width - 2 * self.margin
+      tf.stop_gradient(locations), height - 2 * margin, width - 2 * margin
     )
-    first = tf.cast(tf.floor(centre - self.extent / 2 + 0.5), tf.int32) + self.margin
-    if not self._loops or None in (padded.shape[0], locations.shape[0]):
-      return self._scale_down(self._gather(padded, first))
-    samples = locations.shape[0] // padded.shape[0]
+    first = tf.cast(tf.floor(centre - self.extent / 2 + 0.5), tf.int32) + margin
+    if not self._loops or None in (prepared.shape[0], locations.shape[0]):
+      return self._scale_down(self._gather(prepared, first))
+    samples = locations.shape[0] // prepared.shape[0]
     first = tf.reshape(first, [-1, samples, 2])
 
     def cut(image: tf.Tensor) -> tf.Tensor:
@@ -115,21 +123,30 @@ class GlimpseSensor(keras.layers.Layer):
       begins = [[image, first[image, m, 0], first[image, m, 1], 0] for m in range(samples)]
       # Not tf.slice: XLA wants its beginning at compile time, takes the weights that it depends on
       # for constants, and so compiles anew after each update.
-      slices = [xla.dynamic_slice(padded, tf.stack(begin), size) for begin in begins]
+      slices = [xla.dynamic_slice(prepared, tf.stack(begin), size) for begin in begins]
       return self._scale_down(tf.concat(slices, axis=0))
 
-    patches = tf.map_fn(cut, tf.range(padded.shape[0]), fn_output_signature=padded.dtype)
+    patches = tf.map_fn(cut, tf.range(prepared.shape[0]), fn_output_signature=prepared.dtype)
     return tf.reshape(patches, [-1, self.scales, self.side, self.side, channels])
 
-  def _gather(self, padded: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
-    _, height, width, channels = padded.shape
-    batch, rows = tf.shape(padded)[0], tf.shape(first)[0]
+  def _gather(self, canvas: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
+    _, height, width, channels = canvas.shape
+    # Wider indices cost some time, so only where 2,048 images hold more pixels than int32 counts.
+    integers = tf.int64 if height * width > 2**20 else tf.int32
+    first = tf.cast(first, integers)
+    batch, count = tf.shape(canvas, integers)[0], tf.shape(first, integers)[0]
     # An empty batch has no row, whatever the divisor.
-    image = tf.range(rows) // tf.maximum(rows // tf.maximum(batch, 1), 1)
-    begin = (image * height + first[:, 0]) * width + first[:, 1]
-    steps = tf.range(self.extent)
-    indices = begin[:, None, None] + (steps[:, None] * width + steps)
-    return tf.gather(tf.reshape(padded, [-1, channels]), indices)
+    image = tf.range(count) // tf.maximum(count // tf.maximum(batch, 1), 1)
+    steps = tf.range(self.extent, dtype=integers)
+    rows, columns = (first[:, axis, tf.newaxis] + steps for axis in (0, 1))  # [R, E]
+    inside_rows = (rows >= 0) & (rows < height)
+    inside_columns = (columns >= 0) & (columns < width)
+    inside = inside_rows[:, :, tf.newaxis] & inside_columns[:, tf.newaxis]
+    indices = (image[:, tf.newaxis] * height + rows)[:, :, tf.newaxis] * width
+    indices = tf.where(inside, indices + columns[:, tf.newaxis], 0)
+    pixels = tf.gather(tf.reshape(canvas, [-1, channels]), indices)
+    # Not a product with the mask: the pixel read instead may be infinite.
+    return tf.where(inside[..., tf.newaxis], pixels, tf.zeros([], pixels.dtype))
 
   def _scale_down(self, widest: tf.Tensor) -> tf.Tensor:
     patches = []

@@ -119,7 +119,11 @@ class PredictionNetwork(keras.Model):
     self.built = True
 
   def unroll(
-    self, images: tf.Tensor, num_samples: int, choose_location: ChooseLocation
+    self,
+    images: tf.Tensor,
+    num_samples: int,
+    choose_location: ChooseLocation,
+    low_resolution: tf.Tensor | None = None,
   ) -> GlimpseSequences:
     """Looks N times at each image in M independent sequences.
 
@@ -129,13 +133,18 @@ class PredictionNetwork(keras.Model):
       choose_location: called before glimpse n with (n, float `[B * M, D]` the upper layer's output,
         float `[B * M, P]` the prior's parameters); returns the locations, float `[B * M, 2]`. The
         samples of one image are neighbours: row b * M + m. A location is used as a constant.
+      low_resolution: float `[B, side, side, C]`, what the context network's `low_resolution` makes
+        of the images, where it is at hand; None to make it here, the only part of the work that
+        grows with an image's area.
 
     Returns:
       `GlimpseSequences`.
     """
     distribution = self.location_distribution
-    padded = self.glimpse_sensor.pad(images)
-    context = self.context_network(self.context_network.low_resolution(images))
+    prepared = self.glimpse_sensor.prepare(images)
+    if low_resolution is None:
+      low_resolution = self.context_network.low_resolution(images)
+    context = self.context_network(low_resolution)
     state = self.core.initial_state([tf.repeat(tensor, num_samples, axis=0) for tensor in context])
     locations, uppers, priors = [], [], []
     for n in range(self.config.num_glimpses):
@@ -144,7 +153,7 @@ class PredictionNetwork(keras.Model):
       # The score log p(a) must see the sample as a constant, else its gradient would flow back
       # into whatever distribution drew it.
       location = tf.stop_gradient(choose_location(n, upper, prior))
-      patches = self.glimpse_sensor(padded, location)
+      patches = self.glimpse_sensor(prepared, location)
       state = self.core(self.glimpse_network(patches, location), state)
       locations.append(location)
       uppers.append(upper)
@@ -161,24 +170,31 @@ class PredictionNetwork(keras.Model):
       log_probs=samples_first(self.classifier(state.lower[0]), num_samples),
     )
 
-  def attend(self, images: tf.Tensor, uniforms: tf.Tensor | None = None) -> GlimpseSequences:
+  def attend(
+    self,
+    images: tf.Tensor,
+    uniforms: tf.Tensor | None = None,
+    low_resolution: tf.Tensor | None = None,
+  ) -> GlimpseSequences:
     """Looks where the prior says.
 
     Args:
       images: float `[B, H, W, C]` in 0..1.
       uniforms: float `[M, B, N, 2]` in (0, 1), the random numbers that samples are made from; None
         for one sequence at the prior's mode.
+      low_resolution: as `unroll` takes it.
 
     Returns:
       `GlimpseSequences`.
     """
     distribution = self.location_distribution
-    if uniforms is None:
-      return self.unroll(images, 1, lambda n, upper, prior: distribution.mode(prior))
-    rows = samples_last(uniforms)
-    return self.unroll(
-      images, uniforms.shape[0], lambda n, upper, prior: distribution.sample(prior, rows[:, n])
-    )
+    rows = None if uniforms is None else samples_last(uniforms)
+
+    def choose_location(n: int, upper: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
+      return distribution.mode(prior) if rows is None else distribution.sample(prior, rows[:, n])
+
+    num_samples = 1 if uniforms is None else uniforms.shape[0]
+    return self.unroll(images, num_samples, choose_location, low_resolution)
 
   def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Answers from one sequence at the prior's mode; see the class."""

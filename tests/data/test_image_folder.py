@@ -1,0 +1,152 @@
+"""Folders of image files: what is read from them, what is left out, and what is refused."""
+
+import pathlib
+import shutil
+
+import numpy as np
+import PIL.Image
+import tensorflow as tf
+
+from wsram_tf.data import image_folder
+
+_SPLITTING = {"fit": "resize", "validation_percent": 20, "test_percent": 25, "split_seed": 3}
+
+
+def _write(path: pathlib.Path, size=(9, 7), color=(250, 0, 0), mode="RGB") -> None:
+  path.parent.mkdir(parents=True, exist_ok=True)
+  PIL.Image.new("RGB", size, color).convert(mode).save(path)
+
+
+class ImageFolderTest(tf.test.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.root = pathlib.Path(self.get_temp_dir()) / "images"
+    shutil.rmtree(self.root, ignore_errors=True)
+    for name, color, count in (("red", (250, 0, 0), 12), ("blue", (0, 0, 250), 20)):
+      for i in range(count):
+        # JPEG and PNG, of many sizes, endings in capitals too.
+        _write(self.root / name / f"{i}.{('jpg', 'PNG', 'JPEG')[i % 3]}", (20 + i, 31 - i), color)
+
+  def test_finds_classes_in_order_and_passes_over_the_rest(self):
+    (self.root / "red" / "notes.txt").write_text("dear")
+    _write(self.root / ".cache" / "0.png")
+    _write(self.root / "red" / ".hidden.png")
+    files = image_folder.find_images(self.root)
+    self.assertEqual(files.class_names, ("blue", "red"))
+    self.assertAllEqual(np.bincount(files.labels), [20, 12])
+    for path, label in zip(files.paths, files.labels, strict=True):
+      self.assertEqual(path.parent.name, files.class_names[label])
+
+  def test_reads_and_splits_each_class_in_proportion(self):
+    splits, message = image_folder.load_image_folder(self.root, (8, 6, 3), **_SPLITTING)
+    self.assertEqual(message, "")
+    counts = [np.bincount(data.labels).tolist() for data in splits[:3]]
+    self.assertEqual(counts, [[12, 7], [3, 2], [5, 3]])
+    for data in splits[:3]:
+      self.assertEqual((data.images.dtype, data.images.shape[1:]), (np.uint8, (8, 6, 3)))
+      # JPEG is near the colour, not at it.
+      expected = np.array([[0, 0, 250], [250, 0, 0]])[data.labels]
+      self.assertAllClose(data.images.mean((1, 2)), expected, atol=4)
+
+  def test_the_seed_decides_the_split(self):
+    def test_images(seed: int) -> bytes:
+      splitting = {**_SPLITTING, "split_seed": seed}
+      for i, path in enumerate(sorted(self.root.rglob("*.*"))):
+        _write(path, color=(i, i, i))
+      return image_folder.load_image_folder(self.root, (2, 2, 1), **splitting)[0].test[0].tobytes()
+
+    self.assertEqual(test_images(1), test_images(1))
+    self.assertNotEqual(test_images(1), test_images(2))
+
+  def test_reads_every_kind_of_file(self):
+    for i, mode in enumerate(("L", "1", "P", "CMYK", "RGBA", "LA", "I;16")):
+      path = self.root / "red" / f"kind{i}.{'jpg' if mode == 'CMYK' else 'png'}"
+      if mode == "I;16":
+        PIL.Image.fromarray(np.full([5, 5], 250 * 257, np.uint16)).save(path)
+      else:
+        _write(path, color=(250, 250, 250), mode=mode)
+    for channels in (1, 3):
+      data, message = image_folder.read_images(
+        image_folder.find_images(self.root / ".." / "images"), (4, 4, channels), "resize"
+      )
+      self.assertEqual(message, "")
+      paths = image_folder.find_images(self.root).paths
+      kinds = [i for i, path in enumerate(paths) if path.stem.startswith("kind")]
+      self.assertLen(kinds, 7)
+      self.assertAllInRange(data.images[kinds], 240, 255)  # JPEG is near, not at it.
+
+  def test_padding_keeps_proportions_and_resizing_does_not(self):
+    _write(self.root / "red" / "wide.png", (40, 10), (255, 255, 255))
+    files = image_folder.find_images(self.root)
+    wide = [path.stem for path in files.paths].index("wide")
+    padded = image_folder.read_images(files, (8, 8, 1), "pad")[0].images[wide, ..., 0]
+    self.assertAllEqual(padded[3:5], np.full([2, 8], 255))
+    self.assertAllEqual(np.delete(padded, [3, 4], axis=0), np.zeros([6, 8]))
+    resized = image_folder.read_images(files, (8, 8, 1), "resize")[0].images[wide]
+    self.assertAllEqual(resized, np.full([8, 8, 1], 255))
+
+  def test_turns_images_upright(self):
+    image = PIL.Image.new("L", (8, 4))
+    image.paste(255, (0, 0, 4, 4))  # White on the left,
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # of a camera that was turned left: on top, when upright.
+    image.save(self.root / "red" / "turned.png", exif=exif)
+    files = image_folder.find_images(self.root)
+    turned = [path.stem for path in files.paths].index("turned")
+    pixels = image_folder.read_images(files, (8, 4, 1), "resize")[0].images[turned]
+    self.assertAllEqual(pixels[..., 0], np.repeat([255, 0], 4)[:, None] * np.ones([1, 4], int))
+
+  def test_broken_files_are_counted_named_and_left_out(self):
+    red = self.root / "red"
+    (red / "0.jpg").write_bytes((red / "0.jpg").read_bytes()[:200])
+    (red / "1.PNG").write_bytes(b"")
+    (self.root / "blue" / "text.png").write_text("dear")
+    files = image_folder.find_images(self.root)
+    data, message = image_folder.read_images(files, (4, 4, 3), "resize")
+    self.assertAllEqual(np.bincount(data.labels), [20, 10])
+    self.assertEqual(
+      message, "3 of 33 files cannot be read and are left out: blue/text.png, red/0.jpg, red/1.PNG"
+    )
+    for i in range(2, 12):
+      next(red.glob(f"{i}.*")).write_bytes(b"no image")
+    with self.assertRaisesRegex(ValueError, "no file of red can be read; the first: "):
+      image_folder.read_images(files, (4, 4, 3), "resize")
+
+  def test_wrong_folders_are_refused(self):
+    empty = self.root / "red" / "below"
+    empty.mkdir()
+    for path, message in (
+      (
+        self.root / "nowhere",
+        "image_dir='.*nowhere': must be a folder .*; there is no such folder",
+      ),
+      (self.root / "red" / "0.jpg", "there is no such folder"),
+      (empty, "it holds 0 folders"),
+      (self.root.parent, "it holds 1 folders"),
+    ):
+      with self.assertRaisesRegex(ValueError, message):
+        image_folder.find_images(path)
+    outer = self.root.parent / "outer"
+    for name in ("train", "test"):
+      _write(outer / name / "cats" / "0.png")
+    with self.assertRaisesRegex(ValueError, "no such file in test, train; they hold folders: name"):
+      image_folder.find_images(outer)
+    (self.root / "green").mkdir()
+    with self.assertRaisesRegex(ValueError, "there is no such file in green$"):
+      image_folder.find_images(self.root)
+
+  def test_what_cannot_be_split_or_held_is_refused(self):
+    for change, message in (
+      ({"test_percent": 1}, "test_percent=1: must make at least one image, of 32"),
+      ({"test_percent": 99}, "test_percent=99: must leave every class an image"),
+      ({"validation_percent": 98}, "validation_percent=98: must leave every class"),
+      ({"fit": "crop"}, "fit='crop': must be one of resize, pad"),
+    ):
+      with self.assertRaisesRegex(ValueError, message):
+        image_folder.load_image_folder(self.root, (4, 4, 3), **{**_SPLITTING, **change})
+    with self.assertRaisesRegex(ValueError, "32 images of this size take .* GB of memory"):
+      image_folder.load_image_folder(self.root, (400_000, 400_000, 3), **_SPLITTING)
+
+
+if __name__ == "__main__":
+  tf.test.main()

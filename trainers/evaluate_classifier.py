@@ -1,0 +1,29 @@
+"""Evaluates a finished run on your own images, and estimates log p(y | image).
+
+python trainers/evaluate_classifier.py --run_dir=DIR [--importance_samples=1000]
+"""
+
+import os
+
+# Before TensorFlow is imported: its start-up notes would bury the first lines.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import classification
+import own_images
+from absl import app
+
+__all__ = ["main"]
+
+own_images.define_flags()
+classification.define_evaluation_flags()
+
+
+def main(_: list[str]) -> None:
+  """Prints the figures as JSON."""
+  classification.run_evaluation(
+    "evaluate_classifier", lambda: own_images.make_data(own_images.read_settings()).test
+  )
+
+
+if __name__ == "__main__":
+  app.run(main)
