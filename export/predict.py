@@ -17,12 +17,14 @@ import cpp_loader
 import examples
 import manifests
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 import PIL.ImageOps
 import server_client
 from absl import app, flags
 
 _DEFAULT_PRETRAINED = "translated_scaled"
+_ORIENTATION = PIL.ExifTags.Base.Orientation
 _CLASSES_SHOWN = 3
 
 _MODEL_DIR = flags.DEFINE_string(
@@ -187,9 +189,12 @@ def prepare(path: str, shape: tuple[int, int, int], invert: bool, fit: str) -> t
   contents = pathlib.Path(path).read_bytes()
   try:
     image = PIL.Image.open(io.BytesIO(contents), formats=["PNG", "JPEG"])
-    image = PIL.ImageOps.exif_transpose(image)  # Upright, as it was trained on.
+    # Cameras write down which way is up; models take pixels as they lie in the file.
+    turned = image.format == "JPEG" and image.getexif().get(_ORIENTATION, 1) != 1
+    if turned:
+      image = PIL.ImageOps.exif_transpose(image)
     right_size = image.size == (width, height)
-    if right_size and not invert:
+    if right_size and not turned and not invert:
       return contents, ""
     old_width, old_height = image.size
     if image.mode.startswith("I"):  # 16 bits: conversion would clip them to 8, not scale them.

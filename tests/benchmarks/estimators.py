@@ -40,7 +40,7 @@ def make_learner(estimator: str, seed: int) -> wsram_tf.WakeSleepLearner:
   for network in (learner.prediction_network, learner.inference_network, learner.baseline_network):
     for weight in network.trainable_variables if network else []:
       fan_in = weight.shape[0] if len(weight.shape) > 1 else 1
-      weight.assign(numbers.normal(size=weight.shape) / np.sqrt(fan_in))
+      weight.assign(2.0 * numbers.normal(size=weight.shape) / np.sqrt(fan_in))
   return learner
 
 

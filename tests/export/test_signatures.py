@@ -157,7 +157,7 @@ def test_names_of_classes_are_told(helpers, network):
   _module, functions = signatures.build_signatures(network, 2, names)
   images = as_float(images_for(network))
   for function in functions.values():
-    inputs = function.structured_input_signature[1]
+    inputs = [spec.name for spec in tf.nest.flatten(function.structured_input_signature)]
     if "image_bytes" in inputs:
       files = [tf.io.encode_png(image) for image in images_for(network)]
       outputs = function(image_bytes=tf.stack(files))

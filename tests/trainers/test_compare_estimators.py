@@ -18,6 +18,7 @@ _SMALL = (
   "--evaluation_batch_size=10",
   "--batch_size=4",
   "--units=8",
+  "--num_glimpses=1",
   "--updates=2",
   "--evaluate_every=1",
   "--jit_compile=off",

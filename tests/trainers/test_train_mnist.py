@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 
+import mnist
 import numpy as np
 import tensorflow as tf
 import train_mnist
@@ -23,7 +24,8 @@ _FLAGFILES = [
   if not path.stem.startswith("compare_")
   and not any(flag in path.read_text() for flag in ("--dataset=", "--fit="))
 ]
-# Cuts any flagfile down to two updates of a small model on the embedded digits.
+# Cuts any flagfile down to two updates of a small model on the embedded digits. Glimpses are unrolled,
+# so tracing many of them takes long.
 _SMALL = (
   "--digits=mnist5k",
   "--validation_digits=20",
@@ -32,6 +34,7 @@ _SMALL = (
   "--evaluation_batch_size=10",
   "--batch_size=4",
   "--units=8",
+  "--num_glimpses=2",
   "--updates=2",
   "--evaluate_every=1",
   "--jit_compile=off",
@@ -93,6 +96,11 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.named_parameters((path.stem, path) for path in _FLAGFILES)
   def test_flagfile_trains(self, path):
+    with flagsaver.flagsaver():  # As it stands, it must be free of contradictions.
+      flags.FLAGS.unparse_flags()
+      flags.FLAGS(["train_mnist.py", f"--flagfile={path}"])
+      settings = mnist.read_settings()
+      self.assertEqual(settings.optimizer.updates % flags.FLAGS.evaluate_every, 0)
     run_dir = self.folder / path.stem
     train(f"--flagfile={path}", *_SMALL, f"--run_dir={run_dir}")
     results = json.loads((run_dir / "results.json").read_text())
