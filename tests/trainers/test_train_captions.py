@@ -50,7 +50,7 @@ _RESULTS = {
 }
 
 
-# Several command lines in one process of their own, since programs define the same flags. Prints how
+# Several command lines in a process of their own, since programs define the same flags. Prints how
 # each one ends.
 _PROGRAM = """
 import json, sys

@@ -24,8 +24,8 @@ _FLAGFILES = [
   if not path.stem.startswith("compare_")
   and not any(flag in path.read_text() for flag in ("--dataset=", "--fit="))
 ]
-# Cuts any flagfile down to two updates of a small model on the embedded digits. Glimpses are unrolled,
-# so tracing many of them takes long.
+# Cuts any flagfile down to two updates of a small model on the embedded digits. Two glimpses, since
+# tracing many takes long.
 _SMALL = (
   "--digits=mnist5k",
   "--validation_digits=20",
