@@ -132,29 +132,15 @@ def make_learner(settings: Settings) -> wsram_tf.WakeSleepLearner:
   )
 
 
-def compile_learner(
-  learner: wsram_tf.WakeSleepLearner, optimizer: keras.optimizers.Optimizer, every: int
-) -> None:
-  """Compiles for this device."""
-  learner.compile(
-    optimizer,
-    jit_compile=training.use_xla(bool(learner.model_config.glimpse.glimpse_filters)),
-    steps_per_execution=training.steps_per_execution(every),
-  )
-
-
 def train(settings: Settings, data: Data, run: RunFolder, lines: list[str]) -> None:
   """Trains, chooses the weights, and writes everything that a run folder holds."""
-  every, batch_size = (
-    training.evaluation_interval(settings.optimizer.updates),
-    flags.FLAGS.batch_size,
-  )
+  batch_size = flags.FLAGS.batch_size
   learner, figures = training.train_learner(
     run,
     lines,
     settings.optimizer,
     make_learner=lambda: make_learner(settings),
-    compile_learner=lambda learner, optimizer: compile_learner(learner, optimizer, every),
+    has_convolutions=bool(settings.model.glimpse.glimpse_filters),
     make_data=data.make_training,
     validation=data.validation,
     callbacks=[Progress(settings.optimizer.updates, TRAINING_FIGURES, describe_evaluation)],

@@ -9,7 +9,6 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import captions
-import keras
 import training
 from absl import app, flags
 from callbacks import Progress, RunRecorder
@@ -38,17 +37,6 @@ def make_learner(settings: captions.Settings) -> wsram_tf.CaptionLearner:
   )
 
 
-def compile_learner(
-  learner: wsram_tf.CaptionLearner, optimizer: keras.optimizers.Optimizer, every: int
-) -> None:
-  """Compiles for this device."""
-  learner.compile(
-    optimizer,
-    jit_compile=training.use_xla(bool(learner.model_config.grid_filters)),
-    steps_per_execution=training.steps_per_execution(every),
-  )
-
-
 def train(settings: captions.Settings, run: RunFolder, lines: list[str]) -> None:
   """Trains, chooses the weights, and writes everything that a run folder holds."""
   data, layout = settings.data, settings.scene.arguments()
@@ -58,7 +46,6 @@ def train(settings: captions.Settings, run: RunFolder, lines: list[str]) -> None
     data_dir=flags.FLAGS.data_dir,
     download=flags.FLAGS.download,
   )
-  every = training.evaluation_interval(settings.optimizer.updates)
   validation = scenes.evaluation_scenes(
     splits.validation, num_scenes=data.validation_scenes, seed=captions.VALIDATION_SEED, **layout
   )
@@ -68,7 +55,7 @@ def train(settings: captions.Settings, run: RunFolder, lines: list[str]) -> None
     lines,
     settings.optimizer,
     make_learner=lambda: make_learner(settings),
-    compile_learner=lambda learner, optimizer: compile_learner(learner, optimizer, every),
+    has_convolutions=bool(settings.model.grid_filters),
     make_data=lambda start: scenes.scene_dataset(
       splits.train, batch_size=batch_size, seed=flags.FLAGS.seed, start_step=start, **layout
     ),

@@ -19,9 +19,7 @@ __all__ = [
   "evaluation_interval",
   "make_optimizer",
   "run_program",
-  "steps_per_execution",
   "train_learner",
-  "use_xla",
 ]
 
 # Updates that run without coming back to Python.
@@ -95,7 +93,7 @@ def train_learner(
   optimizer_config: wsram_tf.OptimizerConfig,
   *,
   make_learner: Callable[[], keras.Model],
-  compile_learner: Callable[[keras.Model, keras.optimizers.Optimizer], None],
+  has_convolutions: bool,
   make_data: Callable[[int], tf.data.Dataset],
   validation: Any,
   callbacks: list[keras.callbacks.Callback],
@@ -108,7 +106,7 @@ def train_learner(
     lines: the flags that reproduce the run.
     optimizer_config: the length of the training, and the optimizer.
     make_learner: makes it with fresh weights.
-    compile_learner: compiles it with an optimizer.
+    has_convolutions: whether it has, which decides how it is compiled for this device.
     make_data: gives the training data from an update on.
     validation: what `fit` takes as validation data.
     callbacks: what else happens after an evaluation, before it is recorded.
@@ -123,7 +121,11 @@ def train_learner(
   if flags.FLAGS.resume and run.last.exists():
     learner = keras.saving.load_model(run.last)
     optimizer = learner.optimizer
-  compile_learner(learner, optimizer)
+  learner.compile(
+    optimizer,
+    jit_compile=use_xla(has_convolutions),
+    steps_per_execution=steps_per_execution(every),
+  )
   start = int(optimizer.iterations)
   run.create(lines)
   recorder = make_recorder(learner, start)
