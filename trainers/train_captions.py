@@ -73,7 +73,8 @@ def train(settings: captions.Settings, run: RunFolder, lines: list[str]) -> None
   results = captions.score(learner, describer, test)
   run.save_learner(run.model, learner)
   run.save_figure(run.glimpses, captions.draw_cases(learner, describer, test))
-  scene_captions.VOCABULARY.save(run.vocabulary)
+  with run.writing(run.vocabulary) as aside:
+    scene_captions.VOCABULARY.save(aside)
   run.write_json(run.results, {**results, **figures, "test_scenes": data.test_scenes})
   print(
     f"test scenes right in every word {results['scenes_correct_percent']:.1f}%, glimpses on their "

@@ -106,7 +106,7 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
     results = json.loads((run_dir / "results.json").read_text())
     self.assertLessEqual(_RESULTS, set(results))
     self.assertEqual(results["updates"], 2)
-    for name in ("glimpses.png", "model.keras", "checkpoints/last.keras", "flags.flags"):
+    for name in ("glimpses.png", "model.keras", "checkpoints/update-00000002.keras", "flags.flags"):
       self.assertGreater((run_dir / name).stat().st_size, 0, name)
     self.assertTrue(list((run_dir / "tensorboard").iterdir()))
     self.assertEqual(list(run_dir.rglob("*partial*")), [])
@@ -146,7 +146,7 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
     settings = (*_SMALL, "--updates=120", "--evaluate_every=20")
     train(*settings, f"--run_dir={whole}")
     process = start("train_mnist.py", *settings, f"--run_dir={killed}")
-    while not (killed / "checkpoints" / "last.keras").exists() and process.poll() is None:
+    while not list(killed.glob("checkpoints/update-*.keras")) and process.poll() is None:
       time.sleep(0.02)
     process.kill()
     _, errors = process.communicate()
