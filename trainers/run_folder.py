@@ -30,6 +30,9 @@ class RunFolder:
     results: the figures.
     class_names: the classes' names by label, one a line, where they have any.
     vocabulary: the words of captions, one a line.
+    captions: what was said of the test images.
+    features: feature grids of all images, without the files' endings.
+    backbone: what computed them.
   """
 
   def __init__(self, path: str):
@@ -44,6 +47,9 @@ class RunFolder:
     self.results = self.path / "results.json"
     self.class_names = self.path / "class_names.txt"
     self.vocabulary = self.path / "vocabulary.txt"
+    self.captions = self.path / "captions.json"
+    self.features = self.path / "features"
+    self.backbone = self.path / "backbone.keras"
 
   def check_new(self) -> None:
     """Refuses a folder that holds anything or that cannot be made.
@@ -96,7 +102,7 @@ class RunFolder:
     aside.write_text(text)
     aside.replace(path)
 
-  def write_json(self, path: pathlib.Path, values: dict[str, Any]) -> None:
+  def write_json(self, path: pathlib.Path, values: Any) -> None:
     """Writes a whole JSON file, or leaves what was there."""
     self.write_text(path, json.dumps(values, indent=2) + "\n")
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 
-import captions
+import digit_scenes
 import numpy as np
 import tensorflow as tf
 
@@ -145,7 +145,7 @@ class JudgeTest(tf.test.TestCase):
       "words": np.stack([encode(text, length), encode(lie, length)]),
       "locations": locations,
     }
-    right, on_digit = captions.judge(scene_set, answers)
+    right, on_digit = digit_scenes.judge(scene_set, answers)
     self.assertAllEqual(right, [True, False])
     self.assertAllEqual(on_digit, [True, True, False, False])
 
