@@ -60,7 +60,8 @@ def train(settings: captions.Settings, run: RunFolder, lines: list[str]) -> None
     lines,
     settings.optimizer,
     make_learner=lambda: make_learner(settings),
-    has_convolutions=bool(settings.model.grid_filters),
+    # The grid network ends in one, whatever its filters.
+    has_convolutions=True,
     make_data=source.training,
     validation=source.validation(),
     callbacks=[

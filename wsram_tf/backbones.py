@@ -11,7 +11,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["backbone_digest", "grid_computer", "grid_shape", "image_side", "load_backbone"]
+__all__ = [
+  "backbone_digest",
+  "grid_computer",
+  "grid_shape",
+  "image_side",
+  "load_backbone",
+  "with_preprocessing",
+]
 
 # What keras.applications trained most of its networks on.
 _COMMON_SIDE = 224
