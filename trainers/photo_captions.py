@@ -200,20 +200,27 @@ class PhotoCaptions(captions.CaptionSource):
 
   def _open(self, path: str | pathlib.Path) -> grid_features.GridFeatures:
     return grid_features.open_features(
-      path, grid_shape=self.image_shape, image_side=self.image_side, backbone=self.digest
+      path,
+      [name for images in self.splits for name in images.names],
+      grid_shape=self.image_shape,
+      image_side=self.image_side,
+      backbone=self.digest,
     )
 
   def _compute(self, path: str | pathlib.Path) -> None:
     paths = [path for images in self.splits for path in images.paths]
     print(f"computing the features of {len(paths):,} images", flush=True)
-    grid_features.write_features(
-      path,
-      paths,
-      backbones.grid_computer(self.backbone),
-      image_side=self.image_side,
-      grid_shape=self.image_shape,
-      backbone=self.digest,
-    )
+    try:
+      grid_features.write_features(
+        path,
+        paths,
+        backbones.grid_computer(self.backbone),
+        image_side=self.image_side,
+        grid_shape=self.image_shape,
+        backbone=self.digest,
+      )
+    except OSError as error:
+      raise ValueError(f"features={path}: cannot be written, {error.strerror}") from error
 
   def _encoded(
     self, images: captioned_images.CaptionedImages, captions_each: int | None = None

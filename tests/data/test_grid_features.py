@@ -37,8 +37,9 @@ class GridFeaturesTest(unittest.TestCase):
     )
 
   def open(self, **changed):
+    names = changed.pop("names", [image.name for image in self.images])
     wanted = {"grid_shape": _SHAPE, "image_side": 32, "backbone": _DIGEST, **changed}
-    return grid_features.open_features(self.path, **wanted)
+    return grid_features.open_features(self.path, names, **wanted)
 
   def test_gives_back_what_was_computed(self):
     self.assertFalse(grid_features.features_exist(self.path))
@@ -52,8 +53,8 @@ class GridFeaturesTest(unittest.TestCase):
     # Number 33 is red, 24 of its 256 columns x rows in each half.
     self.assertEqual(features.grids[33, ..., 0].argmax(), 0)
     self.assertGreater(features.grids[33, 0, 0, 0], 2 * features.grids[33, 0, 0, 1])
-    with self.assertRaisesRegex(ValueError, "2 have none: x.jpg"):
-      features.rows_of(["x.jpg", "train_1.jpg", "y.jpg"])
+    with self.assertRaisesRegex(ValueError, "features.json: .* 2 have none: x.jpg"):
+      self.open(names=["x.jpg", "train_1.jpg", "y.jpg"])
 
   def test_leaves_out_damaged_images_and_names_them(self):
     whole = self.images[3].read_bytes()
@@ -102,7 +103,13 @@ class GridFeaturesTest(unittest.TestCase):
     described.write_text(json.dumps({**values, "names": values["names"][:-1]}))
     with self.assertRaisesRegex(ValueError, "number of different names must be 40, and is 39"):
       self.open()
-    for text, message in (("{", "JSON object"), ("[]", "JSON object"), ("{}", "must have back")):
+    wrong = json.dumps({**values, "names": "all"})
+    for text, message in (
+      ("{", "JSON object"),
+      ("[]", "JSON object"),
+      ("{}", "have 'names'"),
+      (wrong, "have 'names'"),
+    ):
       described.write_text(text)
       with self.subTest(text), self.assertRaisesRegex(ValueError, f"features.json: .*{message}"):
         self.open()

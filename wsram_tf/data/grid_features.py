@@ -26,7 +26,7 @@ from wsram_tf.data.images import fit_image
 
 __all__ = ["GridFeatures", "features_exist", "open_features", "write_features"]
 
-_KEYS = {"names", "unreadable", "shape", "image_side", "backbone"}
+_KINDS = {"names": list, "unreadable": dict, "shape": list, "image_side": int, "backbone": str}
 _DAMAGE = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError)
 _BATCH = 32  # More images at once make no backbone faster on a CPU.
 
@@ -48,13 +48,8 @@ class GridFeatures(NamedTuple):
     """The rows of images, int64 `[k]`.
 
     Raises:
-      ValueError: if there is none for a name.
+      KeyError: if there is none for a name.
     """
-    missing = [name for name in names if name not in self.rows]
-    if missing:
-      raise ValueError(
-        f"features: must hold a grid for every image, and {len(missing):,} have none: {missing[0]}"
-      )
     return np.array([self.rows[name] for name in names], np.int64)
 
 
@@ -95,6 +90,8 @@ def write_features(
   unreadable: dict[str, str] = {}
   try:
     grids = np.lib.format.open_memmap(aside, mode="w+", dtype=np.float16, shape=shape)
+    with aside.open("r+b") as file:  # Writing to a map that the disk has no room for kills.
+      os.posix_fallocate(file.fileno(), 0, aside.stat().st_size)
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
       starts = range(0, len(images), _BATCH)
       coming = pool.submit(_read_batch, images[:_BATCH], image_side)
@@ -109,7 +106,6 @@ def write_features(
       if image.name in unreadable:
         grids[row] = 0.0
     grids.flush()
-    del grids
     described.unlink(missing_ok=True)  # It describes what is replaced now.
     aside.replace(array)
   finally:
@@ -127,12 +123,18 @@ def write_features(
 
 
 def open_features(
-  path: str | os.PathLike, *, grid_shape: Sequence[int], image_side: int, backbone: str
+  path: str | os.PathLike,
+  names: Iterable[str],
+  *,
+  grid_shape: Sequence[int],
+  image_side: int,
+  backbone: str,
 ) -> GridFeatures:
   """Opens what `write_features` wrote, without reading the grids.
 
   Args:
     path: of the pair, without an ending.
+    names: of images that must be among them; there may be more.
     grid_shape: (H, W, C) that the grids must have.
     image_side: the side, in pixels, that images must have been stretched to.
     backbone: the digest that they must come from.
@@ -143,22 +145,22 @@ def open_features(
   array, described = _with_ending(path, ".npy"), _with_ending(path, ".json")
   try:
     values = json.loads(described.read_text(encoding="utf-8"))
-    missing = _KEYS - values.keys()
-  except (OSError, ValueError, AttributeError) as error:
-    raise ValueError(f"{described}: must be the JSON object of a file of features: {error}") from (
-      error
-    )
-  if missing:
-    raise ValueError(f"{described}: must have {', '.join(sorted(missing))}")
+  except (OSError, ValueError) as error:
+    raise ValueError(f"{described}: must be a JSON object: {error}") from error
+  if not isinstance(values, dict):
+    raise ValueError(f"{described}: must be a JSON object, and is {values!r:.40}")
+  for key, kind in _KINDS.items():
+    if not isinstance(values.get(key), kind):
+      raise ValueError(f"{described}: must have {key!r}, of JSON's kind for {kind.__name__}")
   try:
     grids = np.load(array, mmap_mode="r")
   except (OSError, ValueError, EOFError) as error:
     raise ValueError(f"{array}: must be a whole NumPy array: {error}") from error
-  names = values["names"]
+  known = values["names"]
   rules = (
     ("dtype", np.dtype(grids.dtype).name, "float16", array),
     ("shape", list(grids.shape), values["shape"], array),
-    ("number of different names", len(set(names)), grids.shape[0], described),
+    ("number of different names", len(set(map(str, known))), grids.shape[0], described),
     ("grid's shape", list(grids.shape[1:]), list(grid_shape), array),
     ("image_side", values["image_side"], image_side, described),
     ("digest of the backbone", values["backbone"], backbone, described),
@@ -170,7 +172,12 @@ def open_features(
         "that made these"
       )
   unreadable = values["unreadable"]
-  rows = {name: row for row, name in enumerate(names) if name not in unreadable}
+  rows = {name: row for row, name in enumerate(known) if name not in unreadable}
+  missing = [name for name in names if name not in rows and name not in unreadable]
+  if missing:
+    raise ValueError(
+      f"{described}: must have a grid for every image, and {len(missing):,} have none: {missing[0]}"
+    )
   return GridFeatures(grids, rows, unreadable)
 
 
