@@ -56,7 +56,8 @@ _RESULTS = {
 _PHOTOS = (
   f"--flagfile={_ROOT / 'trainers' / 'flagfiles' / 'flickr8k.flags'}",
   "--least_word_count=1",
-  "--max_words=6",
+  "--max_words=4",
+  "--cell=gru",
   "--batch_size=4",
   "--units=8",
   "--word_units=4",
@@ -171,11 +172,11 @@ class PhotographsTest(tf.test.TestCase):
     self.assertEqual((cut / "features.npy").stat().st_mtime_ns, made)
     results = json.loads((whole / "results.json").read_text())
     self.assertLessEqual({f"bleu_{n}" for n in range(1, 5)}, set(results))
-    # Eight words are learnt, and "There is a red square here" is longer than six with its end.
+    # "A red square" and its end make four words; "There is a red square here" is longer.
     self.assertEqual((results["training_captions"], results["test_images"]), (6, 2))
     self.assertEqual(
       results["left_out"],
-      {"captions are longer than max_words=6, the end included": 6, "images cannot be read": 1},
+      {"captions are longer than max_words=4, the end included": 6, "images cannot be read": 1},
     )
     timed = ("images_per_second", "train_seconds")
     resumed = json.loads((cut / "results.json").read_text())
@@ -188,7 +189,7 @@ class PhotographsTest(tf.test.TestCase):
     # What an export needs to answer for images: pixels to a grid to words.
     grid = keras.saving.load_model(whole / "backbone.keras")(np.zeros([1, 32, 32, 3]))
     answer = keras.saving.load_model(whole / "model.keras")(grid)
-    self.assertEqual(answer["words"].shape, (1, 6))
+    self.assertEqual(answer["words"].shape, (1, 4))
 
   def test_wrong_flags_get_one_clear_error_and_leave_nothing(self):
     run_dir, other = self.folder / "run", self.folder / "other.keras"
