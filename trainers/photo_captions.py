@@ -1,0 +1,275 @@
+"""Photographs as a source of captions: their files, features, vocabulary and scores."""
+
+import dataclasses
+import pathlib
+import sys
+from typing import Any
+
+import captions
+import flag_groups
+import keras
+import numpy as np
+import PIL.Image
+import tensorflow as tf
+from absl import flags
+from run_folder import RunFolder
+
+import wsram_tf
+from wsram_tf import backbones, drawing, scores
+from wsram_tf.config import check_settings, setting
+from wsram_tf.data import caption_pairs, captioned_images, flickr8k, grid_features
+from wsram_tf.data.images import fit_image
+from wsram_tf.data.vocabulary import Vocabulary
+
+__all__ = ["PhotoCaptions", "define_flags"]
+
+LOADERS = {"flickr8k": flickr8k.load_flickr8k}
+DRAWN = 6  # Photographs in the picture of a run.
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoConfig:
+  """What makes the feature grid of a photograph, and which captions are used."""
+
+  backbone: str = setting(
+    "",
+    "for photographs: what makes the feature grid, a .keras file from RGB [B, S, S, 3] in 0..255 "
+    "to [B, H, W, C], or the name of a network of keras.applications (with --download)",
+  )
+  features: str = setting(
+    "",
+    "for photographs: files of feature grids, without an ending, made where they are not there; "
+    "default RUN_DIR/features",
+  )
+  image_side: int = setting(
+    0,
+    "for photographs: side that they are stretched to, in pixels; 0: the backbone's own, or 224",
+    minimum=0,
+  )
+  max_words: int = setting(
+    20,
+    "for photographs: words of the longest caption, its end included; longer ones are not learnt "
+    "from, but are references",
+    minimum=2,
+  )
+  least_word_count: int = setting(
+    5, "for photographs: times that a word must occur in training captions to be known", minimum=1
+  )
+  validation_images: int = setting(
+    500, "for photographs: how many of the validation split choose the weights", minimum=1
+  )
+
+  def __post_init__(self):
+    check_settings(self)
+
+
+def define_flags() -> None:
+  """Defines the flags of photographs."""
+  flag_groups.define(PhotoConfig)
+
+
+class PhotoCaptions(captions.CaptionSource):
+  """Photographs on disk and their captions; see `captions.CaptionSource`.
+
+  Weights are chosen by BLEU-4 of the run's own search, since the log-likelihood begins to fall
+  while captions still get better.
+  """
+
+  chosen_by = "val_bleu_4"
+
+  def __init__(self):
+    self.config = flag_groups.read(PhotoConfig)
+    data = flag_groups.read(captions.CaptionDataConfig)
+    self.batch_size, self.max_words = data.evaluation_batch_size, self.config.max_words
+    for name, value in (("data_dir", flags.FLAGS.data_dir), ("backbone", self.config.backbone)):
+      if not value:
+        raise ValueError(f"{name}: must be given for dataset={data.dataset}")
+    self.splits, self.report = LOADERS[data.dataset](flags.FLAGS.data_dir)
+    self.learnt = captioned_images.without_long_captions(
+      self.splits.train, self.max_words, self.report
+    )
+    if not self.learnt.paths:
+      raise ValueError(f"max_words={self.max_words}: must leave a caption to learn from")
+    self.vocabulary = Vocabulary.from_captions(
+      (caption for written in self.learnt.captions for caption in written),
+      self.config.least_word_count,
+    )
+    if len(self.vocabulary) < 5:
+      raise ValueError(f"least_word_count={self.config.least_word_count}: must leave some word")
+    self.backbone = backbones.load_backbone(
+      self.config.backbone, self.config.image_side, flags.FLAGS.download
+    )
+    self.image_shape = backbones.grid_shape(self.backbone)
+    self.image_side = backbones.image_side(self.backbone)
+    self.digest = backbones.backbone_digest(self.backbone)
+    if self.config.features and grid_features.features_exist(self.config.features):
+      self._open(self.config.features)
+
+  def prepare(self, run: RunFolder, lines: list[str]) -> None:
+    """Computes the features of all photographs, unless they are there, and looks them up."""
+    run.create(lines, resume=flags.FLAGS.resume)
+    path = self.config.features or run.features
+    if not grid_features.features_exist(path):
+      self._compute(path)
+    self.features = self._open(path)
+    for name, why in self.features.unreadable.items():
+      self.report.add("images cannot be read", f"{name} ({why})")
+    for message in self.report.messages():
+      print(message, file=sys.stderr, flush=True)
+    unreadable = set(self.features.unreadable)
+    self.learnt = captioned_images.without_images(self.learnt, unreadable)
+    # References stay whole, however long they are.
+    self.dev = captioned_images.without_images(self.splits.validation, unreadable)
+    self.dev = captioned_images.CaptionedImages(
+      *(part[: self.config.validation_images] for part in self.dev)
+    )
+    self.test = captioned_images.without_images(self.splits.test, unreadable)
+    for name, images in (("train", self.learnt), ("validation", self.dev), ("test", self.test)):
+      if not images.paths:
+        raise ValueError(f"data_dir={flags.FLAGS.data_dir!r}: no {name} image can be read")
+    if not run.backbone.exists():
+      run.save_learner(run.backbone, self.backbone)
+
+  def training(self, start_step: int) -> tf.data.Dataset:
+    """Endless batches; each pass shows every caption once."""
+    return caption_pairs.training_pairs(
+      self.features.grids,
+      *self._encoded(self.learnt),
+      batch_size=flags.FLAGS.batch_size,
+      seed=flags.FLAGS.seed,
+      start_step=start_step,
+    )
+
+  def validation(self) -> tf.data.Dataset:
+    """Validation photographs, each with its first caption that is short enough."""
+    return self._pairs(self.dev, captions_each=1)
+
+  def judge(self, config: wsram_tf.DecodingConfig) -> keras.callbacks.Callback:
+    """Scores captions of validation photographs by BLEU."""
+    grids = self.features.grids[self.features.rows_of(self.dev.names)]
+    return PhotoJudge(grids, self.dev.captions, self.vocabulary, config, self.batch_size)
+
+  def describe_evaluation(self, logs: dict[str, float]) -> str:
+    """One line on an evaluation during the training."""
+    return (
+      f"validation BLEU-1 {logs['val_bleu_1']:.1f}, BLEU-4 {logs['val_bleu_4']:.1f}, "
+      f"log-likelihood {logs['val_log_likelihood_per_word']:.3f} nats a word, bound "
+      f"{logs['val_bound']:.2f} nats, effective sample size "
+      f"{logs['val_effective_sample_size']:.2f}; training log-likelihood "
+      f"{logs['log_likelihood_per_word']:.3f} nats a word"
+    )
+
+  def score(
+    self, learner: wsram_tf.CaptionLearner, config: wsram_tf.DecodingConfig, run: RunFolder
+  ) -> dict[str, float]:
+    """Scores captions of the test split; writes them, and a picture of the first few."""
+    grids = self.features.grids[self.features.rows_of(self.test.names)]
+    answers = captions.Describer(learner, config, self.batch_size).describe(grids)
+    said = [self.vocabulary.decode(words) for words in answers["words"]]
+    rows = [
+      {"image": name, "caption": caption, "log_prob_nats": round(float(log_prob), 4)}
+      for name, caption, log_prob in zip(self.test.names, said, answers["log_prob"], strict=True)
+    ]
+    run.write_json(run.captions, rows)
+    shown = np.stack([self._pixels(path) for path in self.test.paths[:DRAWN]])
+    run.save_figure(
+      run.glimpses,
+      drawing.draw_captions(
+        shown,
+        answers["locations"][:DRAWN],
+        [caption.split() or ["(nothing)"] for caption in said[:DRAWN]],
+        learner.model_config.grid_shape,
+      ),
+    )
+    return {
+      **scores.corpus_bleu(said, self.test.captions),
+      **captions.evaluation_figures(learner, self._pairs(self.test)),
+      **dataclasses.asdict(config),
+      "training_images": len(self.learnt.paths),
+      "training_captions": sum(map(len, self.learnt.captions)),
+      "validation_images": len(self.dev.paths),
+      "test_images": len(self.test.paths),
+      "words": len(self.vocabulary),
+      "left_out": self.report.counts,
+    }
+
+  def headline(self, results: dict[str, float]) -> str:
+    """One line on a finished run."""
+    figures = ", ".join(f"BLEU-{n} {results[f'bleu_{n}']:.1f}" for n in range(1, 5))
+    return f"test {figures}; log-likelihood {results['test_log_likelihood_per_word_nats']:.3f}"
+
+  def _open(self, path: str | pathlib.Path) -> grid_features.GridFeatures:
+    return grid_features.open_features(
+      path,
+      [name for images in self.splits for name in images.names],
+      grid_shape=self.image_shape,
+      image_side=self.image_side,
+      backbone=self.digest,
+    )
+
+  def _compute(self, path: str | pathlib.Path) -> None:
+    paths = [path for images in self.splits for path in images.paths]
+    print(f"computing the features of {len(paths):,} images", flush=True)
+    try:
+      grid_features.write_features(
+        path,
+        paths,
+        backbones.grid_computer(self.backbone),
+        image_side=self.image_side,
+        grid_shape=self.image_shape,
+        backbone=self.digest,
+      )
+    except OSError as error:
+      raise ValueError(f"features={path}: cannot be written, {error.strerror}") from error
+
+  def _encoded(
+    self, images: captioned_images.CaptionedImages, captions_each: int | None = None
+  ) -> tuple[np.ndarray, np.ndarray]:
+    short = captioned_images.without_long_captions(
+      images, self.max_words, captioned_images.Report()
+    )
+    rows, encoded = [], []
+    for row, written in zip(self.features.rows_of(short.names), short.captions, strict=True):
+      for caption in written[:captions_each]:
+        rows.append(row)
+        encoded.append(self.vocabulary.encode(caption, self.max_words))
+    return np.array(rows, np.int64), np.array(encoded, np.int32)
+
+  def _pairs(
+    self, images: captioned_images.CaptionedImages, captions_each: int | None = None
+  ) -> tf.data.Dataset:
+    encoded = self._encoded(images, captions_each)
+    return caption_pairs.evaluation_pairs(self.features.grids, *encoded, self.batch_size)
+
+  def _pixels(self, path: pathlib.Path) -> np.ndarray:
+    with PIL.Image.open(path) as image:
+      return fit_image(image, (self.image_side, self.image_side, 3), "resize") / 255.0
+
+
+class PhotoJudge(keras.callbacks.Callback):
+  """Adds, after each evaluation, BLEU-1 to BLEU-4 of captions of validation photographs."""
+
+  def __init__(
+    self,
+    grids: np.ndarray,
+    references: list[list[str]],
+    vocabulary: Vocabulary,
+    config: wsram_tf.DecodingConfig,
+    batch_size: int,
+  ):
+    super().__init__()
+    self.grids = grids
+    self.references = references
+    self.vocabulary = vocabulary
+    self.config = config
+    self.batch_size = batch_size
+    self._describer = None
+
+  def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    """Describes and scores."""
+    if self._describer is None:
+      self._describer = captions.Describer(self.model, self.config, self.batch_size)
+    answers = self._describer.describe(self.grids)
+    said = [self.vocabulary.decode(words) for words in answers["words"]]
+    for name, value in scores.corpus_bleu(said, self.references).items():
+      logs[f"val_{name}"] = value

@@ -1,0 +1,71 @@
+"""Batches of feature grids and captions, grids read from the disk when their turn comes."""
+
+import numpy as np
+import tensorflow as tf
+
+from wsram_tf.data.splits import shuffled_indices
+
+__all__ = ["evaluation_pairs", "training_pairs"]
+
+
+def training_pairs(
+  grids: np.ndarray,
+  rows: np.ndarray,
+  captions: np.ndarray,
+  *,
+  batch_size: int,
+  seed: int,
+  start_step: int = 0,
+) -> tf.data.Dataset:
+  """Endless training batches; each pass shows every caption once, in a new order.
+
+  Args:
+    grids: float16 `[n, H, W, C]`, perhaps mapped from the disk.
+    rows: int64 `[k]`, the grid of each caption.
+    captions: int32 `[k, T]`: words, the end, padding.
+    batch_size: B.
+    seed: 0 to 2**31 - 1; with the step, determines a batch.
+    start_step: the step of the first batch.
+
+  Returns:
+    dataset of (grids float32 `[B, H, W, C]`, captions int32 `[B, T]`).
+
+  Raises:
+    ValueError: if there are no captions, or not as many as rows.
+  """
+  _check(rows, captions)
+  read, rows, captions = _reader(grids), tf.constant(rows), tf.constant(captions)
+
+  def draw_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    pairs = shuffled_indices(step, batch_size, captions.shape[0], seed)
+    return read(tf.gather(rows, pairs)), tf.gather(captions, pairs)
+
+  steps = tf.data.Dataset.counter(start=start_step)
+  return steps.map(draw_batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def evaluation_pairs(
+  grids: np.ndarray, rows: np.ndarray, captions: np.ndarray, batch_size: int
+) -> tf.data.Dataset:
+  """All pairs once, in order; the last batch may hold fewer. See `training_pairs`."""
+  _check(rows, captions)
+  read = _reader(grids)
+  pairs = tf.data.Dataset.from_tensor_slices((rows, captions)).batch(batch_size)
+  return pairs.map(lambda row, caption: (read(row), caption)).prefetch(2)
+
+
+def _reader(grids: np.ndarray):
+  # A constant would hold all grids in memory, and in every graph that mentions it.
+  def read(rows: tf.Tensor) -> tf.Tensor:
+    batch = tf.numpy_function(lambda chosen: grids[chosen], [rows], tf.float16)
+    return tf.cast(tf.ensure_shape(batch, [rows.shape[0], *grids.shape[1:]]), tf.float32)
+
+  return read
+
+
+def _check(rows: np.ndarray, captions: np.ndarray) -> None:
+  if not len(captions) or len(rows) != len(captions):
+    raise ValueError(
+      f"rows of length {len(rows)}, captions of length {len(captions)}: must be equally many, and "
+      "at least one"
+    )

@@ -1,0 +1,211 @@
+"""Feature grids of many images in a file: computed once, then read from the disk as needed.
+
+A file of features is a pair. `NAME.npy` is a NumPy array, float16 `[n, H, W, C]`, a grid for each
+image. `NAME.json` is an object with
+
+- `names`: n file names, by row;
+- `unreadable`: of those whose image cannot be read, and whose grid is zeros, the reason;
+- `shape`: `[n, H, W, C]`;
+- `image_side`: the side that images were stretched to, pixels;
+- `backbone`: the digest of what computed them, from `wsram_tf.backbones`.
+
+The JSON file is written last, so a pair without it is not finished.
+"""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import PIL.Image
+
+from wsram_tf.data.images import fit_image
+
+__all__ = ["GridFeatures", "features_exist", "open_features", "write_features"]
+
+_KINDS = {"names": list, "unreadable": dict, "shape": list, "image_side": int, "backbone": str}
+_DAMAGE = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError)
+_BATCH = 32  # More images at once make no backbone faster on a CPU.
+
+
+class GridFeatures(NamedTuple):
+  """Feature grids by image.
+
+  Attributes:
+    grids: float16 `[n, H, W, C]`, mapped from the disk.
+    rows: the row of each image that could be read, by file name.
+    unreadable: why the others could not, by file name.
+  """
+
+  grids: np.ndarray
+  rows: dict[str, int]
+  unreadable: dict[str, str]
+
+  def rows_of(self, names: Iterable[str]) -> np.ndarray:
+    """The rows of images, int64 `[k]`.
+
+    Raises:
+      KeyError: if there is none for a name.
+    """
+    return np.array([self.rows[name] for name in names], np.int64)
+
+
+def features_exist(path: str | os.PathLike) -> bool:
+  """Whether there is a finished pair of files."""
+  return _with_ending(path, ".json").exists()
+
+
+def write_features(
+  path: str | os.PathLike,
+  images: Sequence[pathlib.Path],
+  compute: Callable[[np.ndarray], np.ndarray],
+  *,
+  image_side: int,
+  grid_shape: Sequence[int],
+  backbone: str,
+  progress: Callable[[int], None] = lambda done: None,
+) -> None:
+  """Computes the grids of image files and writes them, whole or not at all.
+
+  Args:
+    path: of the pair, without an ending; its folder is made.
+    images: n JPEG or PNG files, of different names.
+    compute: gives grids, float `[B, H, W, C]`, of images, float32 `[B, S, S, 3]` in 0..255.
+    image_side: S, pixels; images are stretched to it.
+    grid_shape: (H, W, C).
+    backbone: the digest of what computes.
+    progress: is told how many images are done.
+
+  Raises:
+    ValueError: if grids have another shape or numbers that float16 cannot hold.
+    OSError: if they cannot be written.
+  """
+  array, described = _with_ending(path, ".npy"), _with_ending(path, ".json")
+  array.parent.mkdir(parents=True, exist_ok=True)
+  aside = array.with_name(f"{array.name}.partial")
+  shape = (len(images), *grid_shape)
+  unreadable: dict[str, str] = {}
+  try:
+    grids = np.lib.format.open_memmap(aside, mode="w+", dtype=np.float16, shape=shape)
+    with aside.open("r+b") as file:  # Writing to a map that the disk has no room for kills.
+      os.posix_fallocate(file.fileno(), 0, aside.stat().st_size)
+    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+      starts = range(0, len(images), _BATCH)
+      coming = pool.submit(_read_batch, images[:_BATCH], image_side)
+      for start in starts:
+        batch, errors = coming.result()
+        # The next images are decoded while these are computed.
+        coming = pool.submit(_read_batch, images[start + _BATCH : start + 2 * _BATCH], image_side)
+        unreadable |= errors
+        grids[start : start + len(batch)] = _checked(compute(batch), batch, grid_shape)
+        progress(start + len(batch))
+    for row, image in enumerate(images):
+      if image.name in unreadable:
+        grids[row] = 0.0
+    grids.flush()
+    described.unlink(missing_ok=True)  # It describes what is replaced now.
+    aside.replace(array)
+  finally:
+    aside.unlink(missing_ok=True)
+  values = {
+    "names": [image.name for image in images],
+    "unreadable": unreadable,
+    "shape": list(shape),
+    "image_side": image_side,
+    "backbone": backbone,
+  }
+  aside = described.with_name(f"{described.name}.partial")
+  aside.write_text(json.dumps(values) + "\n")
+  aside.replace(described)
+
+
+def open_features(
+  path: str | os.PathLike,
+  names: Iterable[str],
+  *,
+  grid_shape: Sequence[int],
+  image_side: int,
+  backbone: str,
+) -> GridFeatures:
+  """Opens what `write_features` wrote, without reading the grids.
+
+  Args:
+    path: of the pair, without an ending.
+    names: of images that must be among them; there may be more.
+    grid_shape: (H, W, C) that the grids must have.
+    image_side: the side, in pixels, that images must have been stretched to.
+    backbone: the digest that they must come from.
+
+  Raises:
+    ValueError: if the files are damaged or are of other images; it names the file and the rule.
+  """
+  array, described = _with_ending(path, ".npy"), _with_ending(path, ".json")
+  try:
+    values = json.loads(described.read_text(encoding="utf-8"))
+  except (OSError, ValueError) as error:
+    raise ValueError(f"{described}: must be a JSON object: {error}") from error
+  if not isinstance(values, dict):
+    raise ValueError(f"{described}: must be a JSON object, and is {values!r:.40}")
+  for key, kind in _KINDS.items():
+    if not isinstance(values.get(key), kind):
+      raise ValueError(f"{described}: must have {key!r}, of JSON's kind for {kind.__name__}")
+  try:
+    grids = np.load(array, mmap_mode="r")
+  except (OSError, ValueError, EOFError) as error:
+    raise ValueError(f"{array}: must be a whole NumPy array: {error}") from error
+  known = values["names"]
+  rules = (
+    ("dtype", np.dtype(grids.dtype).name, "float16", array),
+    ("shape", list(grids.shape), values["shape"], array),
+    ("number of different names", len(set(map(str, known))), grids.shape[0], described),
+    ("grid's shape", list(grids.shape[1:]), list(grid_shape), array),
+    ("image_side", values["image_side"], image_side, described),
+    ("digest of the backbone", values["backbone"], backbone, described),
+  )
+  for what, got, wanted, file in rules:
+    if got != wanted:
+      raise ValueError(
+        f"{file}: its {what} must be {wanted}, and is {got}; name other features, or the backbone "
+        "that made these"
+      )
+  unreadable = values["unreadable"]
+  rows = {name: row for row, name in enumerate(known) if name not in unreadable}
+  missing = [name for name in names if name not in rows and name not in unreadable]
+  if missing:
+    raise ValueError(
+      f"{described}: must have a grid for every image, and {len(missing):,} have none: {missing[0]}"
+    )
+  return GridFeatures(grids, rows, unreadable)
+
+
+def _with_ending(path: str | os.PathLike, ending: str) -> pathlib.Path:
+  path = pathlib.Path(path).expanduser()
+  return path.with_name(path.name + ending)
+
+
+def _read_batch(
+  images: Sequence[pathlib.Path], image_side: int
+) -> tuple[np.ndarray, dict[str, str]]:
+  batch, errors = np.zeros([len(images), image_side, image_side, 3], np.float32), {}
+  for place, path in enumerate(images):
+    try:
+      with PIL.Image.open(path, formats=["JPEG", "PNG"]) as image:
+        batch[place] = fit_image(image, (image_side, image_side, 3), "resize")
+    except _DAMAGE as error:
+      errors[path.name] = str(error) or type(error).__name__
+  return batch, errors
+
+
+def _checked(grids: np.ndarray, batch: np.ndarray, grid_shape: Sequence[int]) -> np.ndarray:
+  if grids.shape != (len(batch), *grid_shape):
+    raise ValueError(
+      f"compute: must give grids of shape {(len(batch), *grid_shape)}, and gave {grids.shape}"
+    )
+  with np.errstate(over="ignore"):
+    halves = np.asarray(grids).astype(np.float16)
+  if not np.isfinite(halves).all():
+    raise ValueError("compute: must give finite numbers within float16's range, -65504..65504")
+  return halves
