@@ -62,9 +62,8 @@ def build_caption_signatures(
   table = tf.constant(["" if word in SPECIAL_WORDS else word for word in vocabulary.words])
   module, weights = tf.Module(name="captioner"), LentWeights(network)
   module.weights = weights.variables
-  grid_spec = tf.TensorSpec(
-    [None, *shape], tf.float32, "images" if backbone is None else "features"
-  )
+  grid_name = "images" if backbone is None else "features"
+  grid_spec = tf.TensorSpec([None, *shape], tf.float32, grid_name)
   bytes_spec = tf.TensorSpec([None], tf.string, "image_bytes")
 
   # The signatures share it: inlined in each, the search would be saved twice.
