@@ -42,7 +42,7 @@ class GrpcClient:
     signatures = protos.read_metadata_response(self._call("GetModelMetadata", request))
     return signatures["serving_default"].inputs["images"].shape[1:]
 
-  def classify(self, files: list[bytes]) -> dict[str, np.ndarray]:
+  def ask(self, files: list[bytes]) -> dict[str, np.ndarray]:
     """The outputs of `classify_bytes` for the contents of PNG or JPEG files."""
     tensor_protos = {"image_bytes": protos.tensor_proto(examples.as_bytes_array(files))}
     request = protos.predict_request(self._name, "classify_bytes", tensor_protos)
@@ -77,7 +77,7 @@ class RestClient:
     height, width, channels = (int(dim["size"]) for dim in dims[1:])
     return height, width, channels
 
-  def classify(self, files: list[bytes]) -> dict[str, np.ndarray]:
+  def ask(self, files: list[bytes]) -> dict[str, np.ndarray]:
     """The outputs of `classify_bytes` for the contents of PNG or JPEG files."""
     values = [{"b64": base64.b64encode(contents).decode()} for contents in files]
     request = {"signature_name": "classify_bytes", "inputs": {"image_bytes": values}}

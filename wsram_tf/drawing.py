@@ -105,7 +105,7 @@ def draw_captions(
   words: Sequence[Sequence[str]],
   grid_shape: tuple[int, int],
   *,
-  right: Sequence[bool],
+  right: Sequence[bool] | None = None,
 ) -> Figure:
   """Draws one caption a row: the image with the cell looked at before each word.
 
@@ -114,7 +114,7 @@ def draw_captions(
     locations: float `[B, T, 2]`, (row, column) in [-1, 1], before each word.
     words: B captions of at most T words.
     grid_shape: rows and columns of cells.
-    right: whether each caption is right; its words are green or red.
+    right: whether each caption is right; its words are green or red. None where nobody knows.
 
   Returns:
     the figure, to be saved by `figure.savefig(path)`.
@@ -126,6 +126,7 @@ def draw_captions(
   points = locations_to_pixels(np.asarray(locations, np.float32), height, width).numpy()
   cell = (height / grid_shape[0], width / grid_shape[1])
   for b, caption in enumerate(words):
+    colour = "black" if right is None else ("darkgreen" if right[b] else "firebrick")
     for axes in panels[b, len(caption) :]:
       axes.set_axis_off()
     for n, word in enumerate(caption):
@@ -134,5 +135,5 @@ def draw_captions(
       # As in draw_glimpse_squares: the first pixel's edge is at -0.5.
       corner = (column - cell[1] / 2 - 0.5, row - cell[0] / 2 - 0.5)
       axes.add_patch(Rectangle(corner, cell[1], cell[0], fill=False, ec="orange", lw=1.6))
-      axes.set_title(word, size=8, pad=2, color="darkgreen" if right[b] else "firebrick")
+      axes.set_title(word, size=8, pad=2, color=colour)
   return figure
