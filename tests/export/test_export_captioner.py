@@ -14,7 +14,6 @@ import manifests
 import numpy as np
 import PIL.Image
 import pytest
-import tensorflow as tf
 
 import wsram_tf
 from tests import caption_toy
@@ -171,3 +170,145 @@ def test_captions_of_images_are_the_searchs(cpp, exported, scene_run):
   files = examples.as_bytes_array([encode(image, format="PNG") for image in images])
   answer = cpp.run(exported / "scenes/1", "serving_default", image_bytes=files)
   check_answer(answer, found, captions)
+
+
+def test_photographs_of_any_size_are_stretched_as_in_training(cpp, exported, photo_run):
+  # Smooth, as photographs are; PIL's resizing is what training made its features with.
+  small = random_images(5, 7, 3, count=6)
+  sizes = [(160, 120), (33, 16), (16, 33), (8, 9), (300, 16), (16, 16)]
+  photos = [
+    PIL.Image.fromarray(image).resize(size, PIL.Image.Resampling.BICUBIC)
+    for image, size in zip(small, sizes, strict=True)
+  ]
+  stretched = [np.asarray(p.resize((SIDE, SIDE), PIL.Image.Resampling.BILINEAR)) for p in photos]
+  answers = []
+  for images in (map(np.asarray, photos), stretched):
+    files = examples.as_bytes_array([encode(image, format="PNG") for image in images])
+    answers.append(cpp.run(exported / "photos/1", "serving_default", image_bytes=files))
+  np.testing.assert_array_equal(answers[0]["caption"], answers[1]["caption"])
+  np.testing.assert_allclose(answers[0]["log_prob"], answers[1]["log_prob"], atol=0.02)
+  assert np.ptp(answers[0]["log_prob"]) > 0.1
+  with pytest.raises(cpp_loader.ServingError, match="must have 1 to 16777216 pixels; row, height"):
+    # One pixel row more than allowed.
+    header = encode(np.zeros([2, 4096], np.uint8), format="PNG")
+    wide = header[:20] + (4097).to_bytes(4, "big") + header[24:]
+    cpp.run(exported / "photos/1", "serving_default", image_bytes=examples.as_bytes_array([wide]))
+
+
+def test_images_of_the_networks_own_are_of_its_size(cpp, exported):
+  wrong = examples.as_bytes_array([encode(np.zeros([12, 16], np.uint8), format="PNG")])
+  with pytest.raises(cpp_loader.ServingError, match="must be 16 pixels high and 12 wide"):
+    cpp.run(exported / "scenes/1", "serving_default", image_bytes=wrong)
+
+
+def test_nothing_is_answered_with_nothing(cpp, exported):
+  for name in ("photos", "scenes"):
+    answer = cpp.run(exported / name / "1", "serving_default", image_bytes=np.empty(0, object))
+    assert answer["caption"].shape == (0,)
+    assert answer["locations"].shape == (0, MAX_WORDS, 2)
+
+
+def test_weights_are_held_once_and_training_leaves_no_trace(exported, photo_run):
+  run = finished_run.load_caption_run(photo_run)
+  weights = [*run.network.weights, *run.backbone.weights]
+  manifest = manifests.read_manifest(exported / "photos/1")
+  assert manifest.weight_bytes == 4 * sum(int(np.prod(weight.shape)) for weight in weights)
+  index = (exported / "photos/1/variables/variables.index").read_bytes()
+  assert index.count(b"VARIABLE_VALUE") == len(weights)
+  graph = (exported / "photos/1/saved_model.pb").read_bytes()
+  for word in (b"_XlaMustCompile", b"inference_network", b"seed_generator", b"adam"):
+    assert word not in graph
+
+
+def test_a_changed_contract_is_refused(helpers, exported, tmp_path):
+  shutil.copytree(exported, tmp_path / "models")
+  # A network on images under the name of one on features, in the same shape.
+  images = {"height": 16, "width": 12, "channels": 1, "grid_filters": (4,)}
+  run = make_run(tmp_path / "run", **{**images, "height": 8})
+  done = export(helpers, run, tmp_path / "models", "--name=scenes")
+  assert done.returncode == 1
+  assert "export_captioner.py: name='scenes': a new version must keep the contract" in done.stderr
+  changed = "caption_images.inputs.images: float32 [-1, 16, 12, 1] became float32 [-1, 8, 12, 1]"
+  assert changed in done.stderr
+  assert manifests.version_numbers(tmp_path / "models/scenes") == [1]
+
+
+def test_the_page_names_both_models_and_files_that_are_there(exported):
+  page = (exported / "README.md").read_text()  # About scenes, which were exported last.
+  assert "| photos | 1 | 16 x 16 x 3 | 7 | 4 | 3 | bleu_4 12.5 |" in page
+  assert "| scenes | 1 | 16 x 12 x 1 | 7 | 4 | 3 |" in page
+  assert "--signature_def=caption_images" in page
+  for path in re.findall(r"scenes/1[\w./]*", page):
+    assert (exported / path).exists(), path
+
+
+def test_predict_says_the_caption(helpers, cpp, exported, tmp_path):
+  images = random_images(50, 40, 3, count=2)
+  paths = [tmp_path / "one.png", tmp_path / "two.jpg"]
+  for path, image in zip(paths, images, strict=True):
+    PIL.Image.fromarray(image).save(path)
+  model_dir = exported / "photos/1"
+  flags = [f"--model_dir={model_dir}", f"--draw_dir={tmp_path / 'drawn'}"]
+  done = helpers.run_program("predict.py", *flags, *map(str, paths))
+  assert done.returncode == 0, done.stderr
+  files = examples.as_bytes_array([path.read_bytes() for path in paths])
+  answer = cpp.run(model_dir, "serving_default", image_bytes=files)
+  for row, path in enumerate(paths):
+    caption = answer["caption"][row].decode()
+    line = f"{path}: {caption} (log-probability {answer['log_prob'][row]:.2f} nats); looked at "
+    assert caption and line in done.stdout
+    assert (tmp_path / "drawn" / f"{path.stem}_glimpses.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+  ("file", "damage", "words"),
+  [
+    ("model.keras", lambda contents: contents[:100], "model.keras must be whole"),
+    ("backbone.keras", lambda contents: contents[:100], "backbone.keras must be whole"),
+    ("vocabulary.txt", lambda contents: b"dog\n", "vocabulary.txt must be as training wrote it"),
+    ("vocabulary.txt", lambda contents: None, "vocabulary.txt must be as training wrote it"),
+  ],
+)
+def test_damaged_runs_are_refused(photo_run, tmp_path, file, damage, words):
+  shutil.copytree(photo_run, tmp_path, dirs_exist_ok=True)
+  contents = damage((tmp_path / file).read_bytes())
+  (tmp_path / file).unlink()
+  if contents is not None:
+    (tmp_path / file).write_bytes(contents)
+  with pytest.raises(ValueError, match=words) as error:
+    finished_run.load_caption_run(tmp_path)
+  assert str(tmp_path) in str(error.value)
+
+
+def test_what_does_not_belong_together_is_refused(photo_run, tmp_path):
+  run, config = finished_run.load_caption_run(photo_run), wsram_tf.DecodingConfig()
+  build = caption_signatures.build_caption_signatures
+  with pytest.raises(ValueError, match="vocabulary: must be 7 words, as many as the network says"):
+    build(run.network, Vocabulary(["dog"]), config, run.backbone)
+  other = keras.Sequential([keras.Input([SIDE, SIDE, 3]), keras.layers.AveragePooling2D(4)])
+  with pytest.raises(ValueError, match=r"backbone: must make .* \[2, 2, 3\]; it makes \[4, 4, 3\]"):
+    build(run.network, VOCABULARY, config, other)
+  several = keras.Sequential([keras.Input([None, None, 3]), keras.layers.AveragePooling2D(4)])
+  with pytest.raises(ValueError, match="backbone: must take images"):
+    build(run.network, VOCABULARY, config, several)
+  network = wsram_tf.CaptionNetwork(caption_toy.model_config(channels=5))
+  with pytest.raises(ValueError, match="backbone=None: must be given"):
+    build(network, VOCABULARY, config)
+  with pytest.raises(ValueError, match="must hold a WakeSleepLearner; got CaptionLearner"):
+    finished_run.load_run(photo_run)
+
+
+@pytest.mark.parametrize(
+  ("flag", "words"),
+  [
+    ("--run_dir=nowhere", "must be a folder that holds model.keras"),
+    ("--beam_width=0", "must be at least 1"),
+    ("--length_exponent=3", "must be from 0 to 2"),
+    ("--name=7", "must be a letter, then letters, digits"),
+  ],
+)
+def test_wrong_flags_are_refused(helpers, photo_run, tmp_path, flag, words):
+  done = export(helpers, photo_run, tmp_path / "models", "--name=photos", flag)
+  assert done.returncode == 1
+  assert words in done.stderr
+  assert not list(tmp_path.iterdir())
