@@ -66,7 +66,9 @@ def compare(
   tied = np.zeros_like(differ)
   if length_exponent is not None:
     scores = [_scores(outputs, length_exponent) for outputs in (answer, expected)]
-    tied = differ & (np.abs(scores[0] - scores[1]) <= TIE_TOLERANCE)
+    # Who takes another turn says or sees something else; other numbers on the same way are a fault.
+    other_way = wrong["words"] | wrong["locations"]
+    tied = other_way & _are_whole(answer) & (np.abs(scores[0] - scores[1]) <= TIE_TOLERANCE)
   for name, rows in wrong.items():
     rows = np.flatnonzero(rows & ~tied)[:8]
     if len(rows):
@@ -94,6 +96,12 @@ def _gaps(what: str, output: np.ndarray, expected: np.ndarray) -> np.ndarray:
   if not gaps.size:
     return np.zeros(len(gaps))
   return gaps.reshape(len(gaps), -1).max(axis=1)
+
+
+def _are_whole(answer: Answer) -> np.ndarray:
+  """Whether each caption is its words, bool `[B]`."""
+  joined = [b" ".join(word for word in words if word) for words in answer["words"].tolist()]
+  return np.array([*map(bytes.__eq__, joined, answer["caption"].tolist())], bool)
 
 
 def _scores(answer: Answer, length_exponent: float) -> np.ndarray:

@@ -30,19 +30,31 @@ def test_equal_answers():
 def test_a_caption_at_a_tie_is_told():
   other = np.array([[b"a", b"dog", b""], [b"cat", b"", b""]], object)
   # Two words instead of three with the end, so 2/3 of the log-probability has the same score.
-  tie = caption_answer(words=other, log_prob=np.array([-3.0, -4.0], np.float32))
+  captions = np.array([b"a dog", b"cat"], object)
+  tie = caption_answer(caption=captions, words=other, log_prob=np.array([-3.0, -4.0], np.float32))
   assert compare(tie, caption_answer()).tied.tolist() == [False, True]
-  with pytest.raises(answers.Failure, match=r"s\.words: .* instead of"):
+  with pytest.raises(answers.Failure, match=r"s\.log_prob: rows \[1\] differ"):
+    compare({**tie, "caption": caption_answer()["caption"]}, caption_answer())
+  with pytest.raises(answers.Failure, match=r"s\.caption: .* instead of"):
     compare(tie, caption_answer(), length_exponent=0.0)
-  with pytest.raises(answers.Failure, match=r"s\.words"):
+  with pytest.raises(answers.Failure, match=r"s\.caption"):
     compare(tie, caption_answer(), length_exponent=None)
 
 
 def test_another_caption_is_no_tie():
-  other = np.array([b"a dog", b"a cow"], object)
-  with pytest.raises(answers.Failure, match=r"s\.caption: \[b'a cow'\] instead of \[b'a cat'\]"):
-    wrong = caption_answer(caption=other, log_prob=np.array([-3.0, -6.1], np.float32))
-    compare(wrong, caption_answer())
+  caption = np.array([b"a dog", b"a cow"], object)
+  words = np.array([[b"a", b"dog", b""], [b"a", b"cow", b""]], object)
+  worse = np.array([-3.0, -6.1], np.float32)
+  failure = r"s\.caption: \[b'a cow'\] instead of \[b'a cat'\]"
+  for wrong in (
+    {"caption": caption, "words": words, "log_prob": worse},
+    {"caption": caption},  # The words are others.
+  ):
+    with pytest.raises(answers.Failure, match=failure):
+      compare(caption_answer(**wrong), caption_answer())
+  with pytest.raises(answers.Failure, match=r"s\.log_prob: rows \[0\] differ"):
+    slightly = np.array([-3.0005, -6.0], np.float32) - np.float32([1e-3, 0])
+    compare(caption_answer(log_prob=slightly), caption_answer())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -3.01])
