@@ -5,14 +5,12 @@
   python export/predict.py --server=localhost:8500 --name=NAME IMAGE...  a running server
 
 Images are PNG or JPEG files of any size; one that is not of the model's size is resized, here or,
-where the model takes any size, by the model. Captions come from exports alone.
+where the model takes any size, by the model.
 """
 
 import io
-import os
 import pathlib
 import sys
-from typing import NamedTuple, Protocol
 
 import cpp_loader
 import examples
@@ -23,6 +21,7 @@ import PIL.Image
 import PIL.ImageOps
 import server_client
 from absl import app, flags
+from answering import Cells, ExportedModel, Glimpses, Model, PretrainedModel, ServedModel
 
 _DEFAULT_PRETRAINED = "translated_scaled"
 _ORIENTATION = PIL.ExifTags.Base.Orientation
@@ -81,97 +80,11 @@ flags.register_multi_flags_validator(
 )
 
 
-class Glimpses(NamedTuple):
-  """What a glimpse covers: the finest patch's side in pixels, and the number of scales."""
-
-  side: int
-  scales: int
-
-
-class Cells(NamedTuple):
-  """Of what the glimpses of a caption are cells: the grid's rows and columns."""
-
-  rows: int
-  columns: int
-
-
-class Model(Protocol):
-  """What answers, wherever it runs."""
-
-  def image_shape(self) -> tuple[int, int, int]:
-    """Height, width and channels of the model's images, pixels."""
-
-  def ask(self, files: list[bytes]) -> dict[str, np.ndarray]:
-    """The outputs for the contents of PNG or JPEG files."""
-
-
-class ExportedModel:
-  """An export, run by the C++ loader as a server runs it.
-
-  Args:
-    model_dir: folder of one version.
-  """
-
-  def __init__(self, model_dir: str):
-    self._manifest = manifest = manifests.read_manifest(model_dir)
-    self.fit = manifest.fit if manifest.largest_pixels is None else "any size"
-    if isinstance(manifest, manifests.CaptionerManifest):
-      self._signature = "serving_default"
-      self.glimpses = Cells(manifest.grid_rows, manifest.grid_columns)
-    else:
-      self._signature = "classify_bytes"
-      self.glimpses = Glimpses(manifest.glimpse_side, manifest.glimpse_scales)
-    self._model = cpp_loader.LoadedModel(model_dir)
-
-  def image_shape(self) -> tuple[int, int, int]:
-    """See `Model`."""
-    return self._manifest.image_shape
-
-  def ask(self, files: list[bytes]) -> dict[str, np.ndarray]:
-    """See `Model`."""
-    return self._model.run(self._signature, {"image_bytes": examples.as_bytes_array(files)})
-
-
-class PretrainedModel:
-  """Weights that the package ships, run by the functions that an export of them would hold.
-
-  Args:
-    name: of the weights.
-  """
-
-  def __init__(self, name: str):
-    # Before TensorFlow is imported: its start-up notes would bury the answer.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Only here: everything else works without TensorFlow's Python package.
-    import signatures
-
-    import wsram_tf
-
-    network = wsram_tf.load_pretrained(name)
-    self._shape = network.config.image_shape
-    glimpse = network.config.glimpse
-    self.glimpses = Glimpses(glimpse.glimpse_side, glimpse.glimpse_scales)
-    # The module holds the weights that the functions read.
-    self._module, functions = signatures.build_signatures(network, averaged_samples=1)
-    self._classify_bytes = functions["classify_bytes"]
-
-  def image_shape(self) -> tuple[int, int, int]:
-    """See `Model`."""
-    return self._shape
-
-  def ask(self, files: list[bytes]) -> dict[str, np.ndarray]:
-    """See `Model`."""
-    import tensorflow as tf
-
-    outputs = self._classify_bytes(image_bytes=tf.constant(files))
-    return {name: output.numpy() for name, output in outputs.items()}
-
-
 def open_model() -> Model:
   """The model that the flags name."""
   if _SERVER.value is not None:
     client = server_client.GrpcClient if _PROTOCOL.value == "grpc" else server_client.RestClient
-    return client(_SERVER.value, _NAME.value, _TIMEOUT.value)
+    return ServedModel(client(_SERVER.value, _NAME.value, _TIMEOUT.value), _NAME.value)
   if _MODEL_DIR.value is not None:
     return ExportedModel(_MODEL_DIR.value)
   if _PRETRAINED.value is None:
@@ -186,8 +99,7 @@ def prepare(path: str, shape: tuple[int, int, int], invert: bool, fit: str) -> t
     path: of a PNG or JPEG file.
     shape: height, width and channels of the model's images, pixels.
     invert: whether to swap dark and bright.
-    fit: `resize` stretches an image of another size, `pad` keeps its proportions, on black, and
-      `any size` leaves that to the model.
+    fit: as `answering.Model` has it.
 
   Returns:
     the contents to send, which are the file's own where nothing needs to be changed, and a note
@@ -242,11 +154,8 @@ def describe(answer: dict[str, np.ndarray]) -> str:
     return f"{said}; looked at (row, column) {places}" if places else said
   probabilities = answer["probabilities"][0]
   classes = np.argsort(-probabilities, kind="stable")[:_CLASSES_SHOWN]
-  if "class_name" in answer:  # Of the likeliest; the others have their numbers.
-    name = answer["class_name"][0]
-    names = {classes[0]: name.decode() if isinstance(name, bytes) else str(name)}
-  else:
-    names = {}
+  # Of the likeliest; the others have their numbers.
+  names = {classes[0]: text_of(answer["class_name"][0])} if "class_name" in answer else {}
   shown = ", ".join(
     f"{names.get(label, label)} ({100 * probabilities[label]:.1f}%)" for label in classes
   )
@@ -255,7 +164,12 @@ def describe(answer: dict[str, np.ndarray]) -> str:
 
 def caption_words(answer: dict[str, np.ndarray]) -> list[str]:
   """The words of one image's caption."""
-  return [word.decode() for word in answer["words"][0] if word]
+  return [text_of(word) for word in answer["words"][0] if word]
+
+
+def text_of(output: bytes | str) -> str:
+  """The text of an output: over REST it is text, otherwise bytes."""
+  return output.decode() if isinstance(output, bytes) else str(output)
 
 
 def draw(
@@ -301,9 +215,7 @@ def main(arguments: list[str]) -> None:
   model = open_model()
   shape = model.image_shape()
   # All files first: a wrong one among many is told before anything is asked or drawn.
-  # A server does not tell how its images were brought to their size.
-  fit = getattr(model, "fit", "resize")
-  prepared = [prepare(path, shape, _INVERT.value, fit) for path in paths]
+  prepared = [prepare(path, shape, _INVERT.value, model.fit) for path in paths]
   for path, picture, (contents, note) in zip(paths, pictures, prepared, strict=True):
     answer = model.ask([contents])
     if note:

@@ -62,7 +62,17 @@ The server takes up a new version by itself, and answers from the latest.
     response = stub.Predict(request, timeout=10)
     print({{key: tf.make_ndarray(value) for key, value in response.outputs.items()}})
 
-{files}## Try it without a server
+## Ask it about image files of any size
+
+In the checkout of the package; files of other sizes are resized:
+
+    python export/predict.py --server=localhost:8500 --name={name} IMAGE...
+
+Without a server, from the folder alone:
+
+    python export/predict.py --model_dir=THIS_FOLDER/{name}/{version} IMAGE...
+
+## Try it without a server
 
     python -c 'import numpy as np; np.save("/tmp/{try_key}.npy", np.zeros({try_shape}, np.float32))'
     saved_model_cli run --dir={name}/{version} --tag_set=serve --signature_def={try_signature} \\
@@ -101,26 +111,6 @@ _CLASSIFIER_GRPC = """\
     images = np.zeros([1, {height}, {width}, {channels}], np.float32)
     request.inputs["images"].CopyFrom(tf.make_tensor_proto(images))
 """
-_CLASSIFIER_FILES = """\
-## Ask it about image files of any size
-
-In the checkout of the package; files are resized as needed:
-
-    python export/predict.py --server=localhost:8500 --name={name} IMAGE...
-
-Without a server, from the folder alone:
-
-    python export/predict.py --model_dir=THIS_FOLDER/{name}/{version} IMAGE...
-
-"""
-_CAPTIONER_FILES = """\
-## Ask it without a server
-
-In the checkout of the package, about image files of any size, from the folder alone:
-
-    python export/predict.py --model_dir=THIS_FOLDER/{name}/{version} IMAGE...
-
-"""
 _ASK_CAPTIONER = """\
 PNG or JPEG files {sizes}; this one comes with the export:
 
@@ -155,18 +145,17 @@ def page_text(latest: Mapping[str, manifests.Manifest], name: str) -> str:
   facts["version"] = model.version
   if isinstance(model, manifests.CaptionerManifest):
     facts |= _captioner_facts(model)
-    curl, grpc_input, files = _ASK_CAPTIONER, _CAPTIONER_GRPC, _CAPTIONER_FILES
+    curl, grpc_input = _ASK_CAPTIONER, _CAPTIONER_GRPC
   else:
     facts |= {"try_key": "images", "try_shape": [1, *shape], "try_signature": "serving_default"}
     facts["pixels"] = f"[[[0.0] * {shape[2]}] * {shape[1]}] * {shape[0]}"
     has_files = "classify_bytes" in model.contract
     facts["ask_files"] = _ASK_CLASSIFIER_FILES.format(**facts) if has_files else ""
-    curl, grpc_input, files = _ASK_CLASSIFIER, _CLASSIFIER_GRPC, _CLASSIFIER_FILES
+    curl, grpc_input = _ASK_CLASSIFIER, _CLASSIFIER_GRPC
   return _README.format(
     tables=_tables(latest),
     curl=curl.format(**facts),
     grpc_input=grpc_input.format(**facts),
-    files=files.format(**facts),
     **facts,
   )
 

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 
+import answering
 import caption_signatures
 import cpp_loader
 import examples
@@ -13,6 +14,7 @@ import keras
 import manifests
 import numpy as np
 import PIL.Image
+import protos
 import pytest
 
 import wsram_tf
@@ -312,3 +314,30 @@ def test_wrong_flags_are_refused(helpers, photo_run, tmp_path, flag, words):
   assert done.returncode == 1
   assert words in done.stderr
   assert not list(tmp_path.iterdir())
+
+
+def test_a_served_captioner_is_known_by_its_signatures(cpp, exported, model_dir):
+  class Client:
+    """What a server would answer, from the C++ runtime."""
+
+    def __init__(self, path):
+      self.path = path
+
+    def input_shapes(self):
+      signatures = protos.saved_model_signatures((self.path / "saved_model.pb").read_bytes())
+      return {
+        name: {key: info.shape for key, info in signature.inputs.items()}
+        for name, signature in signatures.items()
+      }
+
+    def ask(self, signature, files):
+      return cpp.run(self.path, signature, image_bytes=examples.as_bytes_array(files))
+
+  for path, fit, shape, output in (
+    (exported / "photos/1", "any size", (0, 0, 3), "caption"),
+    (exported / "scenes/1", "resize", (16, 12, 1), "caption"),
+    (model_dir, "resize", (40, 36, 1), "class_id"),
+  ):
+    model = answering.ServedModel(Client(path), "name")
+    assert (model.fit, model.image_shape()) == (fit, shape)
+    assert output in model.ask([(path / "assets.extra/example.png").read_bytes()])
