@@ -74,7 +74,8 @@ def build_caption_signatures(
     caption = tf.strings.strip(tf.strings.reduce_join(words, axis=1, separator=" "))
     # Where no word was said, the last glimpses went nowhere that means anything.
     locations = tf.where((words != "")[..., tf.newaxis], found["locations"], 0.0)
-    return [caption, found["log_prob"], words, locations]
+    # The contract is the same whatever precision the network computes in.
+    return [caption, tf.cast(found["log_prob"], tf.float32), words, tf.cast(locations, tf.float32)]
 
   def answer(make_grid, rows):
     # Some layers' kernels, as a server's optimiser picks them, fail where there is no row at all.
@@ -97,8 +98,8 @@ def build_caption_signatures(
       pixels = decoded_images(image_bytes, shape)
       return answer(lambda: pixels / 255.0, tf.shape(pixels)[0])
     pixels = decoded_images(image_bytes, backbone.input_shape[1:], LARGEST_PIXELS)
-    make_grid = functools.partial(backbone, pixels, training=False)
-    return answer(lambda: backbone_weights.call(make_grid), tf.shape(pixels)[0])
+    see = functools.partial(backbone, pixels, training=False)
+    return answer(lambda: tf.cast(backbone_weights.call(see), tf.float32), tf.shape(pixels)[0])
 
   if backbone is not None:
     backbone_weights = LentWeights(backbone)
