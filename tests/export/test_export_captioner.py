@@ -1,5 +1,6 @@
 """The program export_captioner.py, and what its exports answer in C++, backbone or not."""
 
+import dataclasses
 import io
 import json
 import re
@@ -16,6 +17,7 @@ import numpy as np
 import PIL.Image
 import protos
 import pytest
+import saved_model
 
 import wsram_tf
 from tests import caption_toy
@@ -222,17 +224,24 @@ def test_weights_are_held_once_and_training_leaves_no_trace(exported, photo_run)
     assert word not in graph
 
 
-def test_a_changed_contract_is_refused(helpers, exported, tmp_path):
-  shutil.copytree(exported, tmp_path / "models")
-  # A network on images under the name of one on features, in the same shape.
-  images = {"height": 16, "width": 12, "channels": 1, "grid_filters": (4,)}
-  run = make_run(tmp_path / "run", **{**images, "height": 8})
-  done = export(helpers, run, tmp_path / "models", "--name=scenes")
-  assert done.returncode == 1
-  assert "export_captioner.py: name='scenes': a new version must keep the contract" in done.stderr
-  changed = "caption_images.inputs.images: float32 [-1, 16, 12, 1] became float32 [-1, 8, 12, 1]"
-  assert changed in done.stderr
-  assert manifests.version_numbers(tmp_path / "models/scenes") == [1]
+def test_a_changed_contract_is_refused(exported, tmp_path):
+  shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
+  config = caption_toy.model_config(max_words=MAX_WORDS - 1, channels=1)
+  module, functions = caption_signatures.build_caption_signatures(
+    wsram_tf.CaptionNetwork(config), VOCABULARY, wsram_tf.DecodingConfig()
+  )
+  draft = manifests.read_manifest(exported / "photos/1")
+  draft = dataclasses.replace(
+    draft, height=2, width=2, channels=1, largest_pixels=None, feature_shape=None
+  )
+  with pytest.raises(ValueError, match="name='photos': a new version must keep the contr") as error:
+    saved_model.write_version(tmp_path, module, functions, draft)
+  for change in (
+    "serving_default.outputs.words: string [-1, 4] became string [-1, 3]",
+    "caption_features.inputs.features: float32 [-1, 2, 2, 3] became absent",
+  ):
+    assert change in str(error.value)
+  assert manifests.version_numbers(tmp_path / "photos") == [1]
 
 
 def test_the_page_names_both_models_and_files_that_are_there(exported):
@@ -245,21 +254,22 @@ def test_the_page_names_both_models_and_files_that_are_there(exported):
 
 
 def test_predict_says_the_caption(helpers, cpp, exported, tmp_path):
-  images = random_images(50, 40, 3, count=2)
-  paths = [tmp_path / "one.png", tmp_path / "two.jpg"]
-  for path, image in zip(paths, images, strict=True):
-    PIL.Image.fromarray(image).save(path)
   model_dir = exported / "photos/1"
+  images = [np.full([50, 40, 3], colour, np.uint8) for colour in range(0, 256, 32)]
+  files = [encode(image, format="PNG") for image in [*random_images(50, 40, 3), *images]]
+  answer = cpp.run(model_dir, "serving_default", image_bytes=examples.as_bytes_array(files))
+  lengths = [len(caption) for caption in answer["caption"]]
+  rows = [int(np.argmax(lengths)), int(np.argmin(lengths))]
+  assert lengths[rows[0]] > 0
+  for row in rows:
+    (tmp_path / f"{row}.png").write_bytes(files[row])
   flags = [f"--model_dir={model_dir}", f"--draw_dir={tmp_path / 'drawn'}"]
-  done = helpers.run_program("predict.py", *flags, *map(str, paths))
+  done = helpers.run_program("predict.py", *flags, *(f"{tmp_path}/{row}.png" for row in rows))
   assert done.returncode == 0, done.stderr
-  files = examples.as_bytes_array([path.read_bytes() for path in paths])
-  answer = cpp.run(model_dir, "serving_default", image_bytes=files)
-  for row, path in enumerate(paths):
-    caption = answer["caption"][row].decode()
-    line = f"{path}: {caption} (log-probability {answer['log_prob'][row]:.2f} nats); looked at "
-    assert caption and line in done.stdout
-    assert (tmp_path / "drawn" / f"{path.stem}_glimpses.png").stat().st_size > 1000
+  for row in rows:
+    caption, log_prob = answer["caption"][row].decode() or "(nothing)", answer["log_prob"][row]
+    assert f"{row}.png: {caption} (log-probability {log_prob:.2f} nats)" in done.stdout
+    assert (tmp_path / "drawn" / f"{row}_glimpses.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(
