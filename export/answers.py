@@ -37,26 +37,30 @@ class Agreement(NamedTuple):
 
 
 def compare(
-  what: str,
+  signature: str,
   answer: Answer,
   expected: Answer,
   tolerance: float,
   length_exponent: float | None = None,
+  where: str = "",
 ) -> Agreement:
   """Compares two answers to the same request.
 
   Args:
-    what: is compared, for messages.
+    signature: whose answers they are.
     answer: outputs by name.
     expected: what they should be.
     tolerance: the largest difference of numbers, relative where a value exceeds 1.
     length_exponent: of a search for captions, whose rows may differ at a tie; None for none.
+    where: they were asked for, for messages, from a space on.
 
   Raises:
     Failure: if a number differs by more than the tolerance, or a string or whole number at all,
       and it is not at a tie.
   """
-  gaps = {name: _gaps(f"{what}.{name}", answer[name], expected[name]) for name in expected}
+  gaps = {
+    name: _gaps(f"{signature}.{name}{where}", answer[name], expected[name]) for name in expected
+  }
   worst = max((float(gap.max(initial=0.0)) for gap in gaps.values()), default=0.0)
   # A NaN is no number that exceeds anything, so the question is whether all are small.
   wrong = {name: ~(gap <= tolerance) for name, gap in gaps.items()}
@@ -70,14 +74,13 @@ def compare(
     other_way = wrong["words"] | wrong["locations"]
     tied = other_way & _are_whole(answer) & (np.abs(scores[0] - scores[1]) <= TIE_TOLERANCE)
   for name, rows in wrong.items():
-    rows = np.flatnonzero(rows & ~tied)[:8]
-    if len(rows):
-      output, right = (examples.storable(answers[name])[rows] for answers in (answer, expected))
-      if right.dtype.kind == "S":
-        raise Failure(f"{what}.{name}: {output.tolist()} instead of {right.tolist()}")
-      raise Failure(
-        f"{what}.{name}: rows {rows.tolist()} differ by up to {gaps[name][rows].max():.1e}"
-      )
+    rows, what = np.flatnonzero(rows & ~tied)[:8], f"{signature}.{name}{where}"
+    if not len(rows):
+      continue
+    output, right = (examples.storable(answers[name])[rows] for answers in (answer, expected))
+    if right.dtype.kind == "S":
+      raise Failure(f"{what}: {output.tolist()} instead of {right.tolist()}")
+    raise Failure(f"{what}: rows {rows.tolist()} differ by up to {gaps[name][rows].max():.1e}")
   return Agreement(max(float(gap[~tied].max(initial=0.0)) for gap in gaps.values()), tied)
 
 

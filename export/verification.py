@@ -232,8 +232,8 @@ class Verification:
         rows = np.arange(size)[::-1] * 5 % num_rows
         part = self.model.run(signature, {key: value[rows] for key, value in inputs.items()})
         expected = {name: output[rows] for name, output in whole.items()}
-        what = f"{signature} in a batch of {size}"
-        found = self._compare(what, part, expected, ROW_TOLERANCE)
+        where = f" in a batch of {size}"
+        found = self._compare(signature, part, expected, ROW_TOLERANCE, where)
         worst = max(worst, found.gap)
         tied[rows[found.tied]] = True
       ties += self._count_ties(signature, tied)
@@ -250,7 +250,7 @@ class Verification:
       inputs = self.requests[signature]
       first = self.model.run(signature, inputs)
       again = reloaded.run(signature, inputs)
-      self._compare(f"{signature} after a reload", again, first, ROW_TOLERANCE)
+      self._compare(signature, again, first, ROW_TOLERANCE, " after a reload")
       others = self.model.run(signature, {**inputs, "seed": inputs["seed"] + 1})
       key = "locations" if "locations" in first else "probabilities"
       same = np.flatnonzero((others[key] == first[key]).reshape(len(first[key]), -1).all(axis=1))
@@ -269,10 +269,12 @@ class Verification:
           count += 1
     return f"{count} wrong inputs, each INVALID_ARGUMENT by name and rule"
 
-  def _compare(self, what: str, answer: Answer, expected: Answer, tolerance: float) -> Agreement:
+  def _compare(
+    self, signature: str, answer: Answer, expected: Answer, tolerance: float, where: str = ""
+  ) -> Agreement:
     # Only a search may end otherwise where two captions are equally good.
     length_exponent = getattr(self.manifest, "length_exponent", None)
-    return compare(what, answer, expected, tolerance, length_exponent)
+    return compare(signature, answer, expected, tolerance, length_exponent, where)
 
   def _count_ties(self, signature: str, tied: np.ndarray) -> int:
     if tied.sum() > LARGEST_TIED_ROWS:
