@@ -97,7 +97,7 @@ def build_caption_signatures(
     if backbone is None:
       pixels = decoded_images(image_bytes, shape)
       return answer(lambda: pixels / 255.0, tf.shape(pixels)[0])
-    pixels = decoded_images(image_bytes, backbone.input_shape[1:], LARGEST_PIXELS)
+    pixels = decoded_images(image_bytes, backbone.inputs[0].shape[1:], LARGEST_PIXELS)
     see = functools.partial(backbone, pixels, training=False)
     return answer(lambda: tf.cast(backbone_weights.call(see), tf.float32), tf.shape(pixels)[0])
 
@@ -114,7 +114,7 @@ def build_caption_signatures(
 
 
 def _check_backbone(backbone, shape):
-  inputs, outputs = backbone.input_shape, backbone.output_shape
+  inputs, outputs = backbone.inputs[0].shape, backbone.outputs[0].shape
   if len(inputs) != 4 or None in inputs[1:] or inputs[3] != 3:
     raise ValueError(
       f"backbone: must take images [B, S, S, 3] of one size; it takes {list(inputs)}"

@@ -61,7 +61,8 @@ def main(_) -> None:
     wsram_tf.DecodingConfig(_BEAM_WIDTH.value, _LENGTH_EXPONENT.value),
     backbone,
   )
-  height, width, channels = config.image_shape if backbone is None else backbone.input_shape[1:]
+  image_shape = config.image_shape if backbone is None else backbone.inputs[0].shape[1:]
+  height, width, channels = image_shape
   draft = manifests.CaptionerManifest(
     name=publishing.NAME.value,
     version=0,
