@@ -108,15 +108,16 @@ def finish(run_dir: pathlib.Path) -> None:
 def ending(run_dir: pathlib.Path) -> dict[str, bytes | str]:
   """All that two runs of the same flags must agree in."""
   found: dict[str, bytes | str] = {}
-  newest = max(run_dir.glob("checkpoints/update-*.keras"))
-  for path in (run_dir / "model.keras", newest):
+  # A run that was killed between the two files of its last update has the best one alone.
+  newest = max(run_dir.glob("checkpoints/*.keras"), key=lambda path: path.stem.split("-")[1])
+  for label, path in (("chosen", run_dir / "model.keras"), ("last", newest)):
     with (
       zipfile.ZipFile(path) as archive,
       h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as weights,
     ):
       weights.visititems(
-        lambda name, item, path=path: (
-          found.update({f"{path.name}: {name}": item[()].tobytes()})
+        lambda name, item, label=label: (
+          found.update({f"{label}: {name}": item[()].tobytes()})
           if isinstance(item, h5py.Dataset)
           else None
         )
