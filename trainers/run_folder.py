@@ -123,7 +123,7 @@ class RunFolder:
     """Lets other processes use the folder."""
     if self._lock is not None:
       os.close(self._lock)
-      self._lock = None
+      self._lock, self._is_created = None, False
 
   def create(self, flag_lines: list[str], *, resume: bool = False) -> None:
     """Takes the folder for this process, and makes it where the run is new; once is enough.
