@@ -27,8 +27,9 @@ ALLOWED = {
     "objectives",
     "pretrained",
     "sampling",
+    "update_guard",
   },
-  "base_learner": {"config", "layers", "numerics", "objectives", "sampling"},
+  "base_learner": {"config", "layers", "numerics", "objectives", "sampling", "update_guard"},
   "caption_config": {"config"},
   "caption_learner": {
     "base_learner",
@@ -60,6 +61,7 @@ ALLOWED = {
   "objectives": {"numerics"},
   "pretrained": {"models"},
   "sampling": {"layers", "models"},
+  "update_guard": set(),
 }
 # Underscored, so that no field can take their names, and public nevertheless.
 NAMED_TUPLE_METHODS = {"_asdict", "_fields", "_make", "_replace"}

@@ -70,6 +70,7 @@ class RunRecorder(keras.callbacks.Callback):
       "train_seconds": round(self.seconds, 3),
       "images_per_second": round(self.images_per_second, 1),
       "learning_rate": float(self.model.optimizer.learning_rate),
+      "skipped_updates": 0.0,
       **{name: float(value) for name, value in sorted(figures.items())},
     }
     self.rows.append(row)

@@ -10,6 +10,9 @@ import keras
 
 __all__ = ["RunFolder", "RunFolderError"]
 
+# Flags that a run may be resumed with changed.
+FREE_TO_CHANGE = ("--on_nan",)
+
 
 class RunFolderError(ValueError):
   """A folder that a run cannot use; the message names it and says why."""
@@ -72,10 +75,11 @@ class RunFolder:
     """
     if not self.flagfile.exists():
       raise RunFolderError(f"run_dir={self.path}: holds no run to resume")
-    there = set(self.flagfile.read_text().splitlines())
-    differing = sorted(set(flag_lines) - there) + sorted(
-      f"not {x}" for x in there - set(flag_lines)
+    there, here = (
+      {line for line in lines if line.partition("=")[0] not in FREE_TO_CHANGE}
+      for lines in (self.flagfile.read_text().splitlines(), flag_lines)
     )
+    differing = sorted(here - there) + sorted(f"not {line}" for line in there - here)
     if differing:
       raise RunFolderError(
         f"run_dir={self.path}: its run has other flags than these ({', '.join(differing)}); give "

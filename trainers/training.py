@@ -9,10 +9,12 @@ import flag_groups
 import keras
 import tensorflow as tf
 from absl import flags
+from bad_update import save_for_replay
 from callbacks import RunRecorder
 from run_folder import RunFolder
 
 import wsram_tf
+from wsram_tf.update_guard import ON_NAN, NonFiniteUpdateError
 
 __all__ = [
   "define_flags",
@@ -44,6 +46,13 @@ def define_flags(batch_size: int) -> None:
     "auto",
     ("auto", "on", "off"),
     "compile the training step with XLA; auto: yes, except convolutions on a CPU, which XLA slows",
+  )
+  flags.DEFINE_enum(
+    "on_nan",
+    "stop",
+    ON_NAN,
+    "what follows an update with a loss or gradient that is NaN or infinite, which is never "
+    "applied: stop (the update is saved in run_dir/nan) or skip (it is counted)",
   )
 
 
@@ -121,6 +130,7 @@ def train_learner(
   if flags.FLAGS.resume and run.last.exists():
     learner = keras.saving.load_model(run.last)
     optimizer = learner.optimizer
+  learner.on_nan = flags.FLAGS.on_nan  # A resumed run may choose anew.
   learner.compile(
     optimizer,
     jit_compile=use_xla(has_convolutions),
@@ -131,20 +141,25 @@ def train_learner(
   recorder = make_recorder(learner, start)
   began = time.time()
   if start < optimizer_config.updates:
-    learner.fit(
-      make_data(start),
-      initial_epoch=start // every,
-      epochs=optimizer_config.updates // every,
-      steps_per_epoch=every,
-      validation_data=validation,
-      callbacks=[*callbacks, recorder],
-      verbose=0,
-    )
+    try:
+      learner.fit(
+        make_data(start),
+        initial_epoch=start // every,
+        epochs=optimizer_config.updates // every,
+        steps_per_epoch=every,
+        validation_data=validation,
+        callbacks=[*callbacks, recorder],
+        verbose=0,
+      )
+    except NonFiniteUpdateError as error:
+      save_for_replay(run, learner, error, make_data)
+      raise
   print(f"trained in {time.time() - began:.0f} s; evaluating the best weights", flush=True)
   learner, last = keras.saving.load_model(run.best), recorder.rows[-1]
   return learner, {
     "updates": optimizer_config.updates,
     "chosen_update": int(learner.optimizer.iterations),
+    "skipped_updates": int(sum(row["skipped_updates"] for row in recorder.rows)),
     "images_per_second": last["images_per_second"],
     "train_seconds": last["train_seconds"],
     "seed": flags.FLAGS.seed,
@@ -180,5 +195,7 @@ def run_program(
     else:
       run.check_new()
     train(settings, run, lines)
+  except NonFiniteUpdateError as error:
+    sys.exit(f"{name}: {error}; what replays it lies in {run.path / 'nan'}")
   except (ValueError, FileNotFoundError) as error:
     sys.exit(f"{name}: {error}")
