@@ -29,7 +29,15 @@ ALLOWED = {
     "sampling",
     "update_guard",
   },
-  "base_learner": {"config", "layers", "numerics", "objectives", "sampling", "update_guard"},
+  "base_learner": {
+    "config",
+    "layers",
+    "numerics",
+    "objectives",
+    "replicas",
+    "sampling",
+    "update_guard",
+  },
   "caption_config": {"config"},
   "caption_learner": {
     "base_learner",
@@ -39,6 +47,7 @@ ALLOWED = {
     "models",
     "numerics",
     "objectives",
+    "replicas",
     "sampling",
   },
   "config": {"objectives"},
@@ -60,6 +69,7 @@ ALLOWED = {
   "numerics": set(),
   "objectives": {"numerics"},
   "pretrained": {"models"},
+  "replicas": set(),
   "sampling": {"layers", "models"},
   "update_guard": set(),
 }

@@ -11,7 +11,7 @@ import keras
 __all__ = ["RunFolder", "RunFolderError"]
 
 # Flags that a run may be resumed with changed.
-FREE_TO_CHANGE = ("--on_nan",)
+FREE_TO_CHANGE = ("--on_nan", "--strategy")
 
 
 class RunFolderError(ValueError):

@@ -1,10 +1,12 @@
 """What the training programs share: a run's flags, the optimizer, the updates and their record."""
 
+import functools
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+import distribution
 import flag_groups
 import keras
 import tensorflow as tf
@@ -53,6 +55,14 @@ def define_flags(batch_size: int) -> None:
     ON_NAN,
     "what follows an update with a loss or gradient that is NaN or infinite, which is never "
     "applied: stop (the update is saved in run_dir/nan) or skip (it is counted)",
+  )
+  flags.DEFINE_enum(
+    "strategy",
+    "none",
+    distribution.STRATEGIES,
+    "devices that share each batch: none (one device), mirrored (all GPUs of this machine) or "
+    "multi_worker (several machines, started with one command each, TF_CONFIG saying which is "
+    "which; all must see run_dir)",
   )
 
 
@@ -124,6 +134,7 @@ def train_learner(
   Returns:
     the learner with the best weights; figures of the training for results.json.
   """
+  cluster = distribution.join(flags.FLAGS.strategy)
   every = evaluation_interval(optimizer_config.updates)
   keras.utils.set_random_seed(flags.FLAGS.seed)
   learner, optimizer = make_learner(), make_optimizer(optimizer_config)
@@ -137,23 +148,32 @@ def train_learner(
     steps_per_execution=steps_per_execution(every),
   )
   start = int(optimizer.iterations)
-  run.create(lines)
-  recorder = make_recorder(learner, start)
+  fit = functools.partial(learner.fit, verbose=0)
+  if cluster.strategy:
+    fit = distribution.ReplicatedLearner(
+      cluster, learner, make_learner, lambda: make_optimizer(optimizer_config)
+    ).fit
+  if cluster.is_chief:
+    run.create(lines)
+  recorder = make_recorder(learner, start) if cluster.is_chief else None
   began = time.time()
   if start < optimizer_config.updates:
     try:
-      learner.fit(
+      fit(
         make_data(start),
         initial_epoch=start // every,
         epochs=optimizer_config.updates // every,
         steps_per_epoch=every,
         validation_data=validation,
         callbacks=[*callbacks, recorder],
-        verbose=0,
       )
     except NonFiniteUpdateError as error:
-      save_for_replay(run, learner, error, make_data)
+      if cluster.is_chief:
+        save_for_replay(run, learner, error, make_data)
       raise
+  if not cluster.is_chief:
+    print("trained; the chief evaluates and writes the results", flush=True)
+    sys.exit(0)
   print(f"trained in {time.time() - began:.0f} s; evaluating the best weights", flush=True)
   learner, last = keras.saving.load_model(run.best), recorder.rows[-1]
   return learner, {
@@ -189,13 +209,16 @@ def run_program(
     lines = flag_groups.flag_lines(leave_out=NOT_PART_OF_A_RUN)
     if flags.FLAGS.resume and not flags.FLAGS.run_dir:
       raise ValueError("resume=true: needs --run_dir, the folder of the run to go on with")
+    if flags.FLAGS.strategy == "multi_worker" and not flags.FLAGS.run_dir:
+      raise ValueError("strategy=multi_worker: needs --run_dir, the folder that all workers see")
     run = RunFolder(flags.FLAGS.run_dir or time.strftime("runs/%Y%m%d-%H%M%S"))
     if flags.FLAGS.resume:
       run.check_resumable(lines)
-    else:
+    elif distribution.is_chief(flags.FLAGS.strategy):
       run.check_new()
+    distribution.join(flags.FLAGS.strategy).check_batch_size(flags.FLAGS.batch_size)
     train(settings, run, lines)
   except NonFiniteUpdateError as error:
     sys.exit(f"{name}: {error}; what replays it lies in {run.path / 'nan'}")
-  except (ValueError, FileNotFoundError) as error:
+  except (ValueError, FileNotFoundError, distribution.WorkerLostError) as error:
     sys.exit(f"{name}: {error}")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from wsram_tf import layers, numerics, objectives, sampling, update_guard
+from wsram_tf import layers, numerics, objectives, replicas, sampling, update_guard
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
 
 __all__ = ["BaseLearner", "Update", "images_and_targets"]
@@ -138,8 +138,9 @@ class BaseLearner(keras.Model):
       float `[M, B, N, 2]` in (0, 1); for a mixture estimator `[M, B, N, 3]`.
     """
     glimpses, numbers = self.model_config.num_glimpses, self.sampler.numbers_a_glimpse
-    shape = [num_samples, tf.shape(images)[0], glimpses, numbers]
-    return sampling.stateless_uniforms(shape, seed)
+    batch = tf.shape(images)[0] * replicas.num_replicas()
+    drawn = sampling.stateless_uniforms([num_samples, batch, glimpses, numbers], seed)
+    return replicas.own_rows(drawn, axis=1)
 
   def training_sample(
     self, images: tf.Tensor, targets: tf.Tensor, temperature: float | tf.Tensor, seed: tf.Tensor
@@ -267,17 +268,21 @@ class BaseLearner(keras.Model):
     figures: dict[str, tf.Tensor | tuple[tf.Tensor, tf.Tensor]],
   ) -> None:
     """Changes the weights, and adds the figures to the metrics."""
-    self.apply_gradients(gradients)
+    flat = [gradient for group in gradients.values() for gradient in group]
+    self.optimizer.apply(flat, self.trained_variables())
+    self.update_figures(norms, figures)
+
+  def update_figures(
+    self,
+    norms: dict[str, tf.Tensor],
+    figures: dict[str, tf.Tensor | tuple[tf.Tensor, tf.Tensor]],
+  ) -> None:
+    """Adds the figures of one update to the metrics."""
     self.update(
       prediction_gradient_norm=norms["prediction"],
       inference_gradient_norm=norms.get("inference", 0.0),
       **figures,
     )
-
-  def apply_gradients(self, gradients: dict[str, list[tf.Tensor]]) -> None:
-    """Changes the weights."""
-    flat = [gradient for group in gradients.values() for gradient in group]
-    self.optimizer.apply(flat, self.trained_variables())
 
   def pass_over(self) -> None:
     """Does what is left of an update that is not applied."""
