@@ -160,8 +160,14 @@ class ReplicatedLearner:
 
   def _own_update(self, images: tf.Tensor, targets: tf.Tensor) -> Any:
     update = self.copy.differentiate(replicas.own_rows(images), replicas.own_rows(targets))
-    gradients = {
-      name: [tf.convert_to_tensor(gradient) for gradient in group]  # An embedding's is sparse.
+    shapes = {
+      name: [v.shape for v in group] for name, group in self.copy.network_variables().items()
+    }
+    gradients = {  # An embedding's is sparse.
+      name: [
+        tf.ensure_shape(tf.convert_to_tensor(gradient), shape)
+        for gradient, shape in zip(group, shapes[name], strict=True)
+      ]
       for name, group in update.gradients.items()
     }
     figures = {name: replicas.weighted_sums(value) for name, value in update.figures.items()}
@@ -265,8 +271,9 @@ class ReplicatedLearner:
       raise
     except LOST as error:
       raise WorkerLostError(
-        f"a worker is gone, after update {int(learner.optimizer.iterations)} ({error.message[:200]}"
-        "); start all workers again with --resume to go on from the last checkpoint"
+        f"a worker is gone, after update {int(learner.optimizer.iterations)} "
+        f"({type(error).__name__}); start all workers again with --resume to go on from the last "
+        "checkpoint"
       ) from error
 
 

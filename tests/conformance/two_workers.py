@@ -169,8 +169,8 @@ def measure_throughput(folder: pathlib.Path) -> None:
     "--test_canvases=20",
     "--units=128",
     "--batch_size=128",
-    "--updates=60",
-    "--evaluate_every=60",
+    "--updates=150",
+    "--evaluate_every=150",
     "--jit_compile=on",
   )
   one, two = folder / "one_core", folder / "two_cores"
