@@ -1,20 +1,21 @@
 """Training on the devices of one machine or of several, in step, by `tf.distribute`.
 
 The learner itself is an ordinary one: it is evaluated, saved and stopped as ever. A copy of it
-lives on all devices and is trained; the learner gets its weights before each evaluation.
+lives on all devices and is trained; the learner gets its state whenever Python is back.
 """
 
+import contextlib
 import functools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from wsram_tf import replicas
-from wsram_tf.update_guard import NonFiniteUpdateError, WatchUpdates
+from wsram_tf.update_guard import WatchUpdates
 
 __all__ = ["STRATEGIES", "Cluster", "ReplicatedLearner", "WorkerLostError", "is_chief", "join"]
 
@@ -137,12 +138,12 @@ class ReplicatedLearner:
     self.learner = learner
     if not learner.optimizer.built:
       learner.optimizer.build(learner.trained_variables())
-    with self.strategy.scope():
+    with tell_of_lost_workers(learner), self.strategy.scope():
       self.copy = make_learner()
       self.copy.compile(make_optimizer(), jit_compile=learner.jit_compile)
       self.copy.optimizer.build(self.copy.trained_variables())
       copy_state(self.learner, self.copy)
-    self._check_start(int(learner.optimizer.iterations))
+      self._check_start(int(learner.optimizer.iterations))
     # Collective operations cannot be compiled by XLA; what comes before them can.
     self._differentiate = tf.function(self._own_update, jit_compile=learner.jit_compile)
     self._train = tf.function(self._train_steps)
@@ -249,32 +250,34 @@ class ReplicatedLearner:
     )
     batches = iter(learner.checked(data, None)[0])
     called.on_train_begin()
-    try:
-      for epoch in range(initial_epoch, epochs):
-        learner.reset_metrics()
-        called.on_epoch_begin(epoch)
-        for begin in range(0, steps_per_epoch, at_once):
-          called.on_train_batch_begin(begin)
-          with self.strategy.scope():
-            self._train(batches, tf.constant(at_once))
-          learner.optimizer.iterations.assign(self.copy.optimizer.iterations.numpy())
-          called.on_train_batch_end(begin + at_once - 1, training_figures(learner))
-        if self.cluster.is_chief:
-          copy_state(self.copy, learner)
-          figures = training_figures(learner)
-          validation = learner.evaluate(validation_data, return_dict=True, verbose=0)
-          figures |= {f"val_{name}": value for name, value in validation.items()}
-          called.on_epoch_end(epoch, figures)
-      called.on_train_end()
-    except NonFiniteUpdateError:
-      copy_state(self.copy, learner)
-      raise
-    except LOST as error:
-      raise WorkerLostError(
-        f"a worker is gone, after update {int(learner.optimizer.iterations)} "
-        f"({type(error).__name__}); start all workers again with --resume to go on from the last "
-        "checkpoint"
-      ) from error
+    for epoch in range(initial_epoch, epochs):
+      learner.reset_metrics()
+      called.on_epoch_begin(epoch)
+      for begin in range(0, steps_per_epoch, at_once):
+        called.on_train_batch_begin(begin)
+        with tell_of_lost_workers(learner), self.strategy.scope():
+          self._train(batches, tf.constant(at_once))
+        copy_state(self.copy, learner)
+        called.on_train_batch_end(begin + at_once - 1, training_figures(learner))
+      if self.cluster.is_chief:
+        figures = training_figures(learner)
+        validation = learner.evaluate(validation_data, return_dict=True, verbose=0)
+        figures |= {f"val_{name}": value for name, value in validation.items()}
+        called.on_epoch_end(epoch, figures)
+    called.on_train_end()
+
+
+@contextlib.contextmanager
+def tell_of_lost_workers(learner: keras.Model) -> Iterator[None]:
+  """Turns what a collective operation ends with where a worker is gone into `WorkerLostError`."""
+  try:
+    yield
+  except LOST as error:
+    raise WorkerLostError(
+      f"a worker is gone, after update {int(learner.optimizer.iterations)} "
+      f"({type(error).__name__}); start all workers again with --resume to go on from the last "
+      "checkpoint"
+    ) from error
 
 
 def training_figures(learner: keras.Model) -> dict[str, float]:
@@ -285,7 +288,7 @@ def training_figures(learner: keras.Model) -> dict[str, float]:
 def copy_state(source: keras.Model, target: keras.Model) -> None:
   """Gives a learner the weights and the optimizer's state of another."""
   for mine, theirs in (
-    (target.variables, source.variables),
+    (target.weights, source.weights),
     (target.optimizer.variables, source.optimizer.variables),
   ):
     for variable, value in zip(mine, theirs, strict=True):

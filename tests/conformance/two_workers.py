@@ -2,10 +2,11 @@
 
   python tests/conformance/two_workers.py
 
-One process and two workers on this machine's loopback train the same small model: the losses of 50
-updates must agree within 1e-4. Then one worker is killed amid a training: the other must say so and
-end; both are started again and must finish with the figures of an undisturbed training. Last, the
-images a second of two workers of one core each beside one process of one core.
+One process, two workers on this machine's loopback, and one process of two devices train the same
+small model: the losses of 50 updates must agree within 1e-4. Then one worker is killed amid a
+training: the other must say so and end; both are started again and must finish with the figures of
+an undisturbed training. Last, the images a second of two workers of one core each beside one
+process of one core.
 """
 
 import csv
@@ -45,6 +46,17 @@ SMALL = (
 )
 
 
+# Starts the program that follows on a processor divided in two devices.
+TWO_DEVICES = """
+import runpy, sys, tensorflow as tf
+sys.argv = sys.argv[1:]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def free_addresses(count: int) -> list[str]:
   """Addresses on the loopback where nobody listens."""
   sockets = [socket.socket() for _ in range(count)]
@@ -56,11 +68,14 @@ def free_addresses(count: int) -> list[str]:
   return addresses
 
 
-def start(*arguments: str, core: int | None = None, **environment: str) -> subprocess.Popen:
-  """Starts train_mnist.py, on one core if that is given; stderr goes where stdout goes."""
+def start(
+  *arguments: str, core: int | None = None, divided: bool = False, **environment: str
+) -> subprocess.Popen:
+  """Starts train_mnist.py, on one core or two devices; stderr goes where stdout goes."""
   pin = ["taskset", "-c", str(core)] if core is not None else []
+  code = ["-c", TWO_DEVICES] if divided else []
   return subprocess.Popen(
-    [*pin, sys.executable, str(_ROOT / "trainers" / "train_mnist.py"), *arguments],
+    [*pin, sys.executable, *code, str(_ROOT / "trainers" / "train_mnist.py"), *arguments],
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,
@@ -125,15 +140,18 @@ def results(run_dir: pathlib.Path) -> dict:
 def check_losses(folder: pathlib.Path) -> None:
   """Compares the losses of every update."""
   every = (*SMALL, f"--updates={_UPDATES.value}", "--evaluate_every=1")
-  one, two = folder / "one", folder / "two"
+  one, two, divided = folder / "one", folder / "two", folder / "divided"
   must_succeed([start(*every, f"--run_dir={one}")])
   must_succeed(start_workers(*every, f"--run_dir={two}"))
-  pairs = list(zip(losses(one), losses(two), strict=True))
-  worst = max(abs(a - b) for a, b in pairs)
-  print(f"{len(pairs)} updates, losses {pairs[0][0]:.4f} to {pairs[-1][0]:.4f}")
-  print(f"largest difference of two workers' losses from one process's: {worst:.2e}", flush=True)
-  if not worst <= _TOLERANCE.value or len(pairs) != _UPDATES.value:
-    sys.exit(f"FAILED: must be at most {_TOLERANCE.value} over {_UPDATES.value} updates")
+  must_succeed([start(*every, "--strategy=mirrored", f"--run_dir={divided}", divided=True)])
+  expected = losses(one)
+  print(f"{len(expected)} updates, losses {expected[0]:.4f} to {expected[-1]:.4f}")
+  for name, run in (("two workers", two), ("two devices", divided)):
+    pairs = list(zip(expected, losses(run), strict=True))
+    worst = max(abs(a - b) for a, b in pairs)
+    print(f"largest difference of losses, {name} from one process: {worst:.2e}", flush=True)
+    if not worst <= _TOLERANCE.value or len(pairs) != _UPDATES.value:
+      sys.exit(f"FAILED: must be at most {_TOLERANCE.value} over {_UPDATES.value} updates")
 
 
 def check_kill(folder: pathlib.Path) -> None:

@@ -175,7 +175,7 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual(report["step"], 1)
     self.assertIn("prediction_loss", report["bad_terms"])
     self.assertEqual(str(float(losses["prediction"])), report["terms"]["prediction_loss"])
-    train(*settings, "--resume", "--on_nan=skip")
+    train(*settings, "--resume", "--on_nan=skip", "--strategy=mirrored")
     self.assertEqual([float(row["skipped_updates"]) for row in rows(run_dir)], [3.0])
     self.assertEqual(figures(run_dir)["skipped_updates"], 3)
 
