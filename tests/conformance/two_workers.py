@@ -24,8 +24,10 @@ from absl import app, flags
 
 __all__ = ["finish", "losses", "start", "start_workers"]
 
-_UPDATES = flags.DEFINE_integer("updates", 50, "updates whose losses are compared", lower_bound=2)
-_TOLERANCE = flags.DEFINE_float("tolerance", 1e-4, "largest difference of losses, nats")
+_UPDATES = flags.DEFINE_integer(
+  "compared_updates", 50, "updates whose losses are compared", lower_bound=2
+)
+_TOLERANCE = flags.DEFINE_float("loss_tolerance", 1e-4, "largest difference of losses, nats")
 _THROUGHPUT = flags.DEFINE_bool("throughput", True, "measure images a second too")
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
