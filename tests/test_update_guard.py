@@ -1,6 +1,7 @@
 """Updates that are not finite: the weights stay, the step and the term are named, data go on."""
 
 import dataclasses
+import itertools
 
 import keras
 import numpy as np
@@ -47,6 +48,23 @@ def _weights(learner) -> list[np.ndarray]:
 
 
 class UpdateGuardTest(tf.test.TestCase):
+  def test_a_finite_update_is_applied_to_the_bit_as_it_is(self):
+    guarded, plain = _learner("stop"), _learner("stop")
+    for learner in (guarded, plain):
+      learner.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
+    for step, (images, labels) in enumerate(_batches(2)):
+      guarded.train_on_batch(images, labels)
+      groups = plain.network_variables()
+      with tf.GradientTape() as tape:
+        losses, _, _ = plain.losses(images, labels, tf.constant(step), tf.constant([3, step]))
+        loss = tf.reduce_mean(tf.add_n(list(losses.values())))
+      gradients = tape.gradient(loss, list(groups.values()))
+      for group in gradients:
+        group[:], _ = tf.clip_by_global_norm(group, plain.clip_norm)
+      plain.optimizer.apply([*itertools.chain(*gradients)], [*itertools.chain(*groups.values())])
+    for mine, theirs in zip(_weights(guarded), _weights(plain), strict=True):
+      self.assertAllClose(mine, theirs, rtol=0, atol=0)
+
   def test_stops_at_the_weights_before_and_names_step_and_terms(self):
     learner, before = _learner("stop"), _learner("stop")
     # Five updates in one execution: nobody looks before the last.
