@@ -1,5 +1,6 @@
 """What happens around the updates of a run: progress, figures and checkpoints."""
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -81,7 +82,9 @@ class RunRecorder(keras.callbacks.Callback):
         tag = f"{'validation' if kind or name.startswith('val_') else 'training'}/{bare}"
         tf.summary.scalar(tag, value, step=update)
     self._writer.flush()
-    if row[self.chosen_by] == max(r[self.chosen_by] for r in self.rows):
+    # NaN is worse than any figure, and better than no weights at all.
+    chosen = [-math.inf if math.isnan(r[self.chosen_by]) else r[self.chosen_by] for r in self.rows]
+    if chosen[-1] == max(chosen):
       self.run.save_learner(self.run.best, self.model)
     self.run.save_learner(self.run.last, self.model)
 

@@ -28,7 +28,9 @@ _UPDATES = flags.DEFINE_integer(
   "compared_updates", 50, "updates whose losses are compared", lower_bound=2
 )
 _TOLERANCE = flags.DEFINE_float("loss_tolerance", 1e-4, "largest difference of losses, nats")
-_THROUGHPUT = flags.DEFINE_bool("throughput", True, "measure images a second too")
+_CHECKS = flags.DEFINE_multi_enum(
+  "check", ["losses", "kill", "throughput"], ["losses", "kill", "throughput"], "repeatable"
+)
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 # A small model on the embedded digits.
@@ -205,9 +207,11 @@ def main(_) -> None:
   """Runs all of it."""
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
-    check_losses(folder)
-    check_kill(folder)
-    if _THROUGHPUT.value:
+    if "losses" in _CHECKS.value:
+      check_losses(folder)
+    if "kill" in _CHECKS.value:
+      check_kill(folder)
+    if "throughput" in _CHECKS.value:
       measure_throughput(folder)
   print("PASSED")
 
