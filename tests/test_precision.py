@@ -20,9 +20,7 @@ def _learner(precision: str) -> wsram_tf.WakeSleepLearner:
     glimpse=wsram_tf.GlimpseConfig(glimpse_side=6, glimpse_scales=2, glimpse_filters=(4,)),
     precision=precision,
   )
-  return wsram_tf.WakeSleepLearner(
-    model, wsram_tf.ObjectiveConfig(num_samples=4, inference_phase="mix"), seed=3
-  )
+  return wsram_tf.WakeSleepLearner(model, wsram_tf.ObjectiveConfig(num_samples=4), seed=3)
 
 
 def _batch() -> tuple[tf.Tensor, tf.Tensor]:
