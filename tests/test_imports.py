@@ -29,9 +29,18 @@ ALLOWED = {
     "pretrained",
     "sampling",
     "scores",
+    "update_guard",
   },
   "backbones": set(),
-  "base_learner": {"config", "layers", "numerics", "objectives", "sampling"},
+  "base_learner": {
+    "config",
+    "layers",
+    "numerics",
+    "objectives",
+    "replicas",
+    "sampling",
+    "update_guard",
+  },
   "caption_config": {"config"},
   "caption_learner": {
     "base_learner",
@@ -41,6 +50,7 @@ ALLOWED = {
     "models",
     "numerics",
     "objectives",
+    "replicas",
     "sampling",
   },
   "config": {"objectives"},
@@ -62,8 +72,10 @@ ALLOWED = {
   "numerics": set(),
   "objectives": {"numerics"},
   "pretrained": {"models"},
+  "replicas": set(),
   "sampling": {"layers", "models"},
   "scores": {"data.vocabulary"},
+  "update_guard": set(),
 }
 # Underscored, so that no field can take their names, and public nevertheless.
 NAMED_TUPLE_METHODS = {"_asdict", "_fields", "_make", "_replace"}

@@ -84,6 +84,7 @@ class RunRecorder(keras.callbacks.Callback):
       "train_seconds": round(self.seconds, 3),
       "images_per_second": round(self.images_per_second, 1),
       "learning_rate": float(self.model.optimizer.learning_rate),
+      "skipped_updates": 0.0,
       **{name: float(value) for name, value in sorted(figures.items())},
     }
     self.rows.append(row)
@@ -95,6 +96,7 @@ class RunRecorder(keras.callbacks.Callback):
 
   def _goodness(self, row: dict[str, float]) -> float:
     value = row[self.chosen_by]
+    # NaN is worse than any figure, and better than no weights at all.
     return -math.inf if math.isnan(value) else value
 
 

@@ -78,7 +78,8 @@ class Checkpoints:
       learner = self._load(path, problems)
       if learner is not None:
         print(f"the best weights are lost; those of {path.name} stand in for them", flush=True)
-        self.run.save_learner(self._path(BEST, _update(path)), learner)
+        if self.run.is_writer:
+          self.run.save_learner(self._path(BEST, _update(path)), learner)
         return self._go_on(path, learner, problems)
     if problems:
       raise RunFolderError(f"run_dir={self.run.path}: no checkpoint is sound: {_said(problems)}")
@@ -119,8 +120,8 @@ class Checkpoints:
     if problems:
       print(f"damaged and left out: {_said(problems)}", flush=True)
     for other in self._files():
-      if other in problems or _update(other) > _update(path):
-        other.unlink()
+      if self.run.is_writer and (other in problems or _update(other) > _update(path)):
+        other.unlink(missing_ok=True)
     print(f"goes on from {path}", flush=True)
     return learner
 

@@ -14,6 +14,9 @@ import whole_files
 
 __all__ = ["RunFolder", "RunFolderError"]
 
+# Flags that a run may be resumed with changed.
+FREE_TO_CHANGE = ("--on_nan", "--strategy")
+
 
 class RunFolderError(ValueError):
   """A folder that a run cannot use; the message names it and says why."""
@@ -24,8 +27,13 @@ class RunFolder:
 
   Files appear whole or not at all; see `whole_files`.
 
+  Args:
+    path: of the folder.
+    is_writer: whether this process writes it; the other workers of a run only read what is there.
+
   Attributes:
     path: the folder.
+    is_writer: as given.
     flagfile: the flags that reproduce the run.
     checkpoints: the folder of learners with their optimizers; see `checkpoints.py`.
     model: the learner that the results are of.
@@ -40,8 +48,9 @@ class RunFolder:
     backbone: what computed them.
   """
 
-  def __init__(self, path: str):
+  def __init__(self, path: str, *, is_writer: bool = True):
     self.path = pathlib.Path(path)
+    self.is_writer = is_writer
     self.flagfile = self.path / "flags.flags"
     self.checkpoints = self.path / "checkpoints"
     self.model = self.path / "model.keras"
@@ -88,10 +97,11 @@ class RunFolder:
     """
     if not self.flagfile.exists():
       raise RunFolderError(f"run_dir={self.path}: holds no run to resume")
-    there = set(self.flagfile.read_text().splitlines())
-    differing = sorted(set(flag_lines) - there) + sorted(
-      f"not {x}" for x in there - set(flag_lines)
+    there, here = (
+      {line for line in lines if line.partition("=")[0] not in FREE_TO_CHANGE}
+      for lines in (self.flagfile.read_text().splitlines(), flag_lines)
     )
+    differing = sorted(here - there) + sorted(f"not {line}" for line in there - here)
     if differing:
       raise RunFolderError(
         f"run_dir={self.path}: its run has other flags than these ({', '.join(differing)}); give "
@@ -104,7 +114,7 @@ class RunFolder:
     Raises:
       RunFolderError: if another holds it.
     """
-    if self._lock is not None:
+    if self._lock is not None or not self.is_writer:
       return
     lock = None
     try:
@@ -135,7 +145,7 @@ class RunFolder:
     Raises:
       RunFolderError: if the folder cannot be written, or has become another run's.
     """
-    if self._is_created:
+    if self._is_created or not self.is_writer:
       return
     try:
       if not resume:

@@ -1,19 +1,23 @@
 """What the training programs share: a run's flags, the optimizer, the updates and their record."""
 
+import functools
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+import distribution
 import flag_groups
 import keras
 import tensorflow as tf
 from absl import flags
+from bad_update import save_for_replay
 from callbacks import RunRecorder
 from checkpoints import Checkpoints
 from run_folder import RunFolder
 
 import wsram_tf
+from wsram_tf.update_guard import ON_NAN, NonFiniteUpdateError
 
 __all__ = [
   "define_flags",
@@ -45,6 +49,21 @@ def define_flags(batch_size: int) -> None:
     "auto",
     ("auto", "on", "off"),
     "compile the training step with XLA; auto: yes, except convolutions on a CPU, which XLA slows",
+  )
+  flags.DEFINE_enum(
+    "on_nan",
+    "stop",
+    ON_NAN,
+    "what follows an update with a loss or gradient that is NaN or infinite, which is never "
+    "applied: stop (the update is saved in run_dir/nan) or skip (it is counted)",
+  )
+  flags.DEFINE_enum(
+    "strategy",
+    "none",
+    distribution.STRATEGIES,
+    "devices that share each batch: none (one device), mirrored (all GPUs of this machine) or "
+    "multi_worker (several machines, started with one command each, TF_CONFIG saying which is "
+    "which; all must see run_dir)",
   )
 
 
@@ -116,36 +135,51 @@ def train_learner(
   Returns:
     the learner with the best weights; figures of the training for results.json.
   """
+  cluster = distribution.join(flags.FLAGS.strategy)
   every = evaluation_interval(optimizer_config.updates)
   keras.utils.set_random_seed(flags.FLAGS.seed)
   learner, optimizer = make_learner(), make_optimizer(optimizer_config)
   run.create(lines, resume=flags.FLAGS.resume)
-  saved = Checkpoints(run).load_last()
+  saved = Checkpoints(run).load_last() if flags.FLAGS.resume else None
   if saved is not None:
     learner, optimizer = saved, saved.optimizer
+  learner.on_nan = flags.FLAGS.on_nan  # A resumed run may choose anew.
   learner.compile(
     optimizer,
     jit_compile=use_xla(has_convolutions),
     steps_per_execution=steps_per_execution(every),
   )
   start = int(optimizer.iterations)
-  recorder = make_recorder(learner, start)
+  fit = functools.partial(learner.fit, verbose=0)
+  if cluster.strategy:
+    fit = distribution.ReplicatedLearner(
+      cluster, learner, make_learner, lambda: make_optimizer(optimizer_config)
+    ).fit
+  recorder = make_recorder(learner, start) if cluster.is_chief else None
   began = time.time()
   if start < optimizer_config.updates:
-    learner.fit(
-      make_data(start),
-      initial_epoch=start // every,
-      epochs=optimizer_config.updates // every,
-      steps_per_epoch=every,
-      validation_data=validation,
-      callbacks=[*callbacks, recorder],
-      verbose=0,
-    )
+    try:
+      fit(
+        make_data(start),
+        initial_epoch=start // every,
+        epochs=optimizer_config.updates // every,
+        steps_per_epoch=every,
+        validation_data=validation,
+        callbacks=[*callbacks, recorder],
+      )
+    except NonFiniteUpdateError as error:
+      if cluster.is_chief:
+        save_for_replay(run, learner, error, make_data)
+      raise
+  if not cluster.is_chief:
+    print("trained; the chief evaluates and writes the results", flush=True)
+    sys.exit(0)
   print(f"trained in {time.time() - began:.0f} s; evaluating the best weights", flush=True)
   learner, last = recorder.checkpoints.load_best(), recorder.rows[-1]
   return learner, {
     "updates": optimizer_config.updates,
     "chosen_update": int(learner.optimizer.iterations),
+    "skipped_updates": int(sum(row["skipped_updates"] for row in recorder.rows)),
     "images_per_second": last["images_per_second"],
     "train_seconds": last["train_seconds"],
     "seed": flags.FLAGS.seed,
@@ -170,20 +204,29 @@ def run_program(
   try:
     if len(argv) > 1:
       raise ValueError(f"{argv[1]!r}: not a flag; write --NAME=VALUE")
-    settings = read_settings()
-    evaluation_interval(settings.optimizer.updates)
-    lines = flag_groups.flag_lines(leave_out=NOT_PART_OF_A_RUN)
-    if flags.FLAGS.resume and not flags.FLAGS.run_dir:
+    strategy, run_dir = flags.FLAGS.strategy, flags.FLAGS.run_dir
+    if flags.FLAGS.resume and not run_dir:
       raise ValueError("resume=true: needs --run_dir, the folder of the run to go on with")
-    run = RunFolder(flags.FLAGS.run_dir or time.strftime("runs/%Y%m%d-%H%M%S"))
+    if strategy == "multi_worker" and not run_dir:
+      raise ValueError("strategy=multi_worker: needs --run_dir, the folder that all workers see")
+    lines = flag_groups.flag_lines(leave_out=NOT_PART_OF_A_RUN)
+    is_writer = distribution.is_chief(strategy)
+    run = RunFolder(run_dir or time.strftime("runs/%Y%m%d-%H%M%S"), is_writer=is_writer)
     if flags.FLAGS.resume:
       run.check_resumable(lines)
-      run.lock()
-    else:
+    elif is_writer:
       run.check_new()
+    # Before the settings, which may load a network: workers must meet before TensorFlow does more.
+    distribution.join(strategy).check_batch_size(flags.FLAGS.batch_size)
+    settings = read_settings()
+    evaluation_interval(settings.optimizer.updates)
+    if flags.FLAGS.resume:
+      run.lock()
     try:
       train(settings, run, lines)
     finally:
       run.release()
-  except (ValueError, FileNotFoundError) as error:
+  except NonFiniteUpdateError as error:
+    sys.exit(f"{name}: {error}; what replays it lies in {run.path / 'nan'}")
+  except (ValueError, FileNotFoundError, distribution.WorkerLostError) as error:
     sys.exit(f"{name}: {error}")

@@ -25,6 +25,7 @@ from wsram_tf.models import (
   PredictionNetwork,
 )
 from wsram_tf.pretrained import PRETRAINED, load_pretrained
+from wsram_tf.update_guard import NonFiniteUpdateError
 
 __all__ = [
   "PRETRAINED",
@@ -41,6 +42,7 @@ __all__ = [
   "InferenceNetwork",
   "LocationConfig",
   "ModelConfig",
+  "NonFiniteUpdateError",
   "ObjectiveConfig",
   "OptimizerConfig",
   "PredictionNetwork",

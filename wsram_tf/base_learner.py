@@ -2,15 +2,29 @@
 
 import contextlib
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from wsram_tf import layers, numerics, objectives, sampling
+from wsram_tf import layers, numerics, objectives, replicas, sampling, update_guard
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
 
-__all__ = ["BaseLearner", "images_and_targets"]
+__all__ = ["BaseLearner", "Update", "images_and_targets"]
+
+
+class Update(NamedTuple):
+  """What one batch says of the weights, before anything is changed.
+
+  Attributes:
+    losses: float scalars, nats, by network.
+    gradients: one tensor a variable, by network.
+    figures: what metrics are made of: values, or pairs of values and their weights.
+  """
+
+  losses: dict[str, tf.Tensor]
+  gradients: dict[str, list[tf.Tensor]]
+  figures: dict[str, tf.Tensor | tuple[tf.Tensor, tf.Tensor]]
 
 
 def images_and_targets(data: tuple, name: str = "labels") -> tuple[tf.Tensor, tf.Tensor]:
@@ -46,6 +60,9 @@ class BaseLearner(keras.Model):
     clip_norm: largest norm of each network's gradient.
     num_evaluation_samples: sequences sampled from the prior in evaluations.
     seed: of the glimpse samples. The samples of update t depend on (seed, t) alone.
+    on_nan: what follows an update with a loss or a gradient that is NaN or infinite; it is never
+      applied. `stop`: nothing more is applied, and `fit` raises `NonFiniteUpdateError`; `skip`: it
+      counts as made, since data, samples and schedules go by the count, and training goes on.
   """
 
   target_name = "labels"
@@ -61,6 +78,7 @@ class BaseLearner(keras.Model):
     clip_norm: float = 5.0,
     num_evaluation_samples: int = 5,
     seed: int = 0,
+    on_nan: str = "stop",
     **kwargs,
   ):
     super().__init__(**kwargs)
@@ -72,12 +90,15 @@ class BaseLearner(keras.Model):
       )
     if not 0 <= seed < 2**31:
       raise ValueError(f"seed={seed}: must be from 0 to 2**31 - 1")
+    if on_nan not in update_guard.ON_NAN:
+      raise ValueError(f"on_nan={on_nan!r}: must be one of {', '.join(update_guard.ON_NAN)}")
     self.model_config = model_config
     self.objective_config = objective_config or ObjectiveConfig()
     self.exploration_config = exploration_config or ExplorationConfig()
     self.clip_norm = clip_norm
     self.num_evaluation_samples = num_evaluation_samples
     self.seed = seed
+    self.on_nan = on_nan
     self.estimator = objectives.ESTIMATORS[self.objective_config.estimator]
     self.prediction_network = self.make_prediction_network()
     self.inference_network = self.baseline_network = None
@@ -93,6 +114,7 @@ class BaseLearner(keras.Model):
       name: keras.metrics.Mean(name=name)
       for name in dict.fromkeys(self.training_metrics + self.evaluation_metrics)
     }
+    self.guard = update_guard.UpdateGuard(list(self.network_variables()))
     self.built = True
 
   @property
@@ -116,8 +138,9 @@ class BaseLearner(keras.Model):
       float `[M, B, N, 2]` in (0, 1); for a mixture estimator `[M, B, N, 3]`.
     """
     glimpses, numbers = self.model_config.num_glimpses, self.sampler.numbers_a_glimpse
-    shape = [num_samples, tf.shape(images)[0], glimpses, numbers]
-    return sampling.stateless_uniforms(shape, seed)
+    batch = tf.shape(images)[0] * replicas.num_replicas()
+    drawn = sampling.stateless_uniforms([num_samples, batch, glimpses, numbers], seed)
+    return replicas.own_rows(drawn, axis=1)
 
   def training_sample(
     self, images: tf.Tensor, targets: tf.Tensor, temperature: float | tf.Tensor, seed: tf.Tensor
@@ -195,9 +218,26 @@ class BaseLearner(keras.Model):
     }
     return {name: net.trainable_variables for name, net in networks.items() if net is not None}
 
+  def trained_variables(self) -> list[keras.Variable]:
+    """What all losses train, network by network."""
+    return [variable for group in self.network_variables().values() for variable in group]
+
   def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
     """One update of all networks on images `[B, H, W, C]` and their targets."""
-    images, targets = images_and_targets(data, self.target_name)
+    update = self.differentiate(*images_and_targets(data, self.target_name))
+    gradients, norms = self.clip(update.gradients)
+    step = self.optimizer.iterations
+    if not self.optimizer.built:  # No variable can be made inside a branch.
+      self.optimizer.build(self.trained_variables())
+    tf.cond(
+      self.guard.admits(update.losses, norms, tf.convert_to_tensor(step), self.on_nan == "skip"),
+      lambda: self.apply_update(gradients, norms, update.figures),
+      self.pass_over,
+    )
+    return self.results(self.training_metrics)
+
+  def differentiate(self, images: tf.Tensor, targets: tf.Tensor) -> Update:
+    """Losses and gradients of the next update; changes nothing."""
     step = self.optimizer.iterations
     seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
     with self.tracing(), tf.GradientTape() as tape:
@@ -205,21 +245,49 @@ class BaseLearner(keras.Model):
       loss = tf.reduce_mean(tf.add_n(list(losses.values())))
     # Each loss reaches its own network alone, so one backward pass serves all.
     variables = self.network_variables()
-    groups = zip(variables, tape.gradient(loss, list(variables.values())), strict=True)
-    clipped = {name: tf.clip_by_global_norm(group, self.clip_norm) for name, group in groups}
-    norms = {name: norm for name, (_, norm) in clipped.items()}
-    self.optimizer.apply(
-      [gradient for group, _ in clipped.values() for gradient in group],
-      [variable for group in variables.values() for variable in group],
-    )
-    self.update(
-      loss=loss,
-      prediction_gradient_norm=norms["prediction"],
-      inference_gradient_norm=norms.get("inference", 0.0),
+    gradients = tape.gradient(loss, list(variables.values()))
+    figures = {
+      "loss": loss,
       **self.training_figures(drawn, scored, targets),
       **self.sample_figures(drawn, scored),
+    }
+    means = {name: tf.reduce_mean(one) for name, one in losses.items()}
+    return Update(means, dict(zip(variables, gradients, strict=True)), figures)
+
+  def clip(
+    self, gradients: dict[str, list[tf.Tensor]]
+  ) -> tuple[dict[str, list[tf.Tensor]], dict[str, tf.Tensor]]:
+    """Scales each network's gradient down to `clip_norm`; returns their norms before it too."""
+    clipped = {n: tf.clip_by_global_norm(group, self.clip_norm) for n, group in gradients.items()}
+    return {n: group for n, (group, _) in clipped.items()}, {n: m for n, (_, m) in clipped.items()}
+
+  def apply_update(
+    self,
+    gradients: dict[str, list[tf.Tensor]],
+    norms: dict[str, tf.Tensor],
+    figures: dict[str, tf.Tensor | tuple[tf.Tensor, tf.Tensor]],
+  ) -> None:
+    """Changes the weights, and adds the figures to the metrics."""
+    flat = [gradient for group in gradients.values() for gradient in group]
+    self.optimizer.apply(flat, self.trained_variables())
+    self.update_figures(norms, figures)
+
+  def update_figures(
+    self,
+    norms: dict[str, tf.Tensor],
+    figures: dict[str, tf.Tensor | tuple[tf.Tensor, tf.Tensor]],
+  ) -> None:
+    """Adds the figures of one update to the metrics."""
+    self.update(
+      prediction_gradient_norm=norms["prediction"],
+      inference_gradient_norm=norms.get("inference", 0.0),
+      **figures,
     )
-    return self.results(self.training_metrics)
+
+  def pass_over(self) -> None:
+    """Does what is left of an update that is not applied."""
+    if self.on_nan == "skip":
+      self.optimizer.iterations.assign_add(1)
 
   def fit(self, x: Any = None, y: Any = None, **kwargs) -> keras.callbacks.History:
     """Trains as `keras.Model.fit` does, on checked images and targets.
@@ -227,7 +295,10 @@ class BaseLearner(keras.Model):
     Raises:
       ValueError: if arrays break a rule of the input (shape, range, finite pixels, targets).
       tf.errors.InvalidArgumentError: if a batch of a dataset does.
+      NonFiniteUpdateError: if an update is not finite and `on_nan` is stop.
     """
+    watch = update_guard.WatchUpdates(self.guard, self.on_nan == "skip")
+    kwargs["callbacks"] = [watch, *tf.nest.flatten(kwargs.get("callbacks") or [])]
     if kwargs.get("validation_data") is not None:
       validation = kwargs["validation_data"]
       checked = (
@@ -288,4 +359,5 @@ class BaseLearner(keras.Model):
       "clip_norm": self.clip_norm,
       "num_evaluation_samples": self.num_evaluation_samples,
       "seed": self.seed,
+      "on_nan": self.on_nan,
     }

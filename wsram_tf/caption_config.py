@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from wsram_tf.config import check_settings, setting
+from wsram_tf.config import PRECISION_HELP, PRECISIONS, check_settings, setting
 
 __all__ = ["CaptionLossConfig", "CaptionModelConfig", "DecodingConfig", "SceneConfig"]
 
@@ -50,6 +50,7 @@ class CaptionModelConfig:
     minimum=0,
     maximum=0.9,
   )
+  precision: str = setting("float32", PRECISION_HELP, choices=PRECISIONS)
 
   def __post_init__(self):
     if isinstance(self.grid_filters, list):  # JSON knows no tuples.

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf import models, numerics, objectives, sampling
+from wsram_tf import models, numerics, objectives, replicas, sampling
 from wsram_tf.base_learner import BaseLearner, images_and_targets
 from wsram_tf.caption_config import CaptionLossConfig, CaptionModelConfig
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
@@ -91,9 +91,10 @@ class CaptionLearner(BaseLearner):
     uniforms = self.uniforms(images, self.objective_config.num_samples, seed)
     config, dropped = self.model_config, None
     if config.dropout:
-      shape = [tf.shape(images)[0], config.word_units + config.units]
+      batch = tf.shape(images)[0] * replicas.num_replicas()
       # A stream of its own, so that the samples stay what they are.
-      dropped = sampling.stateless_uniforms(shape, -1 - seed)
+      dropped = sampling.stateless_uniforms([batch, config.word_units + config.units], -1 - seed)
+      dropped = replicas.own_rows(dropped)
     return self.sample(images, captions, uniforms, temperature, dropped)
 
   def sample(

@@ -11,6 +11,8 @@ from typing import Any
 from wsram_tf.objectives import ESTIMATORS
 
 __all__ = [
+  "PRECISIONS",
+  "PRECISION_HELP",
   "CanvasConfig",
   "ExplorationConfig",
   "GlimpseConfig",
@@ -22,6 +24,12 @@ __all__ = [
   "rule_violation",
   "setting",
 ]
+
+PRECISIONS = ("float32", "bfloat16")
+PRECISION_HELP = (
+  "numbers that the layers compute in; with bfloat16 weights, glimpses, log-probabilities, "
+  "log-weights and losses stay float32"
+)
 
 
 def setting(
@@ -162,6 +170,7 @@ class ModelConfig:
   context_side: int = setting(
     12, "side of the low-resolution copy that the context network sees, in pixels", minimum=1
   )
+  precision: str = setting("float32", PRECISION_HELP, choices=PRECISIONS)
   glimpse: GlimpseConfig = dataclasses.field(default_factory=GlimpseConfig)
   location: LocationConfig = dataclasses.field(default_factory=LocationConfig)
 

@@ -67,6 +67,7 @@ class WakeSleepLearner(BaseLearner):
       units=self.model_config.units,
       target_size=self.model_config.num_classes,
       state_size=self.model_config.units,
+      precision=self.model_config.precision,
       name="inference_network",
     )
 

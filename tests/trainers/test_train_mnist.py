@@ -173,6 +173,24 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
     updates = [float(row["update"]) for row in rows(killed)]
     self.assertEqual(updates, list(range(20, 121, 20)))
 
+  def test_an_update_that_is_not_finite_is_told_and_saved(self):
+    run_dir = self.folder / "run"
+    # The first update makes weights so large that the second overflows.
+    settings = (*_SMALL, "--updates=4", "--evaluate_every=4", "--learning_rate=1e30")
+    settings = (*settings, "--schedule=constant", f"--run_dir={run_dir}")
+    with self.assertRaisesRegex(SystemExit, r"update 1: prediction_loss is nan.*run/nan$"):
+      train(*settings)
+    report = json.loads((run_dir / "nan" / "report.json").read_text())
+    learner = keras.saving.load_model(run_dir / "nan" / "learner.keras")
+    batch = np.load(run_dir / "nan" / "batch.npz")
+    losses = learner.differentiate(batch["images"], batch["targets"]).losses
+    self.assertEqual(report["step"], 1)
+    self.assertIn("prediction_loss", report["bad_terms"])
+    self.assertEqual(str(float(losses["prediction"])), report["terms"]["prediction_loss"])
+    train(*settings, "--resume", "--on_nan=skip", "--strategy=mirrored")
+    self.assertEqual([float(row["skipped_updates"]) for row in rows(run_dir)], [3.0])
+    self.assertEqual(figures(run_dir)["skipped_updates"], 3)
+
   def test_wrong_flags_get_one_clear_error_and_leave_nothing(self):
     file, full = self.folder / "file", self.folder / "full"
     file.write_text("")

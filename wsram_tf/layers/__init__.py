@@ -13,6 +13,7 @@ from wsram_tf.layers.location_distributions import (
   NormalLocations,
 )
 from wsram_tf.layers.location_network import LocationNetwork
+from wsram_tf.layers.precision import computing_in
 from wsram_tf.layers.recurrent_core import CoreState, RecurrentCore
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
   "LocationNetwork",
   "NormalLocations",
   "RecurrentCore",
+  "computing_in",
   "locations_to_pixels",
 ]

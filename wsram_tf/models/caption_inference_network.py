@@ -36,14 +36,15 @@ class CaptionInferenceNetwork(keras.Model):
   def __init__(self, config: CaptionModelConfig, **kwargs):
     super().__init__(**kwargs)
     self.config = config
-    self.embedding = keras.layers.Embedding(
-      config.vocabulary_size, config.word_units, name="embedding"
-    )
-    self.encoder = keras.layers.Bidirectional(
-      keras.layers.GRU(config.word_units, return_sequences=True, name="encoder_cell"),
-      name="encoder",
-    )
-    self.hidden = keras.layers.Dense(config.units, activation="relu", name="hidden")
+    with layers.computing_in(config.precision):
+      self.embedding = keras.layers.Embedding(
+        config.vocabulary_size, config.word_units, name="embedding"
+      )
+      self.encoder = keras.layers.Bidirectional(
+        keras.layers.GRU(config.word_units, return_sequences=True, name="encoder_cell"),
+        name="encoder",
+      )
+      self.hidden = keras.layers.Dense(config.units, activation="relu", name="hidden")
     self.location_network = layers.CellLocationNetwork(
       config.location_units, name="location_network"
     )

@@ -64,16 +64,18 @@ class CaptionNetwork(keras.Model):
     super().__init__(**kwargs)
     self.config = config
     self.location_distribution = layers.GridLocations(*config.grid_shape)
-    self.grid_network = layers.GridNetwork(
-      config.units, config.grid_filters, config.grid_reach, name="grid_network"
-    )
-    self.embedding = keras.layers.Embedding(
-      config.vocabulary_size, config.word_units, name="embedding"
-    )
-    self.core = layers.RecurrentCore(config.units, config.cell, name="core")
-    self.context_network = layers.ContextNetwork(
-      config.context_side, config.units, self.core.num_states, name="context_network"
-    )
+    # Not what log-probabilities come from: they need float32.
+    with layers.computing_in(config.precision):
+      self.grid_network = layers.GridNetwork(
+        config.units, config.grid_filters, config.grid_reach, name="grid_network"
+      )
+      self.embedding = keras.layers.Embedding(
+        config.vocabulary_size, config.word_units, name="embedding"
+      )
+      self.core = layers.RecurrentCore(config.units, config.cell, name="core")
+      self.context_network = layers.ContextNetwork(
+        config.context_side, config.units, self.core.num_states, name="context_network"
+      )
     self.location_network = layers.CellLocationNetwork(
       config.location_units, name="location_network"
     )
@@ -131,7 +133,7 @@ class CaptionNetwork(keras.Model):
     rows = tf.stack([images, tf.shape(locations)[0] // tf.maximum(images, 1)])
     if self.config.attention == "soft":
       shares = tf.reshape(tf.nn.softmax(prior), tf.concat([rows, [cells]], axis=0))
-      features = tf.matmul(shares, grid.features)  # [B, M, D]
+      features = tf.matmul(tf.cast(shares, grid.features.dtype), grid.features)  # [B, M, D]
     else:
       numbers = tf.reshape(self.location_distribution.cells(locations), rows)
       features = tf.gather(grid.features, numbers, batch_dims=1)  # [B, M, D]

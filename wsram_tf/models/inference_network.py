@@ -19,6 +19,7 @@ class InferenceNetwork(keras.Model):
     units: D, units of the hidden layer.
     target_size: E, length of the target's encoding; for a label the number of classes.
     state_size: length of the upper layer's output.
+    precision: `float32` or `bfloat16`, what the hidden layer computes in.
 
   Call arguments:
     target: float `[R, E]`, the target's encoding, for a label one-hot.
@@ -31,13 +32,23 @@ class InferenceNetwork(keras.Model):
     Models, NIPS 2015, the inference network, arXiv 1509.06812.
   """
 
-  def __init__(self, num_parameters: int, units: int, target_size: int, state_size: int, **kwargs):
+  def __init__(
+    self,
+    num_parameters: int,
+    units: int,
+    target_size: int,
+    state_size: int,
+    precision: str = "float32",
+    **kwargs,
+  ):
     super().__init__(**kwargs)
     self.num_parameters = num_parameters
     self.units = units
     self.target_size = target_size
     self.state_size = state_size
-    self.hidden = keras.layers.Dense(units, activation="relu", name="hidden")
+    self.precision = precision
+    with layers.computing_in(precision):
+      self.hidden = keras.layers.Dense(units, activation="relu", name="hidden")
     self.location_network = layers.LocationNetwork(num_parameters, name="location_network")
     self.build(None)
 
@@ -63,4 +74,5 @@ class InferenceNetwork(keras.Model):
       "units": self.units,
       "target_size": self.target_size,
       "state_size": self.state_size,
+      "precision": self.precision,
     }

@@ -90,13 +90,15 @@ class PredictionNetwork(keras.Model):
     self.glimpse_sensor = layers.GlimpseSensor(
       config.glimpse.glimpse_side, config.glimpse.glimpse_scales, name="glimpse_sensor"
     )
-    self.glimpse_network = layers.GlimpseNetwork(
-      config.units, config.glimpse.glimpse_filters, name="glimpse_network"
-    )
-    self.core = layers.RecurrentCore(config.units, config.cell, name="core")
-    self.context_network = layers.ContextNetwork(
-      config.context_side, config.units, self.core.num_states, name="context_network"
-    )
+    # Not what cuts glimpses, and not what log-probabilities come from: they need float32.
+    with layers.computing_in(config.precision):
+      self.glimpse_network = layers.GlimpseNetwork(
+        config.units, config.glimpse.glimpse_filters, name="glimpse_network"
+      )
+      self.core = layers.RecurrentCore(config.units, config.cell, name="core")
+      self.context_network = layers.ContextNetwork(
+        config.context_side, config.units, self.core.num_states, name="context_network"
+      )
     self.location_network = layers.LocationNetwork(
       self.location_distribution.num_parameters, name="location_network"
     )

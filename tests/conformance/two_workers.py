@@ -1,0 +1,220 @@
+"""Checks that two workers train as one process does, and measures what the second is worth.
+
+  python tests/conformance/two_workers.py
+
+One process, two workers on this machine's loopback, and one process of two devices train the same
+small model: the losses of 50 updates must agree within 1e-4. Then one worker is killed amid a
+training: the other must say so and end; both are started again and must finish with the figures of
+an undisturbed training. Last, the images a second of two workers of one core each beside one
+process of one core.
+"""
+
+import csv
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl import app, flags
+
+__all__ = ["finish", "losses", "start", "start_workers"]
+
+_UPDATES = flags.DEFINE_integer(
+  "compared_updates", 50, "updates whose losses are compared", lower_bound=2
+)
+_TOLERANCE = flags.DEFINE_float("loss_tolerance", 1e-4, "largest difference of losses, nats")
+_CHECKS = flags.DEFINE_multi_enum(
+  "check", ["losses", "kill", "throughput"], ["losses", "kill", "throughput"], "repeatable"
+)
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+# A small model on the embedded digits.
+SMALL = (
+  "--digits=mnist5k",
+  "--validation_digits=20",
+  "--validation_canvases=20",
+  "--test_canvases=20",
+  "--evaluation_batch_size=20",
+  "--canvas_side=40",
+  "--largest_digit=28",
+  "--glimpse_side=8",
+  "--batch_size=16",
+  "--units=16",
+  "--num_glimpses=2",
+  "--jit_compile=off",
+)
+
+
+# Starts the program that follows on a processor divided in two devices.
+TWO_DEVICES = """
+import runpy, sys, tensorflow as tf
+sys.argv = sys.argv[1:]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def free_addresses(count: int) -> list[str]:
+  """Addresses on the loopback where nobody listens."""
+  sockets = [socket.socket() for _ in range(count)]
+  for one in sockets:
+    one.bind(("127.0.0.1", 0))
+  addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+  for one in sockets:
+    one.close()
+  return addresses
+
+
+def start(
+  *arguments: str, core: int | None = None, divided: bool = False, **environment: str
+) -> subprocess.Popen:
+  """Starts train_mnist.py, on one core or two devices; stderr goes where stdout goes."""
+  pin = ["taskset", "-c", str(core)] if core is not None else []
+  code = ["-c", TWO_DEVICES] if divided else []
+  return subprocess.Popen(
+    [*pin, sys.executable, *code, str(_ROOT / "trainers" / "train_mnist.py"), *arguments],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+    env={
+      **os.environ,
+      "TF_NUM_INTRAOP_THREADS": "1",
+      "TF_NUM_INTEROP_THREADS": "1",
+      "CUDA_VISIBLE_DEVICES": "",  # Two processes cannot share one GPU's memory.
+      **environment,
+    },
+  )
+
+
+def start_workers(*arguments: str, pin: bool = False) -> list[subprocess.Popen]:
+  """Starts two workers, which find each other on the loopback."""
+  workers = free_addresses(2)
+  return [
+    start(
+      *arguments,
+      "--strategy=multi_worker",
+      core=index if pin else None,
+      TF_CONFIG=json.dumps(
+        {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+      ),
+    )
+    for index in range(2)
+  ]
+
+
+def finish(processes: list[subprocess.Popen], timeout: float = 300) -> list[tuple[int, str]]:
+  """Waits; returns the exit codes and what was printed. Nobody is left behind."""
+  try:
+    outputs = [process.communicate(timeout=timeout)[0] for process in processes]
+  finally:
+    for process in processes:
+      process.kill()
+  return [(process.returncode, out) for process, out in zip(processes, outputs, strict=True)]
+
+
+def must_succeed(processes: list[subprocess.Popen]) -> None:
+  """Waits.
+
+  Raises:
+    SystemExit: if one of them failed, with what it printed.
+  """
+  for code, output in finish(processes):
+    if code:
+      sys.exit(f"FAILED with {code}:\n{output[-4000:]}")
+
+
+def losses(run_dir: pathlib.Path) -> list[float]:
+  """The training loss of each row of a run's metrics.csv."""
+  with (run_dir / "metrics.csv").open(newline="") as file:
+    return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def results(run_dir: pathlib.Path) -> dict:
+  """The figures of a finished run."""
+  return json.loads((run_dir / "results.json").read_text())
+
+
+def check_losses(folder: pathlib.Path) -> None:
+  """Compares the losses of every update."""
+  every = (*SMALL, f"--updates={_UPDATES.value}", "--evaluate_every=1")
+  one, two, divided = folder / "one", folder / "two", folder / "divided"
+  must_succeed([start(*every, f"--run_dir={one}")])
+  must_succeed(start_workers(*every, f"--run_dir={two}"))
+  must_succeed([start(*every, "--strategy=mirrored", f"--run_dir={divided}", divided=True)])
+  expected = losses(one)
+  print(f"{len(expected)} updates, losses {expected[0]:.4f} to {expected[-1]:.4f}")
+  for name, run in (("two workers", two), ("two devices", divided)):
+    pairs = list(zip(expected, losses(run), strict=True))
+    worst = max(abs(a - b) for a, b in pairs)
+    print(f"largest difference of losses, {name} from one process: {worst:.2e}", flush=True)
+    if not worst <= _TOLERANCE.value or len(pairs) != _UPDATES.value:
+      sys.exit(f"FAILED: must be at most {_TOLERANCE.value} over {_UPDATES.value} updates")
+
+
+def check_kill(folder: pathlib.Path) -> None:
+  """Kills one of two workers, and starts both again."""
+  settings = (*SMALL, "--updates=400", "--evaluate_every=50")
+  whole, killed = folder / "whole", folder / "killed"
+  must_succeed(start_workers(*settings, f"--run_dir={whole}"))
+  chief, other = start_workers(*settings, f"--run_dir={killed}")
+  while not (killed / "checkpoints" / "last.keras").exists() and chief.poll() is None:
+    time.sleep(0.05)
+  other.send_signal(signal.SIGKILL)
+  began = time.time()
+  (code, output), _ = finish([chief, other])
+  last = output.strip().splitlines()[-1] if output.strip() else ""
+  print(
+    f"the other ended with {code} after {time.time() - began:.0f} s, saying: {last}", flush=True
+  )
+  if not code or "a worker is gone" not in output:
+    sys.exit(f"FAILED: must end with an error that says so:\n{output[-4000:]}")
+  must_succeed(start_workers(*settings, f"--run_dir={killed}", "--resume"))
+  for name in ("test_log_likelihood_nats", "updates"):
+    before, after = results(whole)[name], results(killed)[name]
+    print(f"{name}: undisturbed {before}, killed and gone on {after}", flush=True)
+    if before != after:
+      sys.exit("FAILED: must be the same")
+
+
+def measure_throughput(folder: pathlib.Path) -> None:
+  """Prints images a second of one and of two workers, one core each."""
+  settings = (
+    "--validation_digits=20",
+    "--validation_canvases=20",
+    "--test_canvases=20",
+    "--units=128",
+    "--batch_size=128",
+    "--updates=150",
+    "--evaluate_every=150",
+    "--jit_compile=on",
+  )
+  one, two = folder / "one_core", folder / "two_cores"
+  must_succeed([start(*settings, f"--run_dir={one}", core=0)])
+  must_succeed(start_workers(*settings, f"--run_dir={two}", pin=True))
+  alone, together = (results(run)["images_per_second"] for run in (one, two))
+  print(f"images/s, one core each: one process {alone:.0f}, two workers {together:.0f}")
+  print(f"the second is worth {together / alone - 1.0:.2f} of the first", flush=True)
+
+
+def main(_) -> None:
+  """Runs all of it."""
+  with tempfile.TemporaryDirectory() as name:
+    folder = pathlib.Path(name)
+    if "losses" in _CHECKS.value:
+      check_losses(folder)
+    if "kill" in _CHECKS.value:
+      check_kill(folder)
+    if "throughput" in _CHECKS.value:
+      measure_throughput(folder)
+  print("PASSED")
+
+
+if __name__ == "__main__":
+  app.run(main)

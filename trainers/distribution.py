@@ -1,0 +1,295 @@
+"""Training on the devices of one machine or of several, in step, by `tf.distribute`.
+
+The learner itself is an ordinary one: it is evaluated, saved and stopped as ever. A copy of it
+lives on all devices and is trained; the learner gets its state whenever Python is back.
+"""
+
+import contextlib
+import functools
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from wsram_tf import replicas
+from wsram_tf.update_guard import WatchUpdates
+
+__all__ = ["STRATEGIES", "Cluster", "ReplicatedLearner", "WorkerLostError", "is_chief", "join"]
+
+STRATEGIES = ("none", "mirrored", "multi_worker")
+# What a collective operation ends with where a worker is gone.
+LOST = (
+  tf.errors.AbortedError,
+  tf.errors.CancelledError,
+  tf.errors.DeadlineExceededError,
+  tf.errors.InternalError,
+  tf.errors.UnavailableError,
+)
+
+
+class WorkerLostError(RuntimeError):
+  """A worker no longer answers; the message says how to go on."""
+
+
+class Cluster(NamedTuple):
+  """The processes that train together.
+
+  Attributes:
+    strategy: of `tf.distribute`; None for an ordinary training.
+    is_chief: whether this process writes the run folder.
+  """
+
+  strategy: tf.distribute.Strategy | None
+  is_chief: bool
+
+  def check_batch_size(self, batch_size: int) -> None:
+    """Refuses a batch that replicas cannot share equally.
+
+    Raises:
+      ValueError: naming it and how many they are.
+    """
+    count = self.strategy.num_replicas_in_sync if self.strategy else 1
+    if batch_size % count:
+      raise ValueError(f"batch_size={batch_size}: must be a multiple of the {count} replicas")
+
+
+def read_tf_config() -> tuple[int, int, bool]:
+  """What the environment variable TF_CONFIG says.
+
+  Returns:
+    how many workers there are; this one's number; whether it is the chief.
+
+  Raises:
+    ValueError: if it is missing or malformed, with the rule.
+  """
+  text = os.environ.get("TF_CONFIG", "")
+  example = (
+    '\'{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, '
+    '"task": {"type": "worker", "index": 0}}\''
+  )
+  if not text:
+    raise ValueError(f"strategy=multi_worker: needs the environment variable TF_CONFIG={example}")
+  try:
+    config = json.loads(text)
+    cluster = {kind: list(config["cluster"][kind]) for kind in config["cluster"]}
+    kind, index = config["task"]["type"], int(config["task"]["index"])
+  except (KeyError, TypeError, ValueError, AttributeError):
+    raise ValueError(f"TF_CONFIG={text}: must be JSON like {example}") from None
+  if not set(cluster) <= {"chief", "worker"} or not cluster.get("worker"):
+    raise ValueError(f"TF_CONFIG={text}: its cluster must be of workers, and at most a chief")
+  if kind not in cluster or not 0 <= index < len(cluster[kind]):
+    raise ValueError(f"TF_CONFIG={text}: its task {kind} {index} is none of its cluster")
+  addresses = cluster.get("chief", []) + cluster["worker"]
+  if len(set(addresses)) < len(addresses):
+    raise ValueError(f"TF_CONFIG={text}: each worker must have an address of its own")
+  number = index + (len(cluster.get("chief", [])) if kind == "worker" else 0)
+  return len(addresses), number, number == 0
+
+
+def is_chief(kind: str) -> bool:
+  """Whether this process writes the run folder; see `join`, which it need not come after."""
+  return kind != "multi_worker" or read_tf_config()[2]
+
+
+@functools.cache  # A process joins once.
+def join(kind: str) -> Cluster:
+  """Meets the other workers, if any; must come before anything else that TensorFlow does.
+
+  Args:
+    kind: one of `STRATEGIES`.
+
+  Raises:
+    ValueError: if TF_CONFIG is missing or malformed.
+  """
+  if kind == "none":
+    return Cluster(None, True)
+  if kind == "mirrored":
+    return Cluster(tf.distribute.MirroredStrategy(), True)
+  count, number, is_chief = read_tf_config()
+  print(f"worker {number} of {count}: waiting for the others", flush=True)
+  return Cluster(tf.distribute.MultiWorkerMirroredStrategy(), is_chief)
+
+
+class ReplicatedLearner:
+  """A learner's copy on all devices, which is trained in its stead.
+
+  Args:
+    cluster: where; must have a strategy.
+    learner: an ordinary, compiled learner, new or resumed.
+    make_learner: makes such a learner.
+    make_optimizer: makes its optimizer; only its update rule and schedule are used.
+
+  Raises:
+    ValueError: if the workers are not at the same update.
+  """
+
+  def __init__(
+    self,
+    cluster: Cluster,
+    learner: keras.Model,
+    make_learner: Callable[[], keras.Model],
+    make_optimizer: Callable[[], keras.optimizers.Optimizer],
+  ):
+    self.cluster = cluster
+    self.strategy = cluster.strategy
+    self.learner = learner
+    if not learner.optimizer.built:
+      learner.optimizer.build(learner.trained_variables())
+    with tell_of_lost_workers(learner), self.strategy.scope():
+      self.copy = make_learner()
+      self.copy.compile(make_optimizer(), jit_compile=learner.jit_compile)
+      self.copy.optimizer.build(self.copy.trained_variables())
+      copy_state(self.learner, self.copy)
+      self._check_start(int(learner.optimizer.iterations))
+    # Collective operations cannot be compiled by XLA; what comes before them can.
+    self._differentiate = tf.function(self._own_update, jit_compile=learner.jit_compile)
+    self._train = tf.function(self._train_steps)
+
+  def _check_start(self, start: int) -> None:
+    def gather():
+      return tf.distribute.get_replica_context().all_gather(tf.constant([start]), axis=0)
+
+    starts = self.strategy.experimental_local_results(self.strategy.run(tf.function(gather)))[0]
+    if len(set(starts.numpy().tolist())) > 1:
+      raise ValueError(
+        f"run_dir: the workers are at updates {starts.numpy().tolist()}; all must see the chief's "
+        "folder, and all must be given --resume or none"
+      )
+
+  def _own_update(self, images: tf.Tensor, targets: tf.Tensor) -> Any:
+    update = self.copy.differentiate(replicas.own_rows(images), replicas.own_rows(targets))
+    shapes = {
+      name: [v.shape for v in group] for name, group in self.copy.network_variables().items()
+    }
+    gradients = {  # An embedding's is sparse.
+      name: [
+        tf.ensure_shape(tf.convert_to_tensor(gradient), shape)
+        for gradient, shape in zip(group, shapes[name], strict=True)
+      ]
+      for name, group in update.gradients.items()
+    }
+    figures = {name: replicas.weighted_sums(value) for name, value in update.figures.items()}
+    return update._replace(gradients=gradients, figures=figures)
+
+  def _train_step(self, images: tf.Tensor, targets: tf.Tensor) -> None:
+    """As the learner's own `train_step`, but for the mean over replicas before the clipping."""
+    learner, optimizer = self.learner, self.copy.optimizer
+    update = self.strategy.run(
+      lambda *batch: replicas.mean_over_replicas(self._differentiate(*batch)), (images, targets)
+    )
+    # The same on all replicas.
+    update = tf.nest.map_structure(
+      lambda value: self.strategy.experimental_local_results(value)[0], update
+    )
+    gradients, norms = learner.clip(update.gradients)
+    figures = {
+      name: (tf.math.divide_no_nan(total, weight), weight)
+      for name, (total, weight) in update.figures.items()
+    }
+    skip = learner.on_nan == "skip"
+    step = tf.convert_to_tensor(optimizer.iterations)
+
+    def apply() -> None:
+      self._apply_gradients(gradients)
+      learner.update_figures(norms, figures)
+
+    def pass_over() -> None:
+      optimizer.iterations.assign_add(int(skip))
+
+    tf.cond(learner.guard.admits(update.losses, norms, step, skip), apply, pass_over)
+
+  def _apply_gradients(self, gradients: dict[str, list[tf.Tensor]]) -> None:
+    # Not `optimizer.apply`, which would sum the gradients over replicas once more.
+    optimizer = self.copy.optimizer
+    rate = tf.convert_to_tensor(optimizer.learning_rate)
+    flat = [gradient for group in gradients.values() for gradient in group]
+    for variable, gradient in zip(self.copy.trained_variables(), flat, strict=True):
+      self.strategy.extended.update(
+        variable.value,
+        lambda own, change: optimizer.update_step(change, own, rate),
+        args=(gradient,),
+        group=False,
+      )
+    optimizer.iterations.assign_add(1)
+
+  def _train_steps(self, batches: Any, count: tf.Tensor) -> None:
+    for _ in tf.range(count):
+      self._train_step(*next(batches))
+
+  def fit(
+    self,
+    data: tf.data.Dataset,
+    *,
+    initial_epoch: int,
+    epochs: int,
+    steps_per_epoch: int,
+    validation_data: Any,
+    callbacks: list[keras.callbacks.Callback],
+  ) -> None:
+    """Trains as `keras.Model.fit` does; the chief alone evaluates and calls back.
+
+    Args:
+      data: endless whole batches, of which each replica takes its rows.
+      initial_epoch, epochs, steps_per_epoch, validation_data, callbacks: as Keras has them.
+
+    Raises:
+      NonFiniteUpdateError: if an update is not finite and `on_nan` is stop.
+      WorkerLostError: if a worker is gone.
+    """
+    learner, at_once = self.learner, self.learner.steps_per_execution
+    watch = WatchUpdates(learner.guard, learner.on_nan == "skip")
+    called = keras.callbacks.CallbackList(
+      [watch, *(callbacks if self.cluster.is_chief else [])],
+      model=learner,
+      epochs=epochs,
+      steps=steps_per_epoch,
+      verbose=0,
+    )
+    batches = iter(learner.checked(data, None)[0])
+    called.on_train_begin()
+    for epoch in range(initial_epoch, epochs):
+      learner.reset_metrics()
+      called.on_epoch_begin(epoch)
+      for begin in range(0, steps_per_epoch, at_once):
+        called.on_train_batch_begin(begin)
+        with tell_of_lost_workers(learner), self.strategy.scope():
+          self._train(batches, tf.constant(at_once))
+        copy_state(self.copy, learner)
+        called.on_train_batch_end(begin + at_once - 1, training_figures(learner))
+      if self.cluster.is_chief:
+        figures = training_figures(learner)
+        validation = learner.evaluate(validation_data, return_dict=True, verbose=0)
+        figures |= {f"val_{name}": value for name, value in validation.items()}
+        called.on_epoch_end(epoch, figures)
+    called.on_train_end()
+
+
+@contextlib.contextmanager
+def tell_of_lost_workers(learner: keras.Model) -> Iterator[None]:
+  """Turns what a collective operation ends with where a worker is gone into `WorkerLostError`."""
+  try:
+    yield
+  except LOST as error:
+    raise WorkerLostError(
+      f"a worker is gone, after update {int(learner.optimizer.iterations)} "
+      f"({type(error).__name__}); start all workers again with --resume to go on from the last "
+      "checkpoint"
+    ) from error
+
+
+def training_figures(learner: keras.Model) -> dict[str, float]:
+  """The means of the training so far."""
+  return {name: float(value) for name, value in learner.results(learner.training_metrics).items()}
+
+
+def copy_state(source: keras.Model, target: keras.Model) -> None:
+  """Gives a learner the weights and the optimizer's state of another."""
+  for mine, theirs in (
+    (target.weights, source.weights),
+    (target.optimizer.variables, source.optimizer.variables),
+  ):
+    for variable, value in zip(mine, theirs, strict=True):
+      variable.assign(value.numpy())

@@ -1,0 +1,126 @@
+"""What becomes of an update that is not finite: it is never applied, and it is told by name."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+__all__ = ["ON_NAN", "NonFiniteUpdateError", "UpdateGuard", "WatchUpdates"]
+
+# What may follow such an update: the end of the training, or the next update.
+ON_NAN = ("stop", "skip")
+
+
+class NonFiniteUpdateError(ArithmeticError):
+  """A loss or a gradient was NaN or infinite; the weights are those before that update.
+
+  Attributes:
+    step: the update, counted from 0: those made before it.
+    terms: the value of each loss and of each gradient's norm.
+  """
+
+  def __init__(self, step: int, terms: Mapping[str, float]):
+    self.step = step
+    self.terms = dict(terms)
+    super().__init__(
+      f"update {step}: {', '.join(f'{n} is {self.terms[n]}' for n in self.bad_terms)}; the weights "
+      "are those before it"
+    )
+
+  @property
+  def bad_terms(self) -> list[str]:
+    """The terms that are not finite."""
+    return [name for name, value in self.terms.items() if not math.isfinite(value)]
+
+
+class UpdateGuard:
+  """Decides which updates are applied, and remembers the first that was not.
+
+  All of it are variables, because many updates run without coming back to Python. They are no part
+  of the weights.
+
+  Args:
+    networks: names of the networks; each has a loss and a gradient.
+
+  Attributes:
+    skipped: int64, updates not applied since `reset`.
+  """
+
+  def __init__(self, networks: Sequence[str]):
+    self.names = [f"{n}_{what}" for what in ("loss", "gradient_norm") for n in networks]
+    # Not int32, which on a GPU lives in the host's memory, where compiled steps cannot reach it.
+    self.skipped = tf.Variable(0, dtype=tf.int64, trainable=False)
+    self._first_step = tf.Variable(-1, dtype=tf.int64, trainable=False)
+    self._first_values = tf.Variable(tf.zeros([len(self.names)]), trainable=False)
+
+  def admits(
+    self,
+    losses: Mapping[str, tf.Tensor],
+    norms: Mapping[str, tf.Tensor],
+    step: tf.Tensor,
+    skip: bool,
+  ) -> tf.Tensor:
+    """Whether to apply an update, bool; remembers the first that must not be.
+
+    Args:
+      losses: float scalars, by network.
+      norms: of the gradients, float scalars, by network: one NaN anywhere makes its norm NaN.
+      step: int64, updates made before.
+      skip: whether to go on after a bad update, or to apply none ever after.
+    """
+    values = tf.stack([tf.cast(v, tf.float32) for v in (*losses.values(), *norms.values())])
+    finite = tf.reduce_all(tf.math.is_finite(values))
+    unharmed = self._first_step < 0
+    admitted = finite if skip else finite & unharmed
+    first = unharmed & ~finite
+    self._first_step.assign(tf.where(first, tf.cast(step, tf.int64), self._first_step))
+    self._first_values.assign(tf.where(first, values, self._first_values))
+    self.skipped.assign_add(tf.cast(~admitted, tf.int64))
+    return admitted
+
+  def reset(self) -> None:
+    """Forgets what was."""
+    self.skipped.assign(0)
+    self._first_step.assign(-1)
+
+  def first_error(self) -> NonFiniteUpdateError | None:
+    """The first bad update since `reset`; None where there is none."""
+    step = int(self._first_step)
+    if step < 0:
+      return None
+    values = self._first_values.numpy().tolist()
+    return NonFiniteUpdateError(step, dict(zip(self.names, values, strict=True)))
+
+
+class WatchUpdates(keras.callbacks.Callback):
+  """Stops a training after an update that was not finite, or counts such updates.
+
+  Args:
+    guard: of the learner.
+    skip: whether to count and go on; then `skipped_updates` is among the figures of each epoch.
+  """
+
+  def __init__(self, guard: UpdateGuard, skip: bool):
+    super().__init__()
+    self.guard = guard
+    self.skip = skip
+    self._counted = 0
+
+  def on_train_begin(self, logs=None):
+    """Starts anew."""
+    self.guard.reset()
+    self._counted = 0
+
+  def on_train_batch_end(self, batch, logs=None):
+    """Raises `NonFiniteUpdateError`, unless such updates are skipped."""
+    error = None if self.skip else self.guard.first_error()
+    if error:
+      raise error
+
+  def on_epoch_end(self, epoch, logs=None):
+    """Adds the count of this epoch."""
+    if self.skip and logs is not None:
+      skipped = int(self.guard.skipped)
+      logs["skipped_updates"] = float(skipped - self._counted)
+      self._counted = skipped
