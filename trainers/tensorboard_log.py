@@ -52,3 +52,4 @@ class TensorBoardLog:
     start = SessionLog(status=SessionLog.START)
     writer.add_event(Event(wall_time=time.time(), step=self.start_update + 1, session_log=start))
     writer.close()
+    time.sleep(1.0)  # Files are read in the order of their names, which tell the second.
