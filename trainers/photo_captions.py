@@ -182,7 +182,7 @@ class PhotoCaptions(captions.CaptionSource):
       ),
     )
     return {
-      **scores.corpus_bleu(said, self.test.captions),
+      **scores.all_scores(said, self.test.captions),
       **captions.evaluation_figures(learner, self._pairs(self.test)),
       **dataclasses.asdict(config),
       "training_images": len(self.learnt.paths),
@@ -196,7 +196,10 @@ class PhotoCaptions(captions.CaptionSource):
   def headline(self, results: dict[str, float]) -> str:
     """One line on a finished run."""
     figures = ", ".join(f"BLEU-{n} {results[f'bleu_{n}']:.1f}" for n in range(1, 5))
-    return f"test {figures}; log-likelihood {results['test_log_likelihood_per_word_nats']:.3f}"
+    return (
+      f"test {figures}, ROUGE-L {results['rouge_l']:.1f}, CIDEr {results['cider']:.3f}; "
+      f"log-likelihood {results['test_log_likelihood_per_word_nats']:.3f} nats a word"
+    )
 
   def _open(self, path: str | pathlib.Path) -> grid_features.GridFeatures:
     return grid_features.open_features(
