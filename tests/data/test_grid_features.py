@@ -33,7 +33,13 @@ class GridFeaturesTest(unittest.TestCase):
 
   def write(self, compute=mean_colours):
     grid_features.write_features(
-      self.path, self.images, compute, image_side=32, grid_shape=_SHAPE, backbone=_DIGEST
+      self.path,
+      [image.name for image in self.images],
+      iter(self.images),
+      compute,
+      image_side=32,
+      grid_shape=_SHAPE,
+      backbone=_DIGEST,
     )
 
   def open(self, **changed):
