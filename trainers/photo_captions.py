@@ -1,24 +1,22 @@
-"""Photographs as a source of captions: their files, features, vocabulary and scores."""
+"""Photographs as a source of captions: their splits, vocabulary and scores."""
 
 import dataclasses
-import pathlib
 import sys
-from typing import Any, BinaryIO
+from typing import Any
 
 import captions
 import flag_groups
 import keras
 import numpy as np
-import PIL.Image
+import photo_features
 import tensorflow as tf
 from absl import flags
 from run_folder import RunFolder
 
 import wsram_tf
-from wsram_tf import backbones, drawing, scores
+from wsram_tf import drawing, scores
 from wsram_tf.config import check_settings, setting
-from wsram_tf.data import caption_pairs, captioned_images, coco_captions, flickr8k, grid_features
-from wsram_tf.data.images import fit_image
+from wsram_tf.data import caption_pairs, captioned_images, coco_captions, flickr8k
 from wsram_tf.data.vocabulary import Vocabulary
 
 __all__ = ["PhotoCaptions", "define_flags"]
@@ -28,23 +26,8 @@ DRAWN = 6  # Photographs in the picture of a run.
 
 @dataclasses.dataclass(frozen=True)
 class PhotoConfig:
-  """What makes the feature grid of a photograph, and which captions are used."""
+  """Which captions of photographs are used."""
 
-  backbone: str = setting(
-    "",
-    "for photographs: what makes the feature grid, a .keras file from RGB [B, S, S, 3] in 0..255 "
-    "to [B, H, W, C], or the name of a network of keras.applications (with --download)",
-  )
-  features: str = setting(
-    "",
-    "for photographs: files of feature grids, without an ending, made where they are not there; "
-    "default RUN_DIR/features",
-  )
-  image_side: int = setting(
-    0,
-    "for photographs: side that they are stretched to, in pixels; 0: the backbone's own, or 224",
-    minimum=0,
-  )
   max_words: int = setting(
     20,
     "for photographs: words of the longest caption, its end included; longer ones are not learnt "
@@ -65,6 +48,7 @@ class PhotoConfig:
 def define_flags() -> None:
   """Defines the flags of photographs."""
   flag_groups.define(PhotoConfig)
+  photo_features.define_flags()
 
 
 class PhotoCaptions(captions.CaptionSource):
@@ -80,18 +64,9 @@ class PhotoCaptions(captions.CaptionSource):
     self.config = flag_groups.read(PhotoConfig)
     data = flag_groups.read(captions.CaptionDataConfig)
     self.batch_size, self.max_words = data.evaluation_batch_size, self.config.max_words
-    if not self.config.backbone:
-      raise ValueError(f"backbone: must be given for dataset={data.dataset}")
     # First of all, since reading captions may take minutes.
-    self.backbone = backbones.load_backbone(
-      # A run goes on with what it began with, wherever that was from.
-      run.backbone if run is not None and run.backbone.exists() else self.config.backbone,
-      self.config.image_side,
-      flags.FLAGS.download,
-    )
-    self.image_shape = backbones.grid_shape(self.backbone)
-    self.image_side = backbones.image_side(self.backbone)
-    self.digest = backbones.backbone_digest(self.backbone)
+    self.maker = photo_features.FeatureMaker(run)
+    self.image_shape = self.maker.grid_shape
     self.splits, self.report = load_splits(data.dataset)
     self.learnt = captioned_images.without_long_captions(
       self.splits.train, self.max_words, self.report
@@ -104,22 +79,17 @@ class PhotoCaptions(captions.CaptionSource):
     )
     if len(self.vocabulary) < 5:
       raise ValueError(f"least_word_count={self.config.least_word_count}: must leave some word")
-    if self.config.features and grid_features.features_exist(self.config.features):
-      self._open(self.config.features)
+    self.maker.check(self.splits)
 
   def prepare(self, run: RunFolder, lines: list[str]) -> None:
     """Computes the features of all photographs, unless they are there, and looks them up."""
     run.create(lines)
-    path = self.config.features or run.features
-    if not grid_features.features_exist(path):
-      self._compute(path)
+    self.maker.compute(self.splits, run)
     self.load(run)
-    if not run.backbone.exists():
-      run.save_learner(run.backbone, self.backbone)
 
   def load(self, run: RunFolder) -> None:
     """Opens the features, and leaves out the photographs that have none."""
-    self.features = self._open(self.config.features or run.features)
+    self.features = self.maker.open(self.splits, run)
     for name, why in self.features.unreadable.items():
       self.report.add("images cannot be read", f"{name} ({why})")
     for message in self.report.messages():
@@ -207,41 +177,15 @@ class PhotoCaptions(captions.CaptionSource):
     ]
     run.write_json(run.captions, rows)
     files = self.splits.read(self.test.names[:DRAWN])
-    shown = np.stack([self._pixels(file) for file in files])
     run.save_figure(
       run.glimpses,
       drawing.draw_captions(
-        shown,
+        self.maker.pixels(self.test.names[:DRAWN], files),
         answers["locations"][:DRAWN],
         [caption.split() or ["(nothing)"] for caption in said[:DRAWN]],
         grid_shape,
       ),
     )
-
-  def _open(self, path: str | pathlib.Path) -> grid_features.GridFeatures:
-    return grid_features.open_features(
-      path,
-      self.splits.names,
-      grid_shape=self.image_shape,
-      image_side=self.image_side,
-      backbone=self.digest,
-    )
-
-  def _compute(self, path: str | pathlib.Path) -> None:
-    names = self.splits.names
-    print(f"computing the features of {len(names):,} images", flush=True)
-    try:
-      grid_features.write_features(
-        path,
-        names,
-        self.splits.read(names),
-        backbones.grid_computer(self.backbone),
-        image_side=self.image_side,
-        grid_shape=self.image_shape,
-        backbone=self.digest,
-      )
-    except OSError as error:
-      raise ValueError(f"features={path}: cannot be written, {error.strerror}") from error
 
   def _encoded(
     self, images: captioned_images.CaptionedImages, captions_each: int | None = None
@@ -261,10 +205,6 @@ class PhotoCaptions(captions.CaptionSource):
   ) -> tf.data.Dataset:
     encoded = self._encoded(images, captions_each)
     return caption_pairs.evaluation_pairs(self.features.grids, *encoded, self.batch_size)
-
-  def _pixels(self, file: pathlib.Path | BinaryIO) -> np.ndarray:
-    with PIL.Image.open(file) as image:
-      return fit_image(image, (self.image_side, self.image_side, 3), "resize") / 255.0
 
 
 def load_splits(

@@ -174,11 +174,13 @@ class PhotographsTest(tf.test.TestCase):
         f"--run_dir={cls.folder / 'coco'}",
       ],
       [*_SMALL, f"--run_dir={cls.folder / 'scenes'}"],
+      [*cls.common, "--nokeep_features", "--updates=2", f"--run_dir={cls.folder / 'computed'}"],
       *(
         [*cls.common, "--updates=2", f"--run_dir={cls.folder / 'refused'}", *wrong]
         for wrong in cls.wrong.values()
       ),
     )
+    cls.cut_results = json.loads((cls.folder / "cut" / "results.json").read_text())
 
   @classmethod
   def wrong_lines(cls):
@@ -206,14 +208,19 @@ class PhotographsTest(tf.test.TestCase):
         f"--features={features}",
       ],
       "its digest of the backbone must be": [f"--features={features}"],
+      "features: must not be given with keep_features=false": [
+        "--nokeep_features",
+        f"--features={features}",
+      ],
+      "keep_features=false: must be true for dataset=coco_captions": [coco, "--nokeep_features"],
       "max_words=2: must leave a caption to learn from": ["--max_words=2"],
       "least_word_count=50: must leave some word": ["--least_word_count=50"],
       "height=4: must be a multiple of 8": ["--grid_filters=2,2,2"],
     }
 
   def test_wrong_flags_get_one_clear_error_and_leave_nothing(self):
-    self.assertEqual(self.endings[:4], ["trained"] * 4)
-    for message, ending in zip(self.wrong, self.endings[4:], strict=True):
+    self.assertEqual(self.endings[:5], ["trained"] * 5)
+    for message, ending in zip(self.wrong, self.endings[5:], strict=True):
       with self.subTest(message):
         self.assertIn(message, ending)
     self.assertFalse((self.folder / "refused").exists())
@@ -254,6 +261,14 @@ class PhotographsTest(tf.test.TestCase):
     resumed = json.loads((cut / "results.json").read_text())
     for name in results.keys() - {"images_per_second", "train_seconds"}:
       self.assertEqual(resumed[name], results[name], name)
+
+  def test_features_that_are_not_kept_train_to_the_same_end(self):
+    run = self.folder / "computed"
+    self.assertFalse(list(run.glob("features*")))
+    results = json.loads((run / "results.json").read_text())
+    for name in self.cut_results.keys() - {"images_per_second", "train_seconds", "left_out"}:
+      self.assertAllClose(results[name], self.cut_results[name], rtol=1e-4, msg=name)
+    self.assertEqual(results["left_out"], self.cut_results["left_out"])
 
   def test_trains_on_records(self):
     results = json.loads((self.folder / "coco" / "results.json").read_text())

@@ -25,7 +25,15 @@ import PIL.Image
 
 from wsram_tf.data.images import fit_image
 
-__all__ = ["GridFeatures", "features_exist", "open_features", "write_features"]
+__all__ = [
+  "GridFeatures",
+  "checked_grids",
+  "features_exist",
+  "open_features",
+  "read_images",
+  "unreadable_images",
+  "write_features",
+]
 
 _KINDS = {"names": list, "unreadable": dict, "shape": list, "image_side": int, "backbone": str}
 _DAMAGE = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError)
@@ -97,14 +105,14 @@ def write_features(
     with aside.open("r+b") as file:  # Writing to a map that the disk has no room for kills.
       os.posix_fallocate(file.fileno(), 0, aside.stat().st_size)
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-      coming = pool.submit(_read_batch, names[:_BATCH], images, image_side)
+      coming = pool.submit(read_images, names[:_BATCH], images, image_side)
       for start in range(0, len(names), _BATCH):
         batch, errors = coming.result()
         # The next images are decoded while these are computed.
         following = names[start + _BATCH : start + 2 * _BATCH]
-        coming = pool.submit(_read_batch, following, images, image_side)
+        coming = pool.submit(read_images, following, images, image_side)
         unreadable |= errors
-        grids[start : start + len(batch)] = _checked(compute(batch), batch, grid_shape)
+        grids[start : start + len(batch)] = checked_grids(compute(batch), len(batch), grid_shape)
         progress(start + len(batch))
     for row, name in enumerate(names):
       if name in unreadable:
@@ -185,14 +193,23 @@ def open_features(
   return GridFeatures(grids, rows, unreadable)
 
 
-def _with_ending(path: str | os.PathLike, ending: str) -> pathlib.Path:
-  path = pathlib.Path(path).expanduser()
-  return path.with_name(path.name + ending)
-
-
-def _read_batch(
+def read_images(
   names: Sequence[str], images: Iterator[pathlib.Path | BinaryIO], image_side: int
 ) -> tuple[np.ndarray, dict[str, str]]:
+  """Reads images and brings them to one size.
+
+  Args:
+    names: of B images.
+    images: their JPEG or PNG files, open or not, in turn; B of them are taken.
+    image_side: S, pixels; images are stretched to it.
+
+  Returns:
+    images, float32 `[B, S, S, 3]` in 0..255, zeros where they cannot be read; why they cannot, by
+    name.
+
+  Raises:
+    ValueError: if there are fewer than B.
+  """
   batch, errors = np.zeros([len(names), image_side, image_side, 3], np.float32), {}
   files = list(itertools.islice(images, len(names)))
   if len(files) != len(names):
@@ -206,13 +223,42 @@ def _read_batch(
   return batch, errors
 
 
-def _checked(grids: np.ndarray, batch: np.ndarray, grid_shape: Sequence[int]) -> np.ndarray:
-  if grids.shape != (len(batch), *grid_shape):
+def unreadable_images(
+  names: Iterable[str], images: Iterable[pathlib.Path | BinaryIO]
+) -> dict[str, str]:
+  """Decodes images to find those that cannot be read: why, by name.
+
+  Args:
+    names: of images.
+    images: their JPEG or PNG files, open or not, in turn.
+  """
+  errors = {}
+  for name, file in zip(names, images, strict=True):
+    try:
+      with PIL.Image.open(file, formats=["JPEG", "PNG"]) as image:
+        image.load()
+    except _DAMAGE as error:
+      errors[name] = str(error) or type(error).__name__
+  return errors
+
+
+def checked_grids(grids: np.ndarray, count: int, grid_shape: Sequence[int]) -> np.ndarray:
+  """The grids of so many images as they are kept, float16 `[B, H, W, C]`.
+
+  Raises:
+    ValueError: if they have another shape or numbers that float16 cannot hold.
+  """
+  if grids.shape != (count, *grid_shape):
     raise ValueError(
-      f"compute: must give grids of shape {(len(batch), *grid_shape)}, and gave {grids.shape}"
+      f"compute: must give grids of shape {(count, *grid_shape)}, and gave {grids.shape}"
     )
   with np.errstate(over="ignore"):
     halves = np.asarray(grids).astype(np.float16)
   if not np.isfinite(halves).all():
     raise ValueError("compute: must give finite numbers within float16's range, -65504..65504")
   return halves
+
+
+def _with_ending(path: str | os.PathLike, ending: str) -> pathlib.Path:
+  path = pathlib.Path(path).expanduser()
+  return path.with_name(path.name + ending)
