@@ -55,13 +55,13 @@ def write_coco_captions(
   """
   import tensorflow_datasets as tfds  # Costs an import that other tests do without.
 
-  def example(split: str, i: int) -> dict[str, Any]:
+  def example(split: str, i: int) -> tuple[str, dict[str, Any]]:
     name, colour = f"{split}_{i}.jpg", list(COLOURS)[i % len(COLOURS)]
     file = io.BytesIO()
     PIL.Image.fromarray(np.full([SIDE, SIDE, 3], COLOURS[colour], np.uint8)).save(file, "JPEG")
     data = file.getvalue()
     written = changed.get(name[:-4], [f"A {colour} square .", f"There is a {colour} square here ."])
-    return {
+    return name, {
       "image": io.BytesIO(data[:300] if name in damaged else data),
       "image/filename": name,
       "captions": {"text": written, "id": list(range(len(written)))},

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import diagnosing
-import finished_run
+import evaluating
 import flag_groups
 import keras
 import numpy as np
@@ -228,7 +228,7 @@ def load_learner(path: Any) -> wsram_tf.WakeSleepLearner:
 
 def define_evaluation_flags() -> None:
   """Defines the flags of evaluating a finished run."""
-  finished_run.define_flags()
+  evaluating.define_flags()
   flags.DEFINE_integer(
     "importance_samples",
     0,
@@ -271,7 +271,7 @@ def run_evaluation(name: str, read_test: Callable[[], tf.data.Dataset]) -> None:
     read_test: reads the flags, which are by then those of the run, and gives the test images.
   """
   try:
-    run = finished_run.take_up()
+    run = evaluating.take_up()
     test = read_test()
     learner = load_learner(run.model)
     results = score(learner, test)

@@ -12,7 +12,7 @@ import json
 import sys
 
 import caption_sources
-import finished_run
+import evaluating
 import flag_groups
 import keras
 from absl import app
@@ -24,7 +24,7 @@ __all__ = ["main"]
 
 caption_sources.define_flags()
 flag_groups.define(wsram_tf.DecodingConfig)
-finished_run.define_flags()
+evaluating.define_flags()
 
 
 def evaluate() -> dict[str, float]:
@@ -33,7 +33,7 @@ def evaluate() -> dict[str, float]:
   Raises:
     ValueError, FileNotFoundError: if the run or its data are not there.
   """
-  run = finished_run.take_up()
+  run = evaluating.take_up()
   decoding = flag_groups.read(wsram_tf.DecodingConfig)
   source = caption_sources.make_source(run)
   if source.vocabulary.words != Vocabulary.load(run.vocabulary).words:
