@@ -6,13 +6,14 @@ stream NumPy guarantees, not from any data set.
 
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 __all__ = [
   "NUM_ROWS",
   "as_bytes_array",
+  "example_features",
   "example_images",
   "example_requests",
   "example_seeds",
@@ -40,6 +41,20 @@ def example_images(height: int, width: int, channels: int) -> np.ndarray:
         64, 256, channels
       )
   return images
+
+
+def example_features(feature_shape: Sequence[int]) -> np.ndarray:
+  """Grids of features as a backbone may make them: half of the numbers are 0, none is below.
+
+  Args:
+    feature_shape: (H, W, C).
+
+  Returns:
+    float32 `[NUM_ROWS, H, W, C]`.
+  """
+  generator = np.random.RandomState(20150718)
+  numbers = generator.randint(-64, 65, [NUM_ROWS, *feature_shape])
+  return np.maximum(numbers, 0).astype(np.float32) / np.float32(32)
 
 
 def example_seeds() -> np.ndarray:
@@ -89,7 +104,12 @@ def png_bytes(image: np.ndarray) -> bytes:
 
 
 def example_requests(
-  inputs_by_signature: Mapping[str, Iterable[str]], images: np.ndarray, jpeg: bytes | None
+  inputs_by_signature: Mapping[str, Iterable[str]],
+  images: np.ndarray,
+  jpeg: bytes | None,
+  *,
+  any_size: bool = False,
+  feature_shape: Sequence[int] | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
   """A request for each signature.
 
@@ -98,14 +118,26 @@ def example_requests(
     images: uint8 `[NUM_ROWS, H, W, C]`, what `example_images` returned.
     jpeg: a JPEG file of one image, which follows the PNG files in a request of files; it cannot be
       made without a codec, so the export stores it. None where no signature takes files.
+    any_size: whether files may be of other sizes than the images, and so are.
+    feature_shape: (H, W, C) where a signature takes features.
 
   Returns:
     arrays by input's name by signature.
   """
   arrays = {"images": to_float(images), "seed": example_seeds()}
+  if feature_shape is not None:
+    arrays["features"] = example_features(feature_shape)
   if jpeg is not None:
-    arrays["image_bytes"] = as_bytes_array([*(png_bytes(image) for image in images), jpeg])
+    pictures = [_resized(image, row) for row, image in enumerate(images)] if any_size else images
+    arrays["image_bytes"] = as_bytes_array([*(png_bytes(image) for image in pictures), jpeg])
   return {
     signature: {name: arrays[name] for name in names}
     for signature, names in inputs_by_signature.items()
   }
+
+
+def _resized(image: np.ndarray, row: int) -> np.ndarray:
+  """An image of another size and shape: every second smaller, the others larger; row 0's as is."""
+  height, width = image.shape[:2]
+  image = image[: height - row * height // 16, : width - row * width // 32]
+  return image if row % 2 == 0 else image.repeat(2, axis=0).repeat(3, axis=1)

@@ -1,20 +1,21 @@
-"""The prediction network of a finished run."""
+"""What an export takes from the folder of a finished run."""
 
 import json
 import os
 import pathlib
 import zipfile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
 import wsram_tf
+from wsram_tf.data.vocabulary import Vocabulary
 
-__all__ = ["FinishedRun", "load_run"]
+__all__ = ["FinishedCaptionRun", "FinishedRun", "load_caption_run", "load_run"]
 
 
 class FinishedRun(NamedTuple):
-  """What an export takes from a run.
+  """What an export takes from a run on images of classes.
 
   Attributes:
     network: the trained prediction network.
@@ -29,32 +30,91 @@ class FinishedRun(NamedTuple):
   fit: str
 
 
+class FinishedCaptionRun(NamedTuple):
+  """What an export takes from a run on captions.
+
+  Attributes:
+    network: the trained caption network.
+    vocabulary: the words by number.
+    backbone: makes the network's input of an image, float `[B, S, S, 3]` in 0..255; None where the
+      image itself is the input.
+    test_figures: the numbers in results.json, by name.
+  """
+
+  network: wsram_tf.CaptionNetwork
+  vocabulary: Vocabulary
+  backbone: keras.Model | None
+  test_figures: dict[str, float]
+
+
 def load_run(run_dir: str | os.PathLike) -> FinishedRun:
-  """Loads what an export takes from a run's folder.
+  """Loads what an export takes from a classifier's run.
 
   Raises:
     ValueError: if a file of the run is damaged, or is no classifier's.
   """
   run_dir = pathlib.Path(run_dir)
+  learner = _load_learner(run_dir, wsram_tf.WakeSleepLearner)
+  figures, names = _read_results(run_dir), run_dir / "class_names.txt"
+  return FinishedRun(
+    network=learner.prediction_network,
+    test_error_percent=figures.get("test_error_percent"),
+    class_names=tuple(names.read_text().splitlines()) if names.is_file() else (),
+    fit=figures.get("fit", "resize"),
+  )
+
+
+def load_caption_run(run_dir: str | os.PathLike) -> FinishedCaptionRun:
+  """Loads what an export takes from a captioner's run.
+
+  Raises:
+    ValueError: if a file of the run is missing or damaged, or is no captioner's.
+  """
+  run_dir = pathlib.Path(run_dir)
+  learner = _load_learner(run_dir, wsram_tf.CaptionLearner)
   try:
-    learner = keras.saving.load_model(run_dir / "model.keras", compile=False)
-  except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+    vocabulary = Vocabulary.load(run_dir / "vocabulary.txt")
+  except (OSError, ValueError) as error:
     raise ValueError(
-      f"run_dir={str(run_dir)!r}: model.keras must be whole, as training saved it: {error}"
+      f"run_dir={str(run_dir)!r}: vocabulary.txt must be as training wrote it: {error}"
     ) from error
-  if not isinstance(learner, wsram_tf.WakeSleepLearner):
+  backbone = None
+  if (run_dir / "backbone.keras").is_file():
+    backbone = _load_model(run_dir, "backbone.keras")
+  figures = {
+    name: figure
+    for name, figure in _read_results(run_dir).items()
+    if isinstance(figure, int | float) and not isinstance(figure, bool)
+  }
+  return FinishedCaptionRun(learner.prediction_network, vocabulary, backbone, figures)
+
+
+def _load_learner(run_dir: pathlib.Path, kind: type) -> Any:
+  learner = _load_model(run_dir, "model.keras")
+  if not isinstance(learner, kind):
     raise ValueError(
-      f"run_dir={str(run_dir)!r}: model.keras must hold a WakeSleepLearner; "
+      f"run_dir={str(run_dir)!r}: model.keras must hold a {kind.__name__}; "
       f"got {type(learner).__name__}"
     )
-  names, results = run_dir / "class_names.txt", run_dir / "results.json"
-  class_names = tuple(names.read_text().splitlines()) if names.is_file() else ()
-  if not results.is_file():
-    return FinishedRun(learner.prediction_network, None, class_names, "resize")
+  return learner
+
+
+def _load_model(run_dir: pathlib.Path, file: str) -> keras.Model:
   try:
-    figures = json.loads(results.read_text())
-    error, fit = figures.get("test_error_percent"), figures.get("fit", "resize")
-    return FinishedRun(learner.prediction_network, error, class_names, fit)
+    return keras.saving.load_model(run_dir / file, compile=False)
+  except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+    raise ValueError(
+      f"run_dir={str(run_dir)!r}: {file} must be whole, as training saved it: {error}"
+    ) from error
+
+
+def _read_results(run_dir: pathlib.Path) -> dict[str, Any]:
+  """The figures of a run; empty where there are none."""
+  results = run_dir / "results.json"
+  if not results.is_file():
+    return {}
+  try:
+    return dict(json.loads(results.read_text()).items())
   except (ValueError, AttributeError) as error:
     raise ValueError(
       f"run_dir={str(run_dir)!r}: results.json must be as training wrote it: {error}"

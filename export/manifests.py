@@ -22,6 +22,8 @@ __all__ = [
   "MANIFEST_FILE",
   "VERSIONS_FILE",
   "WARMUP_FILE",
+  "CaptionerManifest",
+  "ClassifierManifest",
   "Contract",
   "Manifest",
   "check_name",
@@ -45,50 +47,95 @@ LARGEST_WARMUP_COUNT = 1000
 Contract = dict[str, dict[str, dict[str, str]]]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Manifest:
-  """The facts about one exported version.
+  """The facts about one exported version, whatever it does.
 
   Args:
     name: the model's name.
     version: its number.
     source: where the weights come from.
-    test_error_percent: of the run, %; None where it is not known.
     height: of an image, pixels.
     width: of an image, pixels.
     channels: of an image.
-    num_classes: K.
-    num_glimpses: N.
-    glimpse_side: of the finest patch, pixels.
-    glimpse_scales: number of patches a glimpse.
-    averaged_samples: glimpse sequences that `classify_averaged` takes the mean over.
+    num_glimpses: N; of a captioner, one before each word.
     allowed_batch_sizes: images; what the warm-up requests cover.
     weight_bytes: of all weights once.
     contract: signatures, see `contract_of`.
     files: SHA-256 digest of every other file by its path within the version.
-    class_names: by label; empty where a class has none but its number.
     fit: how images of other sizes were brought to the model's in training, `resize` or `pad`.
+    largest_pixels: of an image file, height times width; files of any size up to it are stretched
+      to height and width. None where a file must be of just that size.
+    feature_shape: of the grid that a backbone makes of an image, [H, W, C]; None without backbone.
   """
 
   name: str
   version: int
   source: str
-  test_error_percent: float | None
   height: int
   width: int
   channels: int
-  num_classes: int
   num_glimpses: int
-  glimpse_side: int
-  glimpse_scales: int
-  averaged_samples: int
   allowed_batch_sizes: list[int]
   weight_bytes: int
   contract: Contract
   files: dict[str, str]
-  # Versions exported before these were known have neither.
-  class_names: list[str] = dataclasses.field(default_factory=list)
+  # Versions exported before these were known have none of them.
   fit: str = "resize"
+  largest_pixels: int | None = None
+  feature_shape: list[int] | None = None
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """Height, width and channels of an image."""
+    return self.height, self.width, self.channels
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClassifierManifest(Manifest):
+  """The facts about a version that tells the class of an image.
+
+  Args:
+    test_error_percent: of the run, %; None where it is not known.
+    num_classes: K.
+    glimpse_side: of the finest patch, pixels.
+    glimpse_scales: number of patches a glimpse.
+    averaged_samples: glimpse sequences that `classify_averaged` takes the mean over.
+    class_names: by label; empty where a class has none but its number.
+  """
+
+  test_error_percent: float | None
+  num_classes: int
+  glimpse_side: int
+  glimpse_scales: int
+  averaged_samples: int
+  class_names: list[str] = dataclasses.field(default_factory=list)
+  task: str = "classification"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CaptionerManifest(Manifest):
+  """The facts about a version that describes an image.
+
+  Args:
+    test_figures: of the run, by their names in results.json; empty where there are none.
+    vocabulary_size: words, the special ones included.
+    grid_rows: cells from top to bottom, one of which is looked at before each word.
+    grid_columns: cells from left to right.
+    beam_width: captions kept at each word of the search.
+    length_exponent: captions are compared by log-probability / words ** this.
+  """
+
+  test_figures: dict[str, float]
+  vocabulary_size: int
+  grid_rows: int
+  grid_columns: int
+  beam_width: int
+  length_exponent: float
+  task: str = "captioning"
+
+
+_CLASSES = {"classification": ClassifierManifest, "captioning": CaptionerManifest}
 
 
 def check_name(name: str) -> None:
@@ -156,9 +203,11 @@ def read_manifest(model_dir: str | os.PathLike) -> Manifest:
   """
   path = pathlib.Path(model_dir) / MANIFEST_FILE
   try:
-    return Manifest(**json.loads(path.read_text()))
-  except (TypeError, json.JSONDecodeError) as error:
-    raise ValueError(f"{path}: must be a manifest as export_classifier.py writes it") from error
+    values = json.loads(path.read_text())
+    # Before there were captioners, nothing said that a version was a classifier.
+    return _CLASSES[values.get("task", "classification")](**values)
+  except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+    raise ValueError(f"{path}: must be a manifest as an export writes it") from error
 
 
 def read_versions(model_base: pathlib.Path) -> dict[int, str]:

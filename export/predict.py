@@ -1,17 +1,16 @@
-"""Says what a model sees in image files, as a model server would.
+"""Says what a model sees in image files, as a model server would: a class, or a caption.
 
   python export/predict.py IMAGE...                                      weights of the package
   python export/predict.py --model_dir=BASE/NAME/VERSION IMAGE...        an export
   python export/predict.py --server=localhost:8500 --name=NAME IMAGE...  a running server
 
-Images are PNG or JPEG files of any size; one that is not of the model's size is resized.
+Images are PNG or JPEG files of any size; one that is not of the model's size is resized, here or,
+where the model takes any size, by the model.
 """
 
 import io
-import os
 import pathlib
 import sys
-from typing import NamedTuple, Protocol
 
 import cpp_loader
 import examples
@@ -22,10 +21,12 @@ import PIL.Image
 import PIL.ImageOps
 import server_client
 from absl import app, flags
+from answering import Cells, ExportedModel, Glimpses, Model, PretrainedModel, ServedModel
 
 _DEFAULT_PRETRAINED = "translated_scaled"
 _ORIENTATION = PIL.ExifTags.Base.Orientation
 _CLASSES_SHOWN = 3
+NO_WORDS = "(nothing)"
 
 _MODEL_DIR = flags.DEFINE_string(
   "model_dir", None, "folder of one exported version, EXPORT_DIR/NAME/VERSION"
@@ -53,7 +54,7 @@ _DRAW_DIR = flags.DEFINE_string(
 flags.register_validator(
   "model_dir",
   lambda path: path is None or (pathlib.Path(path) / manifests.MANIFEST_FILE).is_file(),
-  message="must be a folder that export_classifier.py wrote, EXPORT_DIR/NAME/VERSION",
+  message="must be a folder that an export wrote, EXPORT_DIR/NAME/VERSION",
 )
 flags.register_validator(
   "server",
@@ -79,86 +80,11 @@ flags.register_multi_flags_validator(
 )
 
 
-class Glimpses(NamedTuple):
-  """What a glimpse covers: the finest patch's side in pixels, and the number of scales."""
-
-  side: int
-  scales: int
-
-
-class Model(Protocol):
-  """What answers, wherever it runs."""
-
-  def image_shape(self) -> tuple[int, int, int]:
-    """Height, width and channels of the model's images, pixels."""
-
-  def classify(self, files: list[bytes]) -> dict[str, np.ndarray]:
-    """The outputs of `classify_bytes` for the contents of PNG or JPEG files."""
-
-
-class ExportedModel:
-  """An export, run by the C++ loader as a server runs it.
-
-  Args:
-    model_dir: folder of one version.
-  """
-
-  def __init__(self, model_dir: str):
-    manifest = manifests.read_manifest(model_dir)
-    self._shape = manifest.height, manifest.width, manifest.channels
-    self.fit = manifest.fit
-    self.glimpses = Glimpses(manifest.glimpse_side, manifest.glimpse_scales)
-    self._model = cpp_loader.LoadedModel(model_dir)
-
-  def image_shape(self) -> tuple[int, int, int]:
-    """See `Model`."""
-    return self._shape
-
-  def classify(self, files: list[bytes]) -> dict[str, np.ndarray]:
-    """See `Model`."""
-    return self._model.run("classify_bytes", {"image_bytes": examples.as_bytes_array(files)})
-
-
-class PretrainedModel:
-  """Weights that the package ships, run by the functions that an export of them would hold.
-
-  Args:
-    name: of the weights.
-  """
-
-  def __init__(self, name: str):
-    # Before TensorFlow is imported: its start-up notes would bury the answer.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Only here: everything else works without TensorFlow's Python package.
-    import signatures
-
-    import wsram_tf
-
-    network = wsram_tf.load_pretrained(name)
-    self._shape = network.config.image_shape
-    glimpse = network.config.glimpse
-    self.glimpses = Glimpses(glimpse.glimpse_side, glimpse.glimpse_scales)
-    # The module holds the weights that the functions read.
-    self._module, functions = signatures.build_signatures(network, averaged_samples=1)
-    self._classify_bytes = functions["classify_bytes"]
-
-  def image_shape(self) -> tuple[int, int, int]:
-    """See `Model`."""
-    return self._shape
-
-  def classify(self, files: list[bytes]) -> dict[str, np.ndarray]:
-    """See `Model`."""
-    import tensorflow as tf
-
-    outputs = self._classify_bytes(image_bytes=tf.constant(files))
-    return {name: output.numpy() for name, output in outputs.items()}
-
-
 def open_model() -> Model:
   """The model that the flags name."""
   if _SERVER.value is not None:
     client = server_client.GrpcClient if _PROTOCOL.value == "grpc" else server_client.RestClient
-    return client(_SERVER.value, _NAME.value, _TIMEOUT.value)
+    return ServedModel(client(_SERVER.value, _NAME.value, _TIMEOUT.value), _NAME.value)
   if _MODEL_DIR.value is not None:
     return ExportedModel(_MODEL_DIR.value)
   if _PRETRAINED.value is None:
@@ -173,7 +99,7 @@ def prepare(path: str, shape: tuple[int, int, int], invert: bool, fit: str) -> t
     path: of a PNG or JPEG file.
     shape: height, width and channels of the model's images, pixels.
     invert: whether to swap dark and bright.
-    fit: `resize` stretches an image of another size, `pad` keeps its proportions, on black.
+    fit: as `answering.Model` has it.
 
   Returns:
     the contents to send, which are the file's own where nothing needs to be changed, and a note
@@ -193,7 +119,7 @@ def prepare(path: str, shape: tuple[int, int, int], invert: bool, fit: str) -> t
     turned = image.format == "JPEG" and image.getexif().get(_ORIENTATION, 1) != 1
     if turned:
       image = PIL.ImageOps.exif_transpose(image)
-    right_size = image.size == (width, height)
+    right_size = fit == "any size" or image.size == (width, height)
     if right_size and not turned and not invert:
       return contents, ""
     old_width, old_height = image.size
@@ -201,7 +127,9 @@ def prepare(path: str, shape: tuple[int, int, int], invert: bool, fit: str) -> t
       image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     image = image.convert("L" if channels == 1 else "RGB")
     method = PIL.Image.Resampling.BILINEAR
-    if fit == "pad":
+    if right_size:
+      width, height = image.size
+    elif fit == "pad":
       image = PIL.ImageOps.pad(image, (width, height), method)
     else:
       image = image.resize((width, height), method)
@@ -209,7 +137,7 @@ def prepare(path: str, shape: tuple[int, int, int], invert: bool, fit: str) -> t
     raise ValueError(f"{path}: must be a PNG or JPEG file") from error
   except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
     raise ValueError(f"{path}: must be a whole PNG or JPEG file: {error}") from error
-  pixels = np.asarray(image).reshape(shape)
+  pixels = np.asarray(image).reshape([height, width, channels])
   old, new = f"{old_height} x {old_width}", f"{height} x {width}"
   done = "padded and resized" if fit == "pad" else "resized"
   note = "" if right_size else f"{done} from {old} to {new} pixels (height x width)"
@@ -217,40 +145,61 @@ def prepare(path: str, shape: tuple[int, int, int], invert: bool, fit: str) -> t
 
 
 def describe(answer: dict[str, np.ndarray]) -> str:
-  """The likeliest classes of one image, and where the model looked."""
+  """The likeliest classes of one image, or its caption, and where the model looked."""
+  looked = [f"({row:+.2f}, {column:+.2f})" for row, column in answer["locations"][0]]
+  if "caption" in answer:
+    words = caption_words(answer)
+    places = " ".join(looked[: len(words)])
+    said = f"{' '.join(words) or NO_WORDS} (log-probability {answer['log_prob'][0]:.2f} nats)"
+    return f"{said}; looked at (row, column) {places}" if places else said
   probabilities = answer["probabilities"][0]
   classes = np.argsort(-probabilities, kind="stable")[:_CLASSES_SHOWN]
-  if "class_name" in answer:  # Of the likeliest; the others have their numbers.
-    name = answer["class_name"][0]
-    names = {classes[0]: name.decode() if isinstance(name, bytes) else str(name)}
-  else:
-    names = {}
+  # Of the likeliest; the others have their numbers.
+  names = {classes[0]: text_of(answer["class_name"][0])} if "class_name" in answer else {}
   shown = ", ".join(
     f"{names.get(label, label)} ({100 * probabilities[label]:.1f}%)" for label in classes
   )
-  looked = " ".join(f"({row:+.2f}, {column:+.2f})" for row, column in answer["locations"][0])
-  return f"{shown}; looked at (row, column) {looked}"
+  return f"{shown}; looked at (row, column) {' '.join(looked)}"
 
 
-def draw(path: pathlib.Path, contents: bytes, locations: np.ndarray, glimpses: Glimpses) -> None:
-  """Writes a picture of an image with the squares of its glimpses.
+def caption_words(answer: dict[str, np.ndarray]) -> list[str]:
+  """The words of one image's caption."""
+  return [text_of(word) for word in answer["words"][0] if word]
+
+
+def text_of(output: bytes | str) -> str:
+  """The text of an output: over REST it is text, otherwise bytes."""
+  return output.decode() if isinstance(output, bytes) else str(output)
+
+
+def draw(
+  path: pathlib.Path,
+  contents: bytes,
+  answer: dict[str, np.ndarray],
+  glimpses: Glimpses | Cells,
+) -> None:
+  """Writes a picture of an image with its glimpses: their squares, or before each word the cell.
 
   Args:
     path: of the PNG file to write.
     contents: of the file that the model saw.
-    locations: float `[N, 2]`, (row, column).
+    answer: the outputs for it.
     glimpses: what a glimpse covers.
   """
   # Only here: without a picture to draw, none of this is needed.
   from matplotlib.figure import Figure
 
-  from wsram_tf.drawing import draw_glimpse_squares
+  from wsram_tf.drawing import draw_captions, draw_glimpse_squares
 
   image = PIL.Image.open(io.BytesIO(contents))
   pixels = examples.to_float(np.atleast_3d(image.convert("RGB")))
-  figure = Figure(figsize=(4, 4 * image.height / image.width), dpi=150)
-  axes = figure.add_axes((0, 0, 1, 1))
-  draw_glimpse_squares(axes, pixels, locations, glimpses.side, glimpses.scales)
+  if isinstance(glimpses, Cells):
+    words = caption_words(answer) or [NO_WORDS]
+    figure = draw_captions(pixels[np.newaxis], answer["locations"], [words], glimpses)
+  else:
+    figure = Figure(figsize=(4, 4 * image.height / image.width), dpi=150)
+    axes = figure.add_axes((0, 0, 1, 1))
+    draw_glimpse_squares(axes, pixels, answer["locations"][0], *glimpses)
   path.parent.mkdir(parents=True, exist_ok=True)
   figure.savefig(path)
 
@@ -266,17 +215,15 @@ def main(arguments: list[str]) -> None:
   model = open_model()
   shape = model.image_shape()
   # All files first: a wrong one among many is told before anything is asked or drawn.
-  # A server does not tell how its images were brought to their size.
-  fit = getattr(model, "fit", "resize")
-  prepared = [prepare(path, shape, _INVERT.value, fit) for path in paths]
+  prepared = [prepare(path, shape, _INVERT.value, model.fit) for path in paths]
   for path, picture, (contents, note) in zip(paths, pictures, prepared, strict=True):
-    answer = model.classify([contents])
+    answer = model.ask([contents])
     if note:
       print(f"{path}: {note}")
     print(f"{path}: {describe(answer)}")
     if _DRAW_DIR.value is not None:
       drawn = pathlib.Path(_DRAW_DIR.value) / picture
-      draw(drawn, contents, answer["locations"][0], model.glimpses)
+      draw(drawn, contents, answer, model.glimpses)
       print(f"{path}: drawn in {drawn}")
 
 

@@ -20,7 +20,7 @@ import protos
 import tensorflow as tf
 import warmup
 
-__all__ = ["write_version"]
+__all__ = ["Signatures", "write_version"]
 
 _STAGING_PREFIX = ".staging-"
 _EXAMPLE_FILE = "assets.extra/example.png"
@@ -148,17 +148,24 @@ def _write_extras(
 ) -> None:
   """Writes what a server passes over: warm-up requests, an example, and answers to compare with."""
   (model_dir / "assets.extra").mkdir()
-  image_shape = draft.height, draft.width, draft.channels
   warmup.write_warmup(
-    model_dir / manifests.WARMUP_FILE, draft.name, saved, image_shape, draft.allowed_batch_sizes
+    model_dir / manifests.WARMUP_FILE,
+    draft.name,
+    saved,
+    draft.image_shape,
+    draft.allowed_batch_sizes,
   )
-  images = examples.example_images(*image_shape)
+  images = examples.example_images(*draft.image_shape)
   jpeg = None
   if any("image_bytes" in signature.inputs for signature in saved.values()):
     jpeg = tf.io.encode_jpeg(images[0]).numpy()
     (model_dir / _EXAMPLE_FILE).write_bytes(examples.png_bytes(images[0]))
   requests = examples.example_requests(
-    {name: signature.inputs for name, signature in saved.items()}, images, jpeg
+    {name: signature.inputs for name, signature in saved.items()},
+    images,
+    jpeg,
+    any_size=draft.largest_pixels is not None,
+    feature_shape=draft.feature_shape,
   )
   golden = {
     f"{name}/{key}": examples.storable(output.numpy())

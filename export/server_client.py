@@ -36,16 +36,19 @@ class GrpcClient:
     self._address, self._name, self._timeout = address, name, timeout
     self._channel = grpc.insecure_channel(address)
 
-  def image_shape(self) -> tuple[int, int, int]:
-    """Height, width and channels of the model's images, pixels."""
+  def input_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
+    """The shape of each input, -1 for an open axis, by its name by signature."""
     request = protos.metadata_request(self._name)
     signatures = protos.read_metadata_response(self._call("GetModelMetadata", request))
-    return signatures["serving_default"].inputs["images"].shape[1:]
+    return {
+      name: {key: info.shape for key, info in signature.inputs.items()}
+      for name, signature in signatures.items()
+    }
 
-  def classify(self, files: list[bytes]) -> dict[str, np.ndarray]:
-    """The outputs of `classify_bytes` for the contents of PNG or JPEG files."""
+  def ask(self, signature: str, files: list[bytes]) -> dict[str, np.ndarray]:
+    """The outputs of a signature for the contents of PNG or JPEG files."""
     tensor_protos = {"image_bytes": protos.tensor_proto(examples.as_bytes_array(files))}
-    request = protos.predict_request(self._name, "classify_bytes", tensor_protos)
+    request = protos.predict_request(self._name, signature, tensor_protos)
     return protos.read_predict_response(self._call("Predict", request))
 
   def _call(self, method: str, request: bytes) -> bytes:
@@ -70,17 +73,22 @@ class RestClient:
     self._url = f"http://{address}/v1/models/{name}"
     self._timeout = timeout
 
-  def image_shape(self) -> tuple[int, int, int]:
-    """Height, width and channels of the model's images, pixels."""
+  def input_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
+    """The shape of each input, -1 for an open axis, by its name by signature."""
     signatures = self._call("/metadata")["metadata"]["signature_def"]["signature_def"]
-    dims = signatures["serving_default"]["inputs"]["images"]["tensor_shape"]["dim"]
-    height, width, channels = (int(dim["size"]) for dim in dims[1:])
-    return height, width, channels
+    return {
+      name: {
+        key: tuple(int(dim["size"]) for dim in info["tensor_shape"]["dim"])
+        for key, info in signature["inputs"].items()
+      }
+      for name, signature in signatures.items()
+      if "inputs" in signature
+    }
 
-  def classify(self, files: list[bytes]) -> dict[str, np.ndarray]:
-    """The outputs of `classify_bytes` for the contents of PNG or JPEG files."""
+  def ask(self, signature: str, files: list[bytes]) -> dict[str, np.ndarray]:
+    """The outputs of a signature for the contents of PNG or JPEG files."""
     values = [{"b64": base64.b64encode(contents).decode()} for contents in files]
-    request = {"signature_name": "classify_bytes", "inputs": {"image_bytes": values}}
+    request = {"signature_name": signature, "inputs": {"image_bytes": values}}
     outputs = self._call(":predict", request)["outputs"]
     return {name: np.array(values) for name, values in outputs.items()}
 

@@ -19,6 +19,7 @@ import manifests
 import numpy as np
 import protos
 import wrong_inputs
+from answers import Agreement, Answer, Failure, compare
 
 __all__ = ["Check", "Verification"]
 
@@ -32,6 +33,10 @@ GOLDEN_TOLERANCE = 1e-4
 ROW_TOLERANCE = 1e-5
 BATCH_SIZES = (0, 1, 3, 64, 1000)
 LARGEST_BATCH_BYTES = 1 << 30
+# What a backbone holds at once, in images of the size that it takes.
+BACKBONE_IMAGES = 16
+# Of the example rows, how many a search may leave at a tie.
+LARGEST_TIED_ROWS = 1
 
 
 class Check(NamedTuple):
@@ -46,10 +51,6 @@ class Check(NamedTuple):
   name: str
   passed: bool
   detail: str
-
-
-class Failure(Exception):
-  """What a check found wrong."""
 
 
 class Verification:
@@ -136,6 +137,8 @@ class Verification:
     graph = (self.model_dir / "saved_model.pb").stat().st_size
     glimpses = self.manifest.num_glimpses
     largest = max(LARGEST_GRAPH_BYTES, glimpses * LARGEST_GRAPH_BYTES_A_GLIMPSE)
+    if self.manifest.feature_shape:  # A backbone has operations of its own.
+      largest += LARGEST_GRAPH_BYTES
     variables = sum(path.stat().st_size for path in (self.model_dir / "variables").iterdir())
     weights = self.manifest.weight_bytes
     ratio = variables / max(weights, 1)
@@ -150,7 +153,7 @@ class Verification:
     start = time.perf_counter()
     self.model = cpp_loader.LoadedModel(self.model_dir)
     manifest = self.manifest
-    self.images = examples.example_images(manifest.height, manifest.width, manifest.channels)
+    self.images = examples.example_images(*manifest.image_shape)
     with np.load(self.model_dir / manifests.GOLDEN_FILE) as golden:
       self.golden = dict(golden)
     jpeg = self.golden.pop("jpeg", None)
@@ -159,6 +162,8 @@ class Verification:
       {name: signature.inputs for name, signature in self.model.signatures.items()},
       self.images,
       self.jpeg,
+      any_size=manifest.largest_pixels is not None,
+      feature_shape=manifest.feature_shape,
     )
     return f"{time.perf_counter() - start:.1f} s, XLA disabled"
 
@@ -166,16 +171,16 @@ class Verification:
     """A small file of very many pixels is refused before they are decoded."""
     if self.jpeg is None:
       return "no signature takes files"
-    self.model.run("classify_bytes", self.requests["classify_bytes"])  # Its own memory, first.
+    signature = next(name for name, inputs in self.requests.items() if "image_bytes" in inputs)
+    self.model.run(signature, self.requests[signature])  # Its own memory, first.
     found = []
-    for contents in (wrong_inputs.large_png(), wrong_inputs.large_jpeg(self.jpeg)):
+    for wrong in wrong_inputs.large_files(self.jpeg, self.manifest.largest_pixels is not None):
       _reset_peak_memory()
       before = _peak_memory_bytes()
-      value = examples.as_bytes_array([contents])
-      wrong = wrong_inputs.WrongInput("size", value, ("image_bytes: each image", "pixels high"))
-      self._expect_refusal("classify_bytes", "image_bytes", wrong)
+      self._expect_refusal(signature, "image_bytes", wrong)
       growth = (_peak_memory_bytes() - before) / 1e6
-      found.append(f"a file of {len(contents) / 1e3:.0f} kB: peak memory +{growth:.1f} MB")
+      kilobytes = len(wrong.value[0]) / 1e3
+      found.append(f"a file of {kilobytes:.0f} kB: peak memory +{growth:.1f} MB")
       if growth > LARGEST_PEAK_GROWTH_MB:
         raise Failure(f"{found[-1]}; at most {LARGEST_PEAK_GROWTH_MB} MB")
     side = wrong_inputs.LARGE_SIDE
@@ -200,39 +205,52 @@ class Verification:
 
   def check_golden(self) -> str:
     """The answers equal those that Python gave at the export."""
-    worst = 0.0
+    worst, tied = 0.0, 0
     for signature, inputs in self.requests.items():
-      for name, output in self.model.run(signature, inputs).items():
-        golden = self.golden[f"{signature}/{name}"]
-        worst = max(worst, _difference(f"{signature}.{name}", output, golden, GOLDEN_TOLERANCE))
-    return f"{len(self.golden)} outputs, largest difference {worst:.1e}"
+      expected = {
+        name: self.golden[f"{signature}/{name}"]
+        for name in self.model.signatures[signature].outputs
+      }
+      answer = self.model.run(signature, inputs)
+      found = self._compare(signature, answer, expected, GOLDEN_TOLERANCE)
+      worst, tied = max(worst, found.gap), tied + self._count_ties(signature, found.tied)
+    return f"{len(self.golden)} outputs, largest difference {worst:.1e}{_ties(tied)}"
 
   def check_rows(self) -> str:
     """A row's answer is its own, whatever batch it comes in."""
-    image_bytes = self.images[0].size * 4
-    sizes = [size for size in BATCH_SIZES if size * image_bytes <= LARGEST_BATCH_BYTES]
-    worst = 0.0
+    row_bytes = self.images[0].size * 4
+    if self.manifest.feature_shape:
+      row_bytes *= BACKBONE_IMAGES
+    sizes = [size for size in BATCH_SIZES if size * row_bytes <= LARGEST_BATCH_BYTES]
+    worst, ties = 0.0, 0
     for signature, inputs in self.requests.items():
       whole = self.model.run(signature, inputs)
       num_rows = len(next(iter(inputs.values())))
+      tied = np.zeros(num_rows, bool)
       for size in sizes:
         # Regrouped, and beyond the rows at hand padded with copies, as a server pads.
         rows = np.arange(size)[::-1] * 5 % num_rows
         part = self.model.run(signature, {key: value[rows] for key, value in inputs.items()})
-        for name, output in part.items():
-          what = f"{signature}.{name} in a batch of {size}"
-          worst = max(worst, _difference(what, output, whole[name][rows], ROW_TOLERANCE))
-    return f"batches of {', '.join(map(str, sizes))}: largest difference {worst:.1e}"
+        expected = {name: output[rows] for name, output in whole.items()}
+        where = f" in a batch of {size}"
+        found = self._compare(signature, part, expected, ROW_TOLERANCE, where)
+        worst = max(worst, found.gap)
+        tied[rows[found.tied]] = True
+      ties += self._count_ties(signature, tied)
+    batches = ", ".join(map(str, sizes))
+    return f"batches of {batches}: largest difference {worst:.1e}{_ties(ties)}"
 
   def check_seeds(self) -> str:
     """A seed decides a row's samples: the same after a reload, others with another seed."""
     seeded = [name for name, ends in self.model.signatures.items() if "seed" in ends.inputs]
+    if not seeded:
+      return "no signature samples"
     reloaded = cpp_loader.LoadedModel(self.model_dir)
     for signature in seeded:
       inputs = self.requests[signature]
       first = self.model.run(signature, inputs)
-      for name, output in reloaded.run(signature, inputs).items():
-        _difference(f"{signature}.{name} after a reload", output, first[name], ROW_TOLERANCE)
+      again = reloaded.run(signature, inputs)
+      self._compare(signature, again, first, ROW_TOLERANCE, " after a reload")
       others = self.model.run(signature, {**inputs, "seed": inputs["seed"] + 1})
       key = "locations" if "locations" in first else "probabilities"
       same = np.flatnonzero((others[key] == first[key]).reshape(len(first[key]), -1).all(axis=1))
@@ -243,13 +261,26 @@ class Verification:
 
   def check_refusals(self) -> str:
     """Wrong input is refused with a message that names the input and the rule."""
-    count = 0
+    count, any_size = 0, self.manifest.largest_pixels is not None
     for signature, right in self.requests.items():
       for key, value in right.items():
-        for wrong in wrong_inputs.wrong_inputs(key, value):
+        for wrong in wrong_inputs.wrong_inputs(key, value, any_size):
           self._expect_refusal(signature, key, wrong)
           count += 1
     return f"{count} wrong inputs, each INVALID_ARGUMENT by name and rule"
+
+  def _compare(
+    self, signature: str, answer: Answer, expected: Answer, tolerance: float, where: str = ""
+  ) -> Agreement:
+    # Only a search may end otherwise where two captions are equally good.
+    length_exponent = getattr(self.manifest, "length_exponent", None)
+    return compare(signature, answer, expected, tolerance, length_exponent, where)
+
+  def _count_ties(self, signature: str, tied: np.ndarray) -> int:
+    if tied.sum() > LARGEST_TIED_ROWS:
+      rows = np.flatnonzero(tied).tolist()
+      raise Failure(f"{signature}: rows {rows} differ, which are too many to be ties")
+    return int(tied.sum())
 
   def _expect_refusal(self, signature: str, key: str, wrong: wrong_inputs.WrongInput) -> None:
     where = f"{signature}.{key}, {wrong.what}"
@@ -278,29 +309,8 @@ def _one_line(error: Exception) -> str:
   return " ".join(str(error).split())
 
 
-def _difference(what: str, output: np.ndarray, expected: np.ndarray, tolerance: float) -> float:
-  """The largest difference; relative where a value exceeds 1.
-
-  Raises:
-    Failure: if it exceeds the tolerance, or whole numbers differ at all.
-  """
-  output, expected = examples.storable(output), examples.storable(expected)
-  if expected.dtype.kind == "S":  # The longest string's length is part of the type.
-    if not np.array_equal(output, expected):
-      raise Failure(f"{what}: {output[:8]} instead of {expected[:8]}")
-    return 0.0
-  if output.shape != expected.shape or output.dtype != expected.dtype:
-    raise Failure(
-      f"{what}: {output.dtype} {output.shape} instead of {expected.dtype} {expected.shape}"
-    )
-  if not output.size:
-    return 0.0
-  gap = np.abs(output - expected) / np.maximum(np.abs(expected), 1)
-  # A NaN is no number that exceeds anything, so the question is whether all are small.
-  if not (gap <= (tolerance if output.dtype.kind == "f" else 0)).all():
-    rows = np.flatnonzero(~(gap <= tolerance).reshape(len(gap), -1).all(axis=1))
-    raise Failure(f"{what}: rows {rows[:8].tolist()} differ by up to {gap.max():.1e}")
-  return float(gap.max())
+def _ties(count: int) -> str:
+  return f"; {count} searches ended otherwise at a tie" if count else ""
 
 
 def _reset_peak_memory() -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import examples
 import numpy as np
 
-__all__ = ["LARGE_SIDE", "WrongInput", "large_jpeg", "large_png", "wrong_inputs"]
+__all__ = ["LARGE_SIDE", "WrongInput", "large_files", "wrong_inputs"]
 
 # Pixels; a grey PNG of this size and one colour is 140 kB long, and 144 MB decoded.
 LARGE_SIDE = 12_000
@@ -14,10 +14,10 @@ _SHAPE = ("not compatible with expected shape",)
 # The runtime compares types before any operation of the graph runs, and counts the inputs instead
 # of naming them.
 _TYPE = ("Expects arg[", "is provided")
-_FINITE = ("images: must be finite",)
 _COUNT = ("seed: must hold one number for each row",)
 _FORMAT = ("image_bytes: each row must be a PNG or JPEG file",)
 _SIZE = ("image_bytes: each image must be", "pixels high")
+_ANY_SIZE = ("image_bytes: each image must have 1 to", "pixels")
 _WHOLE = ("image_bytes_must_hold_a_whole",)
 
 
@@ -35,18 +35,23 @@ class WrongInput(NamedTuple):
   words: tuple[str, ...]
 
 
-def wrong_inputs(name: str, right: np.ndarray) -> list[WrongInput]:
+def wrong_inputs(name: str, right: np.ndarray, any_size: bool) -> list[WrongInput]:
   """What to try instead of a right input.
 
   Args:
-    name: the input's: `images`, `seed` or `image_bytes`.
-    right: a right value of at least two rows; of files, the last is a JPEG, the others are PNG.
+    name: the input's: `images`, `features`, `seed` or `image_bytes`.
+    right: a right value of at least two rows; of files, the first is a PNG, the last a JPEG.
+    any_size: whether files may be of many sizes.
   """
-  return {"images": _wrong_images, "seed": _wrong_seeds, "image_bytes": _wrong_files}[name](right)
+  if name == "image_bytes":
+    return _wrong_files(right, any_size)
+  return _wrong_seeds(right) if name == "seed" else _wrong_arrays(name, right)
 
 
-def _wrong_images(right: np.ndarray) -> list[WrongInput]:
-  def with_pixel(value: float) -> np.ndarray:
+def _wrong_arrays(name: str, right: np.ndarray) -> list[WrongInput]:
+  finite = (f"{name}: must be finite",)
+
+  def with_number(value: float) -> np.ndarray:
     wrong = right.copy()
     wrong[-1, -1, -1, -1] = value
     return wrong
@@ -59,9 +64,9 @@ def _wrong_images(right: np.ndarray) -> list[WrongInput]:
     WrongInput("channels", np.concatenate([right, right, right], axis=-1), _SHAPE),
     WrongInput("dtype float64", right.astype(np.float64), _TYPE),
     WrongInput("dtype uint8", right.astype(np.uint8), _TYPE),
-    WrongInput("NaN", with_pixel(np.nan), _FINITE),
-    WrongInput("infinity", with_pixel(np.inf), _FINITE),
-    WrongInput("-infinity", with_pixel(-np.inf), _FINITE),
+    WrongInput("NaN", with_number(np.nan), finite),
+    WrongInput("infinity", with_number(np.inf), finite),
+    WrongInput("-infinity", with_number(-np.inf), finite),
   ]
 
 
@@ -77,11 +82,19 @@ def _wrong_seeds(right: np.ndarray) -> list[WrongInput]:
   ]
 
 
-def _wrong_files(right: np.ndarray) -> list[WrongInput]:
+def _wrong_files(right: np.ndarray, any_size: bool) -> list[WrongInput]:
   png, jpeg = right[0], right[-1]
   height, width = (int.from_bytes(png[start : start + 4], "big") for start in (16, 20))
   channels = {0: 1, 2: 3}[png[25]]  # The PNG's colour type.
-  wrong_side = examples.png_bytes(np.zeros([height, width + 1, channels], np.uint8))
+  if any_size:
+    wrong_sizes = [
+      ("no pixel", _png_with_side(png, 0), _ANY_SIZE),
+      ("a side below 0", _png_with_side(png, 0xFFFFFFFF), _ANY_SIZE),
+      ("the widest and highest", _png_with_side(png, 0x7FFFFFFF), _ANY_SIZE),
+    ]
+  else:
+    wrong_side = examples.png_bytes(np.zeros([height, width + 1, channels], np.uint8))
+    wrong_sizes = [("wrong side", wrong_side, _SIZE)]
   gif = b"GIF89a" + width.to_bytes(2, "little") + height.to_bytes(2, "little") + bytes(100)
   files = [
     ("an empty string", b"", _FORMAT),
@@ -92,7 +105,7 @@ def _wrong_files(right: np.ndarray) -> list[WrongInput]:
     ("half a PNG", png[: len(png) // 2], _WHOLE),
     ("a JPEG's first bytes", jpeg[:30], _WHOLE),
     ("half a JPEG", jpeg[: len(jpeg) // 2], _WHOLE),
-    ("wrong side", wrong_side, _SIZE),
+    *wrong_sizes,
   ]
   wrong = [
     # Among right ones, and not the first: every row is looked at.
@@ -107,13 +120,18 @@ def _wrong_files(right: np.ndarray) -> list[WrongInput]:
   ]
 
 
-def large_png() -> bytes:
-  """A small PNG file of very many pixels."""
-  return examples.png_bytes(np.broadcast_to(np.uint8(0), [LARGE_SIDE, LARGE_SIDE, 1]))
-
-
-def large_jpeg(jpeg: bytes) -> bytes:
-  """A JPEG file whose header claims very many pixels."""
+def large_files(jpeg: bytes, any_size: bool) -> list[WrongInput]:
+  """Small files of very many pixels, LARGE_SIDE squared: a PNG, and a JPEG that claims them."""
+  png = examples.png_bytes(np.broadcast_to(np.uint8(0), [LARGE_SIDE, LARGE_SIDE, 1]))
   frame = jpeg.index(b"\xff\xc0")  # Marker, length (2 bytes), precision (1), height, width (2, 2).
   side = LARGE_SIDE.to_bytes(2, "big")
-  return jpeg[: frame + 5] + side + side + jpeg[frame + 9 :]
+  claiming = jpeg[: frame + 5] + side + side + jpeg[frame + 9 :]
+  words = _ANY_SIZE if any_size else _SIZE
+  return [
+    WrongInput("size", examples.as_bytes_array([contents]), words) for contents in (png, claiming)
+  ]
+
+
+def _png_with_side(png: bytes, side: int) -> bytes:
+  """A PNG whose header claims another height and width."""
+  return png[:16] + 2 * side.to_bytes(4, "big") + png[24:]

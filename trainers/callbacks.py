@@ -1,18 +1,22 @@
 """What happens around the updates of a run: progress, figures and checkpoints."""
 
+import math
 import sys
 import time
 from collections.abc import Callable
 
 import keras
-import tensorflow as tf
-from run_folder import RunFolder
+from checkpoints import Checkpoints
+from run_folder import RunFolder, RunFolderError
+from tensorboard_log import TensorBoardLog
 
 __all__ = ["Progress", "RunRecorder"]
 
 
 class RunRecorder(keras.callbacks.Callback):
-  """After each evaluation writes metrics.csv, TensorBoard and the last and best weights.
+  """After each evaluation writes metrics.csv, TensorBoard, and last of all a checkpoint.
+
+  In this order: a run goes on from its newest checkpoint, which must find its row in metrics.csv.
 
   Args:
     run: the run's folder.
@@ -20,6 +24,10 @@ class RunRecorder(keras.callbacks.Callback):
     start_update: updates made before, where the run is resumed.
     chosen_by: the validation figure by which weights are chosen, the higher the better.
     diagnose: given the update, returns more figures to write down; they are not timed.
+
+  Raises:
+    RunFolderError: if metrics.csv lacks the evaluation that the run is resumed from; and from `fit`
+      if something cannot be written.
   """
 
   def __init__(
@@ -36,10 +44,16 @@ class RunRecorder(keras.callbacks.Callback):
     self.chosen_by = chosen_by
     self.diagnose = diagnose
     self.rows = run.read_metrics(until_update=start_update)
+    if start_update and (not self.rows or self.rows[-1]["update"] != start_update):
+      raise RunFolderError(
+        f"run_dir={run.path}: {run.metrics.name} must have a row of update {start_update}, which "
+        "its checkpoint is of"
+      )
+    self.checkpoints = Checkpoints(run)
+    self.log = TensorBoardLog(run, start_update)
     self.seconds = self.rows[-1]["train_seconds"] if self.rows else 0.0
     self.images_per_second = 0.0
     self._timed: list[tuple[float, int]] = []
-    self._writer = tf.summary.create_file_writer(str(run.tensorboard))
 
   def on_epoch_begin(self, epoch, logs=None):
     """Forgets the pieces timed before the last evaluation."""
@@ -74,15 +88,14 @@ class RunRecorder(keras.callbacks.Callback):
     }
     self.rows.append(row)
     self.run.write_metrics(self.rows)
-    with self._writer.as_default():
-      for name, value in row.items():
-        kind, _, bare = name.rpartition("val_")
-        tag = f"{'validation' if kind or name.startswith('val_') else 'training'}/{bare}"
-        tf.summary.scalar(tag, value, step=update)
-    self._writer.flush()
-    if row[self.chosen_by] == max(r[self.chosen_by] for r in self.rows):
-      self.run.save_learner(self.run.best, self.model)
-    self.run.save_learner(self.run.last, self.model)
+    self.log.write(row)
+    self.checkpoints.save(
+      self.model, is_best=self._goodness(row) == max(map(self._goodness, self.rows))
+    )
+
+  def _goodness(self, row: dict[str, float]) -> float:
+    value = row[self.chosen_by]
+    return -math.inf if math.isnan(value) else value
 
 
 class Progress(keras.callbacks.Callback):

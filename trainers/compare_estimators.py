@@ -108,15 +108,23 @@ def check_flags(label: str, lines: list[str]) -> None:
 
 
 def main(argv: list[str]) -> None:
-  """Makes the runs that are missing, one after the other."""
+  """Checks all flags, then compares; ends with one clear line on bad input."""
   try:
     if len(argv) > 1:
       raise ValueError(f"{argv[1]!r}: not a flag; write --NAME=VALUE")
-    runs = plan_runs()
-    out = comparison.ComparisonFolder(_OUT_DIR.value, runs)
-    out.create()
+    compare(plan_runs())
   except (ValueError, OSError) as error:
     sys.exit(f"compare_estimators: {error}")
+
+
+def compare(runs: dict[tuple[str, int], tuple[RunFolder, list[str]]]) -> None:
+  """Makes the runs that are missing, one after the other, and writes what they tell.
+
+  Raises:
+    OSError: if the folder of the comparison cannot be written.
+  """
+  out = comparison.ComparisonFolder(_OUT_DIR.value, runs)
+  out.create()
   program = pathlib.Path(__file__).with_name("train_mnist.py")
   failed = []
   for number, ((label, seed), (run, lines)) in enumerate(runs.items(), 1):

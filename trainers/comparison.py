@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping
 
 import numpy as np
+import whole_files
 from matplotlib.figure import Figure
 from run_folder import RunFolder
 
@@ -73,21 +74,22 @@ class ComparisonFolder:
     return found
 
   def write(self) -> None:
-    """Writes the table, the Markdown and the plots of what is finished; each appears whole."""
+    """Writes the table, the Markdown and the plots of what is finished; each appears whole.
+
+    Raises:
+      OSError: if one cannot be written; what was there is kept.
+    """
     finished = self.read()
-    aside = self.table.with_name(f"{self.table.name}.partial")
-    with aside.open("w", newline="") as file:
+    with whole_files.replacing(self.table) as aside, aside.open("w", newline="") as file:
       writer = csv.writer(file)
       writer.writerow(["label", "seed", *COLUMNS])
       for (label, seed), figures in finished.items():
         writer.writerow([label, seed, *figures.values()])
-    aside.replace(self.table)
-    aside = self.markdown.with_name(f"{self.markdown.name}.partial")
-    aside.write_text(markdown_table(finished))
-    aside.replace(self.markdown)
-    aside = self.plots.with_name(f"partial-{self.plots.name}")
-    plot({key: self.runs[key].read_metrics(until_update=2**31) for key in finished}).savefig(aside)
-    aside.replace(self.plots)
+    with whole_files.replacing(self.markdown) as aside:
+      aside.write_text(markdown_table(finished))
+    plots = plot({key: self.runs[key].read_metrics(until_update=2**31) for key in finished})
+    with whole_files.replacing(self.plots) as aside:
+      plots.savefig(aside)
 
 
 def markdown_table(finished: Mapping[tuple[str, int], Mapping[str, float]]) -> str:

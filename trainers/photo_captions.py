@@ -83,7 +83,7 @@ class PhotoCaptions(captions.CaptionSource):
 
   def prepare(self, run: RunFolder, lines: list[str]) -> None:
     """Computes the features of all photographs, unless they are there, and looks them up."""
-    run.create(lines)
+    run.create(lines, resume=flags.FLAGS.resume)
     self.maker.compute(self.splits, run)
     self.load(run)
 

@@ -1,12 +1,16 @@
 """The folder of one run: what lies where in it, and how it is written without halves."""
 
+import contextlib
 import csv
+import fcntl
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
+import whole_files
 
 __all__ = ["RunFolder", "RunFolderError"]
 
@@ -16,13 +20,14 @@ class RunFolderError(ValueError):
 
 
 class RunFolder:
-  """Paths and safe writing. Files appear whole or not at all: written aside, then renamed.
+  """Paths, safe writing, and the lock that keeps a second run out.
+
+  Files appear whole or not at all; see `whole_files`.
 
   Attributes:
     path: the folder.
     flagfile: the flags that reproduce the run.
-    last: the learner after the newest evaluation, with its optimizer.
-    best: the learner of the best evaluation on the validation digits, with its optimizer.
+    checkpoints: the folder of learners with their optimizers; see `checkpoints.py`.
     model: the learner that the results are of.
     metrics: one row an evaluation.
     tensorboard: the folder of TensorBoard's logs.
@@ -38,8 +43,7 @@ class RunFolder:
   def __init__(self, path: str):
     self.path = pathlib.Path(path)
     self.flagfile = self.path / "flags.flags"
-    self.last = self.path / "checkpoints" / "last.keras"
-    self.best = self.path / "checkpoints" / "best.keras"
+    self.checkpoints = self.path / "checkpoints"
     self.model = self.path / "model.keras"
     self.metrics = self.path / "metrics.csv"
     self.tensorboard = self.path / "tensorboard"
@@ -50,9 +54,14 @@ class RunFolder:
     self.captions = self.path / "captions.json"
     self.features = self.path / "features"
     self.backbone = self.path / "backbone.keras"
+    self._lock_file = self.path / ".lock"
+    self._lock: int | None = None
+    self._is_created = False
 
   def check_new(self) -> None:
     """Refuses a folder that holds anything or that cannot be made.
+
+    What a run leaves that was killed before it had written its flags does not count.
 
     Raises:
       RunFolderError: naming the folder and the rule.
@@ -64,7 +73,8 @@ class RunFolder:
       )
     if self.path.exists() and not self.path.is_dir():
       raise RunFolderError(f"run_dir={self.path}: must be a folder, and is a file")
-    if self.path.exists() and any(self.path.iterdir()):
+    early = {self._lock_file.name, f"{whole_files.PARTIAL}{self.flagfile.name}"}
+    if self.path.exists() and any(path.name not in early for path in self.path.iterdir()):
       raise RunFolderError(f"run_dir={self.path}: must be empty or not exist yet")
     existing = next(p for p in (self.path, *self.path.absolute().parents) if p.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
@@ -88,19 +98,87 @@ class RunFolder:
         f"--flagfile={self.flagfile}"
       )
 
-  def create(self, flag_lines: list[str]) -> None:
-    """Makes the folder and writes the flags that reproduce the run."""
+  def lock(self) -> None:
+    """Keeps other processes from the folder until `release` or the end of this one, by any means.
+
+    Raises:
+      RunFolderError: if another holds it.
+    """
+    if self._lock is not None:
+      return
+    lock = None
     try:
-      self.last.parent.mkdir(parents=True, exist_ok=True)
-      self.write_text(self.flagfile, "\n".join(flag_lines) + "\n")
+      lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+      if lock is not None:
+        os.close(lock)
+      reason = f"cannot be locked, {error.strerror}"
+      if isinstance(error, BlockingIOError):
+        reason = "another process is training in it; let it end, or name another folder"
+      raise RunFolderError(f"run_dir={self.path}: {reason}") from error
+    self._lock = lock
+
+  def release(self) -> None:
+    """Lets other processes use the folder."""
+    if self._lock is not None:
+      os.close(self._lock)
+      self._lock, self._is_created = None, False
+
+  def create(self, flag_lines: list[str], *, resume: bool = False) -> None:
+    """Takes the folder for this process, and makes it where the run is new; once is enough.
+
+    Args:
+      flag_lines: the flags that reproduce the run.
+      resume: whether the run is to be there already.
+
+    Raises:
+      RunFolderError: if the folder cannot be written, or has become another run's.
+    """
+    if self._is_created:
+      return
+    try:
+      if not resume:
+        self.path.mkdir(parents=True, exist_ok=True)
+      self.lock()
+      # Again, now that nobody else can change the answer.
+      if resume:
+        self.check_resumable(flag_lines)
+      else:
+        self.check_new()
+      for folder in (self.path, self.checkpoints):
+        whole_files.remove_leftovers(folder)
+      if not resume:
+        self.write_text(self.flagfile, "\n".join(flag_lines) + "\n")
+      self.checkpoints.mkdir(exist_ok=True)
+      self._is_created = True
     except OSError as error:
       raise RunFolderError(f"run_dir={self.path}: cannot be written, {error.strerror}") from error
 
+  @contextlib.contextmanager
+  def writing(self, path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a path to write a file of the run to, which then takes its place whole.
+
+    Raises:
+      RunFolderError: if it cannot be written; what was there is kept.
+    """
+    try:
+      with whole_files.replacing(path) as aside:
+        yield aside
+    except OSError as error:
+      raise self.write_error(path, error.strerror or str(error)) from error
+
+  def write_error(self, path: pathlib.Path, reason: str) -> RunFolderError:
+    """The error of a file of the run that cannot be written."""
+    return RunFolderError(
+      f"run_dir={self.path}: {path.relative_to(self.path)} cannot be written, {reason}; what was "
+      "there is kept"
+    )
+
   def write_text(self, path: pathlib.Path, text: str) -> None:
     """Writes a whole text file, or leaves what was there."""
-    aside = path.with_name(f"{path.name}.partial")
-    aside.write_text(text)
-    aside.replace(path)
+    with self.writing(path) as aside:
+      aside.write_text(text)
 
   def write_json(self, path: pathlib.Path, values: Any) -> None:
     """Writes a whole JSON file, or leaves what was there."""
@@ -108,29 +186,34 @@ class RunFolder:
 
   def save_learner(self, path: pathlib.Path, learner: keras.Model) -> None:
     """Writes a whole `.keras` file, or leaves what was there."""
-    aside = path.with_name(f"partial-{path.name}")  # Keras goes by the ending.
-    learner.save(aside)
-    aside.replace(path)
+    with self.writing(path) as aside:
+      learner.save(aside)
 
   def save_figure(self, path: pathlib.Path, figure: Any) -> None:
     """Writes a whole picture, or leaves what was there."""
-    aside = path.with_name(f"partial-{path.name}")
-    figure.savefig(aside, dpi=150)
-    aside.replace(path)
+    with self.writing(path) as aside:
+      figure.savefig(aside, dpi=150)
 
   def read_metrics(self, until_update: int) -> list[dict[str, float]]:
-    """The rows of `metrics` up to an update; none where there is no file."""
+    """The rows of `metrics` up to an update; none where there is no file.
+
+    Raises:
+      RunFolderError: if the file is damaged.
+    """
     if not self.metrics.exists():
       return []
-    with self.metrics.open(newline="") as file:
-      rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    try:
+      with self.metrics.open(newline="") as file:
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+      # Written again, it is to look as it did.
+      rows = [{**row, "update": int(row["update"])} for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+      raise RunFolderError(f"run_dir={self.path}: {self.metrics.name} is damaged") from error
     return [row for row in rows if row["update"] <= until_update]
 
   def write_metrics(self, rows: list[dict[str, float]]) -> None:
     """Writes all rows of `metrics`; each update of the file is whole."""
-    aside = self.metrics.with_name(f"{self.metrics.name}.partial")
-    with aside.open("w", newline="") as file:
+    with self.writing(self.metrics) as aside, aside.open("w", newline="") as file:
       writer = csv.DictWriter(file, fieldnames=list(rows[0]))
       writer.writeheader()
       writer.writerows(rows)
-    aside.replace(self.metrics)

@@ -68,7 +68,8 @@ def train(settings: captions.Settings, run: RunFolder, lines: list[str]) -> None
   )
   results = source.score(learner, settings.decoding, run)
   run.save_learner(run.model, learner)
-  source.vocabulary.save(run.vocabulary)
+  with run.writing(run.vocabulary) as aside:
+    source.vocabulary.save(aside)
   run.write_json(run.results, {**results, **figures})
   print(f"{source.headline(results)}\nresults: {run.results}\npicture: {run.glimpses}")
 

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 from absl import flags
 from callbacks import RunRecorder
+from checkpoints import Checkpoints
 from run_folder import RunFolder
 
 import wsram_tf
@@ -31,7 +32,7 @@ NOT_PART_OF_A_RUN = ("run_dir", "resume", "data_dir", "download")
 def define_flags(batch_size: int) -> None:
   """Defines the flags of a run, with the default of `batch_size`."""
   flags.DEFINE_string("run_dir", None, "folder for the run; default runs/DATE-TIME")
-  flags.DEFINE_bool("resume", False, "go on with the run in run_dir from its last weights")
+  flags.DEFINE_bool("resume", False, "go on with the run in run_dir from its newest checkpoint")
   flags.DEFINE_integer(
     "seed", 1, "of weights, data order, canvases and samples", lower_bound=0, upper_bound=2**31 - 1
   )
@@ -118,16 +119,16 @@ def train_learner(
   every = evaluation_interval(optimizer_config.updates)
   keras.utils.set_random_seed(flags.FLAGS.seed)
   learner, optimizer = make_learner(), make_optimizer(optimizer_config)
-  if flags.FLAGS.resume and run.last.exists():
-    learner = keras.saving.load_model(run.last)
-    optimizer = learner.optimizer
+  run.create(lines, resume=flags.FLAGS.resume)
+  saved = Checkpoints(run).load_last()
+  if saved is not None:
+    learner, optimizer = saved, saved.optimizer
   learner.compile(
     optimizer,
     jit_compile=use_xla(has_convolutions),
     steps_per_execution=steps_per_execution(every),
   )
   start = int(optimizer.iterations)
-  run.create(lines)
   recorder = make_recorder(learner, start)
   began = time.time()
   if start < optimizer_config.updates:
@@ -141,7 +142,7 @@ def train_learner(
       verbose=0,
     )
   print(f"trained in {time.time() - began:.0f} s; evaluating the best weights", flush=True)
-  learner, last = keras.saving.load_model(run.best), recorder.rows[-1]
+  learner, last = recorder.checkpoints.load_best(), recorder.rows[-1]
   return learner, {
     "updates": optimizer_config.updates,
     "chosen_update": int(learner.optimizer.iterations),
@@ -177,8 +178,12 @@ def run_program(
     run = RunFolder(flags.FLAGS.run_dir or time.strftime("runs/%Y%m%d-%H%M%S"))
     if flags.FLAGS.resume:
       run.check_resumable(lines)
+      run.lock()
     else:
       run.check_new()
-    train(settings, run, lines)
+    try:
+      train(settings, run, lines)
+    finally:
+      run.release()
   except (ValueError, FileNotFoundError) as error:
     sys.exit(f"{name}: {error}")

@@ -9,14 +9,11 @@ faster of the two is the yardstick. A second table lists every estimator beside 
 the products of its inference network set aside.
 """
 
-import resource
-import statistics
-import time
-from typing import NamedTuple
-
 import keras
 import tensorflow as tf
+import timing
 from absl import app, flags
+from timing import Product
 
 import wsram_tf
 from wsram_tf import objectives
@@ -31,25 +28,6 @@ _ESTIMATOR_UNITS = flags.DEFINE_integer(
   "estimator_units", 128, "units in the table of all estimators; 0: no such table"
 )
 _JIT_COMPILE = flags.DEFINE_bool("jit_compile", True, "compile the step with XLA")
-
-
-class Product(NamedTuple):
-  """So many products [rows, inputs] x [inputs, outputs] forwards, and what follows backwards."""
-
-  times: int
-  rows: int
-  inputs: int
-  outputs: int
-  inputs_learn: bool = True
-
-  def shapes(self) -> list[tuple[int, int, int]]:
-    """Shapes (a, b, c) of every product [a, b] x [b, c]: forwards, for the weight, the input."""
-    shapes = [
-      (self.rows, self.inputs, self.outputs),
-      (self.inputs, self.rows, self.outputs),
-      (self.rows, self.outputs, self.inputs),
-    ]
-    return shapes[: 3 if self.inputs_learn else 2] * self.times
 
 
 def prediction_products(config: wsram_tf.ModelConfig, batch: int, samples: int) -> list[Product]:
@@ -80,18 +58,6 @@ def inference_products(config: wsram_tf.ModelConfig, batch: int, samples: int) -
   ]
 
 
-def make_products(products: list[Product], jit_compile: bool):
-  """A function without arguments that computes all products, each from factors of its own."""
-  shapes = [shape for product in products for shape in product.shapes()]
-  factors = [(tf.random.normal([a, b]), tf.random.normal([b, c])) for a, b, c in shapes]
-
-  @tf.function(jit_compile=jit_compile)
-  def compute(factors):
-    return [tf.matmul(left, right) for left, right in factors]
-
-  return lambda: compute(factors)[-1].numpy()
-
-
 def time_step(
   units: int, estimator: str, train: digits.Digits, products: list[Product]
 ) -> tuple[float, float, float]:
@@ -111,28 +77,7 @@ def time_step(
     batch_size=batch,
     seed=1,
   )
-  bare = [make_products(products, jit_compile=True), make_products(products, jit_compile=False)]
-  for compute in bare:
-    compute()
-  product_times = [[], []]
-
-  def time_products() -> None:
-    for times, compute in zip(product_times, bare, strict=True):
-      start = time.perf_counter()
-      for _ in range(10):
-        compute()
-      times.append((time.perf_counter() - start) / 10 * 1e3)
-
-  timer = _Timer(time_products)
-  learner.fit(data, steps_per_epoch=steps, epochs=_ROUNDS.value + 1, verbose=0, callbacks=[timer])
-  step = statistics.median(seconds / steps * 1e3 for seconds in timer.seconds[1:])
-  product = min(statistics.median(times[1:]) for times in product_times)
-  pipeline, pipeline_times = iter(data), []
-  for _ in range(steps):
-    start = time.perf_counter()
-    next(pipeline)
-    pipeline_times.append((time.perf_counter() - start) * 1e3)
-  return step, product, statistics.median(pipeline_times)
+  return timing.time_step(learner, data, products, steps, _ROUNDS.value)
 
 
 def print_sizes(train: digits.Digits) -> None:
@@ -145,7 +90,7 @@ def print_sizes(train: digits.Digits) -> None:
       config, batch, samples
     )
     step, product, pipeline = time_step(units, "wake_sleep", train, products)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = timing.peak_gigabytes()
     print(
       f"{units:5d}  {batch / step * 1e3:8.0f}  {batch * samples / step * 1e3:11.0f}  "
       f"{step:7.1f}  {pipeline:11.2f}  {product:11.1f}  {step / product:5.2f}  {peak:14.2f}",
@@ -180,25 +125,6 @@ def main(_) -> None:
   print_sizes(train)
   if _ESTIMATOR_UNITS.value:
     print_estimators(train)
-
-
-class _Timer(keras.callbacks.Callback):
-  """Times each execution of `steps_per_execution` steps, and what is run in turn with it.
-
-  The first execution compiles.
-  """
-
-  def __init__(self, in_turn):
-    super().__init__()
-    self.seconds = []
-    self.in_turn = in_turn
-
-  def on_train_batch_begin(self, batch, logs=None):
-    self.start = time.perf_counter()
-
-  def on_train_batch_end(self, batch, logs=None):
-    self.seconds.append(time.perf_counter() - self.start)
-    self.in_turn()
 
 
 if __name__ == "__main__":

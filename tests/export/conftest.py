@@ -68,7 +68,7 @@ def make_network(seed=1, **config):
 
 def make_draft(network, name="digits", **fields):
   config = network.config
-  return manifests.Manifest(
+  return manifests.ClassifierManifest(
     **{
       "name": name,
       "version": 0,

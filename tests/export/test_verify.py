@@ -253,4 +253,4 @@ def test_what_is_no_export_is_said_to_be_none(cpp, export_dir, tmp_path):
   (model_dir / manifests.MANIFEST_FILE).write_text("{}")
   failed, output = verify(cpp, model_dir)
   assert {"files", "contract", "load"} <= failed
-  assert "manifest.json: must be a manifest as export_classifier.py writes it" in output
+  assert "manifest.json: must be a manifest as an export writes it" in output

@@ -22,8 +22,9 @@ _FLAGFILES = sorted(
   for path in (_ROOT / "trainers" / "flagfiles").glob("*.flags")
   if "--dataset=scenes" in path.read_text()
 )
-# Cuts any flagfile down to two updates of a small model.
+# Cuts any flagfile down to two updates of a small model on the embedded digits.
 _SMALL = (
+  "--digits=mnist5k",
   "--validation_digits=20",
   "--validation_scenes=10",
   "--test_scenes=12",
@@ -114,13 +115,19 @@ class TrainCaptionsTest(tf.test.TestCase):
     self.folder = pathlib.Path(self.get_temp_dir()) / self.id().rpartition(".")[2]
     self.folder.mkdir()
 
-  def test_the_flagfile_trains(self):
-    self.assertEqual([path.stem for path in _FLAGFILES], ["scenes"])
-    run_dir = self.folder / "run"
-    endings = run_program([f"--flagfile={_FLAGFILES[0]}", *_SMALL, f"--run_dir={run_dir}"])
-    self.assertEqual(endings, ["trained"])
+  def test_each_flagfile_trains(self):
+    self.assertEqual([path.stem for path in _FLAGFILES], ["scenes", "scenes_long"])
+    runs = [self.folder / path.stem for path in _FLAGFILES]
+    endings = run_program(
+      *(
+        [f"--flagfile={path}", *_SMALL, f"--run_dir={run}"]
+        for path, run in zip(_FLAGFILES, runs, strict=True)
+      )
+    )
+    self.assertEqual(endings, ["trained"] * 2)
+    run_dir = runs[0]
     self.assertLessEqual(_RESULTS, set(json.loads((run_dir / "results.json").read_text())))
-    for name in ("glimpses.png", "model.keras", "checkpoints/last.keras", "flags.flags"):
+    for name in ("glimpses.png", "model.keras", "checkpoints/update-00000002.keras", "flags.flags"):
       self.assertGreater((run_dir / name).stat().st_size, 0, name)
     self.assertTrue(list((run_dir / "tensorboard").iterdir()))
     vocabulary = Vocabulary.load(run_dir / "vocabulary.txt")

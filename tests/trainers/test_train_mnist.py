@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 
+import keras
 import mnist
 import numpy as np
 import tensorflow as tf
@@ -77,6 +78,12 @@ def rows(run_dir: pathlib.Path) -> list[dict]:
     return list(csv.DictReader(file))
 
 
+def newest_update(run_dir: pathlib.Path) -> int:
+  """The updates that a run's newest checkpoint is of; 0 where there is none."""
+  found = run_dir.glob("checkpoints/update-*.keras")
+  return max((int(path.stem.rpartition("-")[2]) for path in found), default=0)
+
+
 def train(*arguments: str) -> None:
   """Runs train_mnist in this process, as a process of its own would; TensorFlow is loaded once.
 
@@ -106,7 +113,7 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
     results = json.loads((run_dir / "results.json").read_text())
     self.assertLessEqual(_RESULTS, set(results))
     self.assertEqual(results["updates"], 2)
-    for name in ("glimpses.png", "model.keras", "checkpoints/last.keras", "flags.flags"):
+    for name in ("glimpses.png", "model.keras", "checkpoints/update-00000002.keras", "flags.flags"):
       self.assertGreater((run_dir / name).stat().st_size, 0, name)
     self.assertTrue(list((run_dir / "tensorboard").iterdir()))
     self.assertEqual(list(run_dir.rglob("*partial*")), [])
@@ -145,18 +152,24 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
     whole, killed = self.folder / "whole", self.folder / "killed"
     settings = (*_SMALL, "--updates=120", "--evaluate_every=20")
     train(*settings, f"--run_dir={whole}")
-    process = start("train_mnist.py", *settings, f"--run_dir={killed}")
-    while not (killed / "checkpoints" / "last.keras").exists() and process.poll() is None:
-      time.sleep(0.02)
-    process.kill()
-    _, errors = process.communicate()
-    self.assertFalse((killed / "results.json").exists(), f"it ended before the kill: {errors}")
+    for evaluation, resume in ((20, []), (60, ["--resume"])):
+      process = start("train_mnist.py", *settings, f"--run_dir={killed}", *resume)
+      while newest_update(killed) < evaluation and process.poll() is None:
+        time.sleep(0.02)
+      process.kill()
+      _, errors = process.communicate()
+      self.assertFalse((killed / "results.json").exists(), f"it ended before the kill: {errors}")
     with self.assertRaisesRegex(SystemExit, "holds another run; add --resume"):
       train(*settings, f"--run_dir={killed}")
     with self.assertRaisesRegex(SystemExit, r"other flags than these \(--units=9"):
       train(*settings, "--units=9", "--resume", f"--run_dir={killed}")
     train(*settings, "--resume", f"--run_dir={killed}")
     self.assertEqual(figures(killed), figures(whole))
+    learners = [keras.saving.load_model(folder / "model.keras") for folder in (killed, whole)]
+    for learner in learners:
+      self.assertNotEmpty(learner.optimizer.variables)
+    for one, other in zip(*([*x.weights, *x.optimizer.variables] for x in learners), strict=True):
+      self.assertAllEqual(np.asarray(one), np.asarray(other))  # To the last bit.
     updates = [float(row["update"]) for row in rows(killed)]
     self.assertEqual(updates, list(range(20, 121, 20)))
 

@@ -1,0 +1,296 @@
+"""Kills, damages and starves short trainings, and compares their ends with an unbroken one.
+
+  python tests/conformance/survive.py [--trainer=train_mnist] [--kills=50] [--truncations=10]
+
+Each training is a process of its own, on the CPU. Compared to the last bit: every weight and every
+optimizer variable of model.keras and of the last checkpoint, and all figures but times. The small
+disks are file systems in memory, which to mount takes root; without, they are left out and said.
+"""
+
+import csv
+import io
+import json
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+
+import h5py
+from absl import app, flags
+
+_TRAINER = flags.DEFINE_enum(
+  "trainer", "train_mnist", ("train_mnist", "train_captions", "train_classifier"), "what trains"
+)
+_KILLS = flags.DEFINE_integer("kills", 50, "SIGKILLs at random moments; 0: none", lower_bound=0)
+_TRUNCATIONS = flags.DEFINE_integer(
+  "truncations", 10, "newest checkpoints cut off at a random byte; 0: none", lower_bound=0
+)
+_SMALL_DISK = flags.DEFINE_bool("small_disk", True, "also train on disks that fill up")
+_SEED = flags.DEFINE_integer("seed", 1, "of the random moments and bytes")
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Short trainings that save often, so that many a kill meets a file that is being written.
+_SHORT = ("--batch_size=4", "--units=8", "--updates=160", "--evaluate_every=4")
+_FLAGS = {
+  "train_mnist": (
+    "--validation_digits=20",
+    "--validation_canvases=20",
+    "--test_canvases=30",
+    "--evaluation_batch_size=10",
+    "--num_glimpses=2",
+    "--jit_compile=off",
+  ),
+  "train_captions": (
+    "--validation_digits=20",
+    "--validation_scenes=10",
+    "--test_scenes=12",
+    "--evaluation_batch_size=6",
+    "--word_units=4",
+    "--grid_filters=2,2,2",
+    "--num_samples=2",
+  ),
+  "train_classifier": (
+    "--image_height=40",
+    "--image_width=40",
+    "--glimpse_side=8",
+    "--num_glimpses=2",
+    "--augment_crop=4",
+    "--augment_flip",
+    "--augment_brightness=0.2",
+    "--jit_compile=off",
+  ),
+}
+# Sizes of the small disks, in checkpoints.
+_DISKS = (0.5, 1.5, 2.5, 3.5, 4.5)
+
+
+def command(run_dir: pathlib.Path) -> list[str]:
+  """The command line that starts a run, or goes on with it."""
+  lines = [*_FLAGS[_TRAINER.value], *_SHORT, f"--run_dir={run_dir}"]
+  if _TRAINER.value == "train_classifier":
+    lines.append(f"--image_dir={run_dir.parent / 'images'}")
+  if (run_dir / "flags.flags").exists():
+    lines.append("--resume")
+  return [sys.executable, str(_ROOT / "trainers" / f"{_TRAINER.value}.py"), *lines]
+
+
+def start(run_dir: pathlib.Path) -> subprocess.Popen:
+  """Starts a process that trains; what it says is added to RUN_DIR.log."""
+  with run_dir.with_suffix(".log").open("a") as log:
+    return subprocess.Popen(
+      command(run_dir),
+      stdout=log,
+      stderr=subprocess.STDOUT,
+      env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"},
+    )
+
+
+def said(run_dir: pathlib.Path) -> list[str]:
+  """All lines of the log."""
+  return run_dir.with_suffix(".log").read_text().splitlines()
+
+
+def finish(run_dir: pathlib.Path) -> None:
+  """Trains to the end.
+
+  Raises:
+    RuntimeError: if that ends with an error.
+  """
+  if start(run_dir).wait():
+    raise RuntimeError("\n".join(said(run_dir)[-20:]))
+
+
+def ending(run_dir: pathlib.Path) -> dict[str, bytes | str]:
+  """All that two runs of the same flags must agree in."""
+  found: dict[str, bytes | str] = {}
+  # A run that was killed between the two files of its last update has the best one alone.
+  newest = max(run_dir.glob("checkpoints/*.keras"), key=lambda path: path.stem.split("-")[1])
+  for label, path in (("chosen", run_dir / "model.keras"), ("last", newest)):
+    with (
+      zipfile.ZipFile(path) as archive,
+      h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as weights,
+    ):
+      weights.visititems(
+        lambda name, item, label=label: (
+          found.update({f"{label}: {name}": item[()].tobytes()})
+          if isinstance(item, h5py.Dataset)
+          else None
+        )
+      )
+  results = json.loads((run_dir / "results.json").read_text())
+  found.update({name: repr(value) for name, value in results.items() if "second" not in name})
+  with (run_dir / "metrics.csv").open(newline="") as file:
+    for row in csv.DictReader(file):
+      for name, value in row.items():
+        if "second" not in name:
+          found[f"update {row['update']}: {name}"] = value
+  return found
+
+
+def differences(run_dir: pathlib.Path, whole: dict[str, bytes | str]) -> list[str]:
+  """Names of what differs from an unbroken run."""
+  found = ending(run_dir)
+  return sorted(name for name in whole.keys() | found.keys() if whole.get(name) != found.get(name))
+
+
+def judged(run_dir: pathlib.Path, whole: dict[str, bytes | str]) -> str:
+  """One word, or what differs."""
+  names = differences(run_dir, whole)
+  return f"DIFFERS in {len(names)}: {', '.join(names[:5])}" if names else "same"
+
+
+def newest_update(run_dir: pathlib.Path) -> int:
+  """Of the newest checkpoint; 0 where there is none."""
+  found = [int(path.stem.split("-")[1]) for path in run_dir.glob("checkpoints/update-*.keras")]
+  return max(found, default=0)
+
+
+def kill_often(folder: pathlib.Path, whole: dict, seconds: float, count: int) -> list[str]:
+  """Kills runs at random moments, starting a new run where one has ended; returns all verdicts.
+
+  Half of the moments are uniform over the seconds that an unbroken run takes, the others over the
+  first two seconds after an evaluation was written down.
+  """
+  generator, verdicts, kills = random.Random(_SEED.value), [], 0
+  run_dir = folder / "killed_1"
+  while kills < count:
+    began, process = time.time(), start(run_dir)
+    delay = generator.uniform(0, seconds)
+    if generator.random() < 0.5:
+      before, delay = newest_update(run_dir), generator.uniform(0, 2)
+      while process.poll() is None and newest_update(run_dir) == before:
+        time.sleep(0.01)
+    try:
+      code = process.wait(delay)
+    except subprocess.TimeoutExpired:
+      process.kill()
+      process.wait()
+      kills += 1
+      half = [path.name for path in run_dir.rglob("partial-*")]
+      print(
+        f"kill {kills}: {time.time() - began:.1f} s after the start, newest checkpoint "
+        f"{newest_update(run_dir)}, half written: {', '.join(half) or 'nothing'}",
+        flush=True,
+      )
+      continue
+    if code:
+      raise RuntimeError("\n".join(said(run_dir)[-20:]))
+    verdicts.append(judged(run_dir, whole))
+    print(f"{run_dir.name} ended: {verdicts[-1]}", flush=True)
+    run_dir = folder / f"killed_{len(verdicts) + 1}"
+  finish(run_dir)
+  verdicts.append(judged(run_dir, whole))
+  print(f"{run_dir.name} ended: {verdicts[-1]}", flush=True)
+  return verdicts
+
+
+def truncate_often(folder: pathlib.Path, whole: dict, count: int) -> list[str]:
+  """Cuts the newest checkpoint of a stopped run off at random bytes; returns all verdicts."""
+  generator, verdicts, stopped = random.Random(_SEED.value), [], folder / "stopped"
+  process = start(stopped)
+  while process.poll() is None and newest_update(stopped) < 80:
+    time.sleep(0.01)
+  process.kill()
+  process.wait()
+  for number in range(1, count + 1):
+    run_dir = folder / f"truncated_{number}"
+    shutil.copytree(stopped, run_dir)
+    newest = max(run_dir.glob("checkpoints/update-*.keras"))
+    size = newest.stat().st_size
+    length = generator.randrange(size)
+    os.truncate(newest, length)
+    finish(run_dir)
+    verdict = judged(run_dir, whole)
+    if not any(newest.name in line and "damaged" in line for line in said(run_dir)):
+      verdict += ", NOT SAID"
+    verdicts.append(verdict)
+    print(f"{newest.name} cut to {length} of {size} bytes: {verdict}", flush=True)
+  return verdicts
+
+
+def fill_disks(folder: pathlib.Path, whole: dict) -> list[str]:
+  """Trains on disks that are too small, then on the same disks made larger; returns all verdicts.
+
+  Raises:
+    PermissionError: if file systems cannot be mounted here.
+  """
+  verdicts = []
+  checkpoint = max((folder / "whole").glob("checkpoints/*.keras")).stat().st_size
+  for number, checkpoints in enumerate(_DISKS, 1):
+    disk = folder / f"disk_{number}"
+    disk.mkdir()
+    size = int(checkpoints * checkpoint) + 2**16
+    options = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+    if subprocess.run(options, check=False, capture_output=True).returncode:
+      raise PermissionError("no file system can be mounted here")
+    try:
+      run_dir = folder / f"disk_{number}" / "run"
+      if (folder / "images").exists():
+        (disk / "images").symlink_to(folder / "images")
+      output = subprocess.run(
+        command(run_dir),
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"},
+      )
+      last = (output.stderr.splitlines() or [""])[-1]
+      clear = output.returncode == 1 and "No space left on device" in last
+      half = list(run_dir.rglob("partial-*"))
+      print(f"disk of {size} bytes: {last}", flush=True)
+      subprocess.run(["mount", "-o", "remount,size=1g", str(disk)], check=True)
+      kept = newest_update(run_dir)
+      finish(run_dir)
+      verdict = judged(run_dir, whole)
+      verdict += "" if clear else ", NOT CLEAR"
+      verdict += f", HALF WRITTEN {half}" if half else ""
+    finally:
+      subprocess.run(["umount", str(disk)], check=True)
+    verdicts.append(verdict)
+    print(f"  made larger, went on from update {kept}: {verdict}", flush=True)
+  return verdicts
+
+
+def main(argv: list[str]) -> None:
+  """Runs what the flags ask for and prints a table."""
+  if len(argv) > 1:
+    sys.exit(f"survive: {argv[1]!r}: not a flag; write --NAME=VALUE")
+  table = {}
+  with tempfile.TemporaryDirectory(prefix="survive-") as name:
+    folder = pathlib.Path(name)
+    if _TRAINER.value == "train_classifier":
+      program = _ROOT / "tests" / "example_images.py"
+      subprocess.run([sys.executable, str(program), str(folder / "images"), "12"], check=True)
+    began = time.time()
+    finish(folder / "whole")
+    seconds = time.time() - began
+    whole = ending(folder / "whole")
+    print(f"unbroken: {seconds:.0f} s, {len(whole)} things to compare", flush=True)
+    finish(folder / "whole")
+    table["finished, resumed"] = [judged(folder / "whole", whole)]
+    finish(folder / "again")
+    table["a second unbroken run"] = [judged(folder / "again", whole)]
+    if _KILLS.value:
+      label = f"{_KILLS.value} kills"
+      table[label] = kill_often(folder, whole, seconds, _KILLS.value)
+    if _TRUNCATIONS.value:
+      table["newest checkpoint truncated"] = truncate_often(folder, whole, _TRUNCATIONS.value)
+    if _SMALL_DISK.value:
+      try:
+        table["full disk, then made larger"] = fill_disks(folder, whole)
+      except PermissionError as error:
+        print(f"full disk: left out, {error}")
+  print("| what happened | runs | the same to the last bit |\n|---|---|---|")
+  for label, verdicts in table.items():
+    print(f"| {label} | {len(verdicts)} | {verdicts.count('same')} |")
+  if any(verdict != "same" for verdicts in table.values() for verdict in verdicts):
+    sys.exit("survive: not all runs ended the same")
+
+
+if __name__ == "__main__":
+  app.run(main)
