@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -154,50 +155,54 @@ class TrainCaptionsTest(tf.test.TestCase):
 
 
 class PhotographsTest(tf.test.TestCase):
-  """Runs on photographs; trained together, since starting a program takes longer."""
-
-  @classmethod
-  def setUpClass(cls):
-    super().setUpClass()
-    folder = tempfile.TemporaryDirectory()
-    cls.addClassCleanup(folder.cleanup)
-    cls.folder = pathlib.Path(folder.name)
-    cls.data, cls.backbone = cls.folder / "flickr8k", cls.folder / "backbone.keras"
-    example_photos.write_flickr8k(cls.data)
-    photo = cls.data / "Flicker8k_Dataset" / "test_1.jpg"
+  def test_training_resuming_and_evaluating(self):
+    # In one test, since every program and every training takes seconds to start.
+    self.folder = pathlib.Path(self.get_temp_dir())
+    self.data, self.backbone = self.folder / "flickr8k", self.folder / "backbone.keras"
+    example_photos.write_flickr8k(self.data)
+    photo = self.data / "Flicker8k_Dataset" / "test_1.jpg"
     photo.write_bytes(photo.read_bytes()[:300])
-    example_photos.write_coco_captions(cls.folder, {"train": 5, "restval": 2, "val": 2, "test": 3})
-    example_photos.write_backbone(cls.backbone)
-    cls.common = [*_PHOTOS, f"--data_dir={cls.data}", f"--backbone={cls.backbone}"]
-    cls.wrong = cls.wrong_lines()
-    cls.endings = run_program(
-      [*cls.common, "--updates=2", f"--run_dir={cls.folder / 'cut'}"],
-      [*cls.common, "--updates=4", f"--run_dir={cls.folder / 'whole'}"],
+    example_photos.write_coco_captions(self.folder, {"train": 5, "restval": 2, "val": 2, "test": 3})
+    example_photos.write_backbone(self.backbone)
+    self.common = [*_PHOTOS, f"--data_dir={self.data}", f"--backbone={self.backbone}"]
+    wrong = self.wrong_lines()
+    endings = run_program(
+      [*self.common, "--updates=4", f"--run_dir={self.folder / 'whole'}"],
       [
-        *cls.common,
+        *self.common,
         "--dataset=coco_captions",
-        f"--data_dir={cls.folder}",
+        f"--data_dir={self.folder}",
         "--updates=2",
-        f"--run_dir={cls.folder / 'coco'}",
+        f"--run_dir={self.folder / 'coco'}",
       ],
-      [*_SMALL, f"--run_dir={cls.folder / 'scenes'}"],
-      [*cls.common, "--nokeep_features", "--updates=2", f"--run_dir={cls.folder / 'computed'}"],
+      [*_SMALL, f"--run_dir={self.folder / 'scenes'}"],
       *(
-        [*cls.common, "--updates=2", f"--run_dir={cls.folder / 'refused'}", *wrong]
-        for wrong in cls.wrong.values()
+        [*self.common, "--updates=2", f"--run_dir={self.folder / 'refused'}", *flags]
+        for flags in wrong.values()
       ),
     )
-    cls.cut_results = json.loads((cls.folder / "cut" / "results.json").read_text())
+    self.assertEqual(endings[:3], ["trained"] * 3)
+    for message, ending in zip(wrong, endings[3:], strict=True):
+      with self.subTest(message):
+        self.assertIn(message, ending)
+    self.assertFalse((self.folder / "refused").exists())
+    for check in (
+      self.check_flickr8k,
+      self.check_records,
+      self.check_resuming_with_the_runs_own_backbone,
+      self.check_evaluating_anew,
+    ):
+      with self.subTest(check.__name__):
+        check()
 
-  @classmethod
-  def wrong_lines(cls):
+  def wrong_lines(self):
     """Flags that are refused, by what the program says of them."""
-    other, features = cls.folder / "other.keras", cls.folder / "features"
+    other, features = self.folder / "other.keras", self.folder / "features"
     example_photos.write_backbone(other, channels=7)
     grid_features.write_features(
       features,
       ["dev_0.jpg"],
-      [cls.data / "Flicker8k_Dataset" / "dev_0.jpg"],
+      [self.data / "Flicker8k_Dataset" / "dev_0.jpg"],
       lambda images: np.zeros([len(images), 4, 4, 5], np.float32),
       image_side=32,
       grid_shape=(4, 4, 5),
@@ -225,16 +230,11 @@ class PhotographsTest(tf.test.TestCase):
       "height=4: must be a multiple of 8": ["--grid_filters=2,2,2"],
     }
 
-  def test_wrong_flags_get_one_clear_error_and_leave_nothing(self):
-    self.assertEqual(self.endings[:5], ["trained"] * 5)
-    for message, ending in zip(self.wrong, self.endings[5:], strict=True):
-      with self.subTest(message):
-        self.assertIn(message, ending)
-    self.assertFalse((self.folder / "refused").exists())
+  def results(self, run):
+    return json.loads((self.folder / run / "results.json").read_text())
 
-  def test_the_flagfile_trains(self):
-    whole = self.folder / "whole"
-    results = json.loads((whole / "results.json").read_text())
+  def check_flickr8k(self):
+    whole, results = self.folder / "whole", self.results("whole")
     self.assertLessEqual({"bleu_1", "bleu_4", "rouge_l", "cider"}, set(results))
     # "A red square" and its end make four words; "There is a red square here" is longer.
     self.assertEqual((results["training_captions"], results["test_images"]), (6, 2))
@@ -251,59 +251,54 @@ class PhotographsTest(tf.test.TestCase):
     answer = keras.saving.load_model(whole / "model.keras")(grid)
     self.assertEqual(answer["words"].shape, (1, 4))
 
-  def test_resumes_to_the_same_end_with_the_runs_own_backbone(self):
-    whole, cut = self.folder / "whole", self.folder / "cut"
-    # What a run of four updates leaves that is cut off after two.
-    (cut / "results.json").unlink()
-    lines = (cut / "flags.flags").read_text().replace("--updates=2\n", "--updates=4\n")
-    (cut / "flags.flags").write_text(lines)
-    made = (cut / "features.npy").stat().st_mtime_ns
-    # Where the backbone came from is not needed again; here it has become another.
-    example_photos.write_backbone(self.backbone, channels=7)
-    self.addCleanup(example_photos.write_backbone, self.backbone)
-    endings = run_program([*self.common, "--updates=4", "--resume", f"--run_dir={cut}"])
-    self.assertEqual(endings, ["trained"])
-    self.assertEqual((cut / "features.npy").stat().st_mtime_ns, made)
-    results = json.loads((whole / "results.json").read_text())
-    resumed = json.loads((cut / "results.json").read_text())
-    for name in results.keys() - {"images_per_second", "train_seconds"}:
-      self.assertEqual(resumed[name], results[name], name)
-
-  def test_features_that_are_not_kept_train_to_the_same_end(self):
-    run = self.folder / "computed"
-    self.assertFalse(list(run.glob("features*")))
-    results = json.loads((run / "results.json").read_text())
-    for name in self.cut_results.keys() - {"images_per_second", "train_seconds", "left_out"}:
-      self.assertAllClose(results[name], self.cut_results[name], rtol=1e-4, msg=name)
-    self.assertEqual(results["left_out"], self.cut_results["left_out"])
-
-  def test_trains_on_records(self):
-    results = json.loads((self.folder / "coco" / "results.json").read_text())
+  def check_records(self):
+    results = self.results("coco")
     self.assertEqual((results["training_images"], results["training_captions"]), (7, 7))
     self.assertEqual((results["validation_images"], results["test_images"]), (2, 3))
     self.assertGreater((self.folder / "coco" / "glimpses.png").stat().st_size, 0)
 
-  def test_finished_runs_are_evaluated_anew(self):
-    runs = {
-      name: [f"--run_dir={self.folder / name}", f"--data_dir={data}"]
-      for name, data in (("whole", self.data), ("coco", self.folder), ("scenes", self.folder))
-    }
-    before = {name: sorted((self.folder / name).rglob("*")) for name in runs}
-    *same, wider, elsewhere = run_program(
-      *runs.values(),
-      [*runs["whole"], "--beam_width=1", "--length_exponent=0"],
+  def check_resuming_with_the_runs_own_backbone(self):
+    # What the run would have left, had it been cut off after two updates.
+    cut = self.folder / "cut"
+    shutil.copytree(self.folder / "whole", cut)
+    for name in ("results.json", "model.keras"):
+      (cut / name).unlink()
+    for path in (cut / "checkpoints").glob("*-00000004.keras"):
+      path.unlink()
+    made = (cut / "features.npy").stat().st_mtime_ns
+    # Where the backbone came from is not needed again; here it has become another.
+    example_photos.write_backbone(self.backbone, channels=7)
+    endings = run_program([*self.common, "--updates=4", "--resume", f"--run_dir={cut}"])
+    self.assertEqual(endings, ["trained"])
+    self.assertEqual((cut / "features.npy").stat().st_mtime_ns, made)
+    results, resumed = self.results("whole"), self.results("cut")
+    for name in results.keys() - {"images_per_second", "train_seconds"}:
+      self.assertEqual(resumed[name], results[name], name)
+
+  def check_evaluating_anew(self):
+    whole = [f"--run_dir={self.folder / 'whole'}", f"--data_dir={self.data}"]
+    coco = [f"--run_dir={self.folder / 'coco'}", f"--data_dir={self.folder}"]
+    before = {path: path.stat().st_mtime_ns for path in self.folder.rglob("*")}
+    *same, wider, other, elsewhere = run_program(
+      whole,
+      # Features that are computed as they are needed are those that are kept.
+      [*whole, "--nokeep_features"],
+      [f"--run_dir={self.folder / 'scenes'}"],
+      [*coco, "--beam_width=1"],
+      [*coco, f"--data_dir={self.data}", "--dataset=flickr8k"],
       [f"--run_dir={self.folder / 'nowhere'}"],
       program="evaluate_captions",
     )
-    for name, ending in zip(runs, same, strict=True):
-      results = json.loads((self.folder / name / "results.json").read_text())
-      figures = json.loads(ending)
+    for name, ending in zip(("whole", "whole", "scenes"), same, strict=True):
+      figures, results = json.loads(ending), self.results(name)
+      self.assertEqual(figures.pop("left_out", None), results.get("left_out"))
       self.assertIn("test_log_likelihood_per_word_nats", figures)
-      for key in figures.keys() - {"left_out"}:
-        self.assertAllClose(figures[key], results[key], msg=f"{name}: {key}")
-      self.assertEqual(sorted((self.folder / name).rglob("*")), before[name])
+      for key, value in figures.items():
+        self.assertAllClose(value, results[key], rtol=1e-4, msg=f"{name}: {key}")
     self.assertEqual(json.loads(wider)["beam_width"], 1)
+    self.assertIn("vocabulary.txt: must hold the words of the captions", other)
     self.assertIn("holds no finished run", elsewhere)
+    self.assertEqual({path: path.stat().st_mtime_ns for path in self.folder.rglob("*")}, before)
 
 
 class JudgeTest(tf.test.TestCase):
