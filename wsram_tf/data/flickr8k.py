@@ -59,16 +59,16 @@ def load_flickr8k(data_dir: str | os.PathLike) -> tuple[CaptionSplits, Report]:
       elif not (root / IMAGES / image).is_file():
         report.add(f"images of {name} are missing from {IMAGES}", image)
       else:
-        images.paths.append(root / IMAGES / image)
+        images.names.append(image)
         images.captions.append(captions[image])
-    if not images.paths:
+    if not images.names:
       raise ValueError(
         f"data_dir={str(data_dir)!r}: {name} must list an image that is there and has a caption"
       )
     splits.append(images)
   for image in sorted(captions.keys() - taken.keys()):
     report.add("images with captions are in no split", image)
-  return CaptionSplits(*splits), report
+  return CaptionSplits(*splits, lambda names: [root / IMAGES / name for name in names]), report
 
 
 def _read_captions(path: pathlib.Path, report: Report) -> dict[str, list[str]]:
