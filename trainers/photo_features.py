@@ -101,10 +101,15 @@ class FeatureMaker:
     """Keeps the backbone with the run, and computes the features if they are to be kept.
 
     Raises:
-      ValueError: if they cannot be written.
+      ValueError: if they cannot be written, or are another worker's to compute.
     """
     path = self.config.features or run.features
     if self.config.keep_features and not grid_features.features_exist(path):
+      if not run.is_writer:
+        raise ValueError(
+          f"features={path}: must be there before several workers train; compute them by a short "
+          "run with strategy=none"
+        )
       names = splits.names
       print(f"computing the features of {len(names):,} images", flush=True)
       try:
@@ -119,7 +124,7 @@ class FeatureMaker:
         )
       except OSError as error:
         raise ValueError(f"features={path}: cannot be written, {error.strerror}") from error
-    if not run.backbone.exists():
+    if run.is_writer and not run.backbone.exists():
       run.save_learner(run.backbone, self.backbone)
 
   def open(self, splits: CaptionSplits, run: RunFolder) -> grid_features.GridFeatures:
