@@ -5,11 +5,11 @@ import pathlib
 import sys
 from typing import Any, TypeVar
 
-from absl import flags
+from absl import app, flags
 
 from wsram_tf.config import rule_violation
 
-__all__ = ["define", "flag_lines", "read"]
+__all__ = ["define", "flag_lines", "own_flags", "parse", "read"]
 
 Config = TypeVar("Config")
 
@@ -56,23 +56,29 @@ def read(config_class: type[Config], **values: Any) -> Config:
   return config_class(**values)
 
 
-def flag_lines(leave_out: tuple[str, ...]) -> list[str]:
-  """All flags of the program and its flag groups, as lines of a flagfile that sets them alike."""
-  # Libraries define flags too, which a run does not depend on.
+def own_flags() -> list[flags.Flag]:
+  """The flags of the program and its flag groups; libraries define others."""
   here = pathlib.Path(__file__).parent
   files = {name: getattr(module, "__file__", None) or "" for name, module in sys.modules.items()}
-  modules = [
-    name
-    for name in flags.FLAGS.flags_by_module_dict()
-    if name == sys.argv[0] or pathlib.Path(files.get(name, "")).parent == here
+  return [
+    flag
+    for module, defined in flags.FLAGS.flags_by_module_dict().items()
+    if module == sys.argv[0] or pathlib.Path(files.get(module, "")).parent == here
+    for flag in defined
   ]
+
+
+def flag_lines(leave_out: tuple[str, ...]) -> list[str]:
+  """All flags of the program and its flag groups, as lines of a flagfile that sets them alike."""
   named = {
-    flag.name: flag
-    for module in modules
-    for flag in flags.FLAGS.flags_by_module_dict()[module]
-    if flag.name not in leave_out and flag.value is not None
+    flag.name: flag for flag in own_flags() if flag.name not in leave_out and flag.value is not None
   }
   return [_line(named[name]) for name in sorted(named)]
+
+
+def parse(argv: list[str]) -> list[str]:
+  """Parses a program's flags, for `app.run`; with `--help` it shows all of the program's own."""
+  return app.parse_flags_with_usage(argv)
 
 
 def _line(flag: flags.Flag) -> str:

@@ -1,0 +1,151 @@
+"""Tries very many inputs of everything that a user hands in, and prints what became of them.
+
+  python tests/conformance/fuzz.py [--inputs=100000] [--kind=KIND] [--seed=1]
+
+An input is accepted, or refused by a documented error that names it and the rule; nothing is
+written either way. All else, a reader of more than 10 seconds included, is a crash, is told with
+its input, and makes the exit status 1. Flags are tried on the training programs themselves, up to
+where the training would begin. Each kind is tried in a process of its own.
+"""
+
+import multiprocessing
+import os
+import pathlib
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(_ROOT), str(_ROOT / "trainers"), str(_ROOT / "export")]
+
+from absl import app, flags  # noqa: E402, the path comes first
+
+from tests.trials import Tally, try_inputs  # noqa: E402
+
+# The part of all inputs that each kind gets; a backbone takes a thousand times as long as a word.
+_FLAG_SHARES = {
+  "train_mnist": 0.1,
+  "train_classifier": 0.1,
+  "train_captions": 0.1,
+  "compare_estimators": 0.05,
+}
+_FILE_SHARES = {
+  "image file": 0.25,
+  "token file and split lists": 0.12,
+  "feature files": 0.1,
+  "class folders": 0.05,
+  "vocabulary": 0.05,
+  "manifest": 0.04,
+  "versions.json": 0.01,
+  "metrics.csv": 0.028,
+  "backbone": 0.002,
+}
+_GROUPS = {
+  "flags": list(_FLAG_SHARES),
+  "files": list(_FILE_SHARES),
+  "all": [*_FLAG_SHARES, *_FILE_SHARES],
+}
+
+_INPUTS = flags.DEFINE_integer("inputs", 100_000, "tried in all", lower_bound=1)
+_KIND = flags.DEFINE_enum("kind", "all", [*_GROUPS, *_FLAG_SHARES, *_FILE_SHARES], "what is tried")
+_SEED = flags.DEFINE_integer("seed", 1, "of the inputs", lower_bound=0)
+
+
+def try_flags(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
+  """Flagfiles of a training program, and each flag's wrong values."""
+  # Only here: the programs define flags of the same names as the ones above.
+  for own in list(flags.FLAGS.flags_by_module_dict()[sys.argv[0]]):
+    delattr(flags.FLAGS, own.name)
+  from tests import strange_flags
+
+  program = strange_flags.Program(name)
+  wrong = strange_flags.refuse_wrong_values(program, folder)
+  tally = try_inputs(program.kind(), max(1, count - wrong.tried), seed, folder)
+  return Tally(
+    tally.tried + wrong.tried,
+    tally.refused + wrong.refused,
+    tally.crashed + wrong.crashed,
+    tally.crashes | wrong.crashes,
+  )
+
+
+def try_files(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
+  """Files of one kind."""
+  from tests import example_photos, strange_files
+
+  kinds = {kind.name: kind for kind in strange_files.KINDS}
+  if name == "backbone":
+    with tempfile.TemporaryDirectory() as aside:
+      example_photos.write_backbone(pathlib.Path(aside) / "b.keras")
+      kinds[name] = strange_files.backbone_kind((pathlib.Path(aside) / "b.keras").read_bytes())
+  return try_inputs(kinds[name], count, seed, folder)
+
+
+def in_child(name: str, count: int, seed: int) -> Tally:
+  """Tries one kind in a process of its own, whose death is a crash like others."""
+  ours, theirs = multiprocessing.get_context("fork").Pipe()
+  child = multiprocessing.get_context("fork").Process(
+    target=_work, args=(theirs, try_flags if name in _FLAG_SHARES else try_files, name, count, seed)
+  )
+  child.start()
+  theirs.close()
+  try:
+    tally = ours.recv()
+  except EOFError:
+    tally = Tally(tried=1)
+    child.join()
+    tally.add_crash(f"{name}: the process ended with {child.exitcode}", "")
+  child.join()
+  return tally
+
+
+def _work(
+  pipe: multiprocessing.connection.Connection, work: Callable[..., Tally], *given: str | int
+) -> None:
+  warnings.simplefilter("ignore")
+  with tempfile.TemporaryDirectory() as folder:
+    os.chdir(folder)
+    pipe.send(work(*given, pathlib.Path(folder)))
+    os.chdir("/")
+
+
+def main(_: list[str]) -> None:
+  """Tries all kinds asked for, one after the other."""
+  import wsram_tf  # noqa: F401, once for all processes
+
+  names = _GROUPS.get(_KIND.value, [_KIND.value])
+  shares = {name: (_FLAG_SHARES | _FILE_SHARES)[name] for name in names}
+  print(f"{'kind':<28}{'tried':>9}{'accepted':>10}{'refused':>9}{'crashes':>9}{'seconds':>9}")
+  total, seconds = Tally(), 0.0
+  for name, share in shares.items():
+    began = time.time()
+    count = max(1, round(_INPUTS.value * share / sum(shares.values())))
+    tally = in_child(name, count, _SEED.value)
+    show(name, tally, time.time() - began)
+    total.tried += tally.tried
+    total.refused += tally.refused
+    total.crashed += tally.crashed
+    total.crashes |= tally.crashes
+    seconds += time.time() - began
+  show("all", total, seconds)
+  for place, example in total.crashes.items():
+    print(f"\n{place}\n  {example}")
+  if total.crashed:
+    sys.exit(1)
+
+
+def show(name: str, tally: Tally, seconds: float) -> None:
+  """Prints one row of the table."""
+  print(
+    f"{name:<28}{tally.tried:>9,}{tally.accepted:>10,}{tally.refused:>9,}{tally.crashed:>9,}"
+    f"{seconds:>9.0f}",
+    flush=True,
+  )
+
+
+if __name__ == "__main__":
+  app.run(main)
