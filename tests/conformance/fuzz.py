@@ -9,6 +9,7 @@ where the training would begin. Each kind is tried in a process of its own.
 """
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import pathlib
 import sys
