@@ -10,6 +10,7 @@ on with what is not; the table and the plots are written anew after each run.
 
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -26,10 +27,11 @@ from absl import app, flags
 from run_folder import RunFolder
 
 from wsram_tf import objectives
+from wsram_tf.config import LARGEST_INTEGER
 
 __all__ = ["main", "plan_runs"]
 
-_OUT_DIR = flags.DEFINE_string("out_dir", None, "folder of all runs, the table and the plots")
+flag_groups.define_path("out_dir", "folder of all runs, the table and the plots; must be given")
 _ESTIMATORS = flags.DEFINE_list(
   "estimators", list(objectives.ESTIMATORS), "estimators to compare, parted by commas"
 )
@@ -38,13 +40,19 @@ _VARIANTS = flags.DEFINE_multi_string(
   [],
   "one more thing to compare, as 'LABEL --FLAG=VALUE --FLAG=VALUE'; may be given several times",
 )
-_SEEDS = flags.DEFINE_list("seeds", ["1", "2", "3"], "seeds, parted by commas")
+_SEEDS = flags.DEFINE_list(
+  "seeds", ["1", "2", "3"], "seeds, whole numbers from 0 up, parted by commas, each once"
+)
 
 flags.mark_flag_as_required("out_dir")
 flags.register_validator(
   "seeds",
-  lambda seeds: seeds and all(seed.isdecimal() for seed in seeds) and len(set(seeds)) == len(seeds),
-  "must be whole numbers, parted by commas, each once",
+  lambda seeds: (
+    # Ten digits at most, which a number beyond the largest seed may have too.
+    all(re.fullmatch("[0-9]{1,10}", seed) and int(seed) <= LARGEST_INTEGER for seed in seeds)
+    and len(set(map(int, seeds))) == len(seeds) > 0
+  ),
+  f"must be whole numbers from 0 to {LARGEST_INTEGER}, parted by commas, each once",
 )
 
 # Flags that are each run's own, or this program's.
@@ -60,15 +68,20 @@ def variants() -> dict[str, list[str]]:
   found: dict[str, list[str]] = {}
   for name in _ESTIMATORS.value:
     if name not in objectives.ESTIMATORS:
-      raise ValueError(f"estimators={name}: must be among {', '.join(objectives.ESTIMATORS)}")
+      raise ValueError(f"estimators={name!r}: must be among {', '.join(objectives.ESTIMATORS)}")
     found[name] = [f"--estimator={name}"]
   for text in _VARIANTS.value:
-    label, *lines = shlex.split(text)
-    if not label.replace("_", "").isalnum() or not lines or label in found:
+    try:
+      label, *lines = shlex.split(text) or [""]
+    except ValueError as error:
+      raise ValueError(f"variant={text!r}: must be a label and flags: {error}") from error
+    if not re.fullmatch(r"\w{1,100}", label) or not lines or label in found:
       raise ValueError(
         f"variant={text!r}: must be a new label of letters, digits and _, then flags"
       )
     found[label] = lines
+  if not found:
+    raise ValueError("estimators='': must name one at least, or --variant be given")
   return found
 
 
@@ -83,7 +96,7 @@ def plan_runs() -> dict[tuple[str, int], tuple[RunFolder, list[str]]]:
   for seed in map(int, _SEEDS.value):
     for label, lines in variants().items():
       check_flags(label, [*shared, *lines, f"--seed={seed}"])
-      path = pathlib.Path(_OUT_DIR.value) / label / f"seed_{seed}"
+      path = pathlib.Path(flags.FLAGS.out_dir) / label / f"seed_{seed}"
       runs[label, seed] = RunFolder(str(path)), [*shared, *lines, f"--seed={seed}"]
   return runs
 
@@ -123,7 +136,7 @@ def compare(runs: dict[tuple[str, int], tuple[RunFolder, list[str]]]) -> None:
   Raises:
     OSError: if the folder of the comparison cannot be written.
   """
-  out = comparison.ComparisonFolder(_OUT_DIR.value, runs)
+  out = comparison.ComparisonFolder(flags.FLAGS.out_dir, runs)
   out.create()
   program = pathlib.Path(__file__).with_name("train_mnist.py")
   failed = []
@@ -147,4 +160,4 @@ def compare(runs: dict[tuple[str, int], tuple[RunFolder, list[str]]]) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, flags_parser=flag_groups.parse)

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from absl import app, flags
 
-from wsram_tf.config import rule_violation
+from wsram_tf.config import LARGEST_INTEGER, rule_violation
 
-__all__ = ["define", "flag_lines", "own_flags", "parse", "read"]
+__all__ = ["define", "define_count", "define_path", "flag_lines", "own_flags", "parse", "read"]
 
 Config = TypeVar("Config")
 
@@ -37,6 +37,22 @@ def define(config_class: type, *, leave_out: tuple[str, ...] = ()) -> None:
     }[type(field.default)]
     kind(field.name, field.default, help)
     flags.register_validator(field.name, _validator(field))
+
+
+def define_count(name: str, default: int, help: str, *, minimum: int = 1) -> None:
+  """Defines a flag of a whole number from `minimum` up that no dataclass has a field for."""
+  flags.DEFINE_integer(name, default, help, lower_bound=minimum, upper_bound=LARGEST_INTEGER)
+
+
+def define_path(name: str, help: str) -> None:
+  """Defines a flag, absent by default, that names a folder or the like and is not empty."""
+  flags.DEFINE_string(name, None, help)
+  flags.register_validator(
+    name,
+    # An empty one is a variable of the shell that was never set.
+    lambda value: value is None or (value.isprintable() and bool(value.strip())),
+    "must be printable text, and not empty",
+  )
 
 
 def read(config_class: type[Config], **values: Any) -> Config:
@@ -77,8 +93,17 @@ def flag_lines(leave_out: tuple[str, ...]) -> list[str]:
 
 
 def parse(argv: list[str]) -> list[str]:
-  """Parses a program's flags, for `app.run`; with `--help` it shows all of the program's own."""
-  return app.parse_flags_with_usage(argv)
+  """Parses a program's flags, for `app.run`; with `--help` it shows all of the program's own.
+
+  A wrong flag or flagfile ends the program with one clear message.
+  """
+  for flag in own_flags():
+    # Without, absl shows those alone that the program's first file defines.
+    flags.FLAGS.register_key_flag_for_module(argv[0], flag)
+  try:
+    return app.parse_flags_with_usage(argv)
+  except (OSError, ValueError, RecursionError) as error:  # What absl lets pass.
+    sys.exit(f"flagfile: must be a text file of flags, one a line: {error}")
 
 
 def _line(flag: flags.Flag) -> str:

@@ -1,7 +1,7 @@
 """Trains a model that describes images, with one hard glimpse before each word.
 
 python trainers/train_captions.py --flagfile=trainers/flagfiles/scenes.flags [--run_dir=DIR]
-python trainers/train_captions.py --flagfile=trainers/flagfiles/flickr8k.flags --data_dir=DIR \
+python trainers/train_captions.py --flagfile=trainers/flagfiles/flickr8k.flags --data_dir=DIR \\
   --backbone=FILE.keras [--run_dir=DIR]
 """
 
@@ -12,6 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import captions
 import digit_scenes
+import flag_groups
 import photo_captions
 import training
 from absl import app, flags
@@ -28,8 +29,8 @@ captions.define_flags()
 digit_scenes.define_flags()
 photo_captions.define_flags()
 training.define_flags(batch_size=64)
-flags.DEFINE_string(
-  "data_dir", None, "folder of dataset=flickr8k, or of prepared TensorFlow Datasets (digits=mnist)"
+flag_groups.define_path(
+  "data_dir", "folder of dataset=flickr8k, or of prepared TensorFlow Datasets (digits=mnist)"
 )
 flags.DEFINE_bool("download", False, "fetch digits=mnist, or a backbone's weights")
 
@@ -84,4 +85,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, flags_parser=flag_groups.parse)
