@@ -158,5 +158,6 @@ def refuse_wrong_values(program: Program, folder: pathlib.Path) -> Tally:
       else:
         tally.add_crash(f"{program.name}: {shown} is accepted", "")
       if listing(folder) != before:
+        before = listing(folder)
         tally.add_crash(f"{program.name}: {shown}: something was written", "")
   return tally
