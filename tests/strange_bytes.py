@@ -68,7 +68,7 @@ def _changed(contents: bytes, changes: list[bytes], examples: Sequence[bytes], m
   for change in changes:
     action, length, place = change[0] % 8, 1 + change[1] % 32, int.from_bytes(change[2:5], "big")
     # Every other change is in the header, which tells a reader what to do.
-    start = place % (min(len(contents), 64) if change[5] % 2 else len(contents) + 1 or 1) or 0
+    start = place % ((min(len(contents), 64) if change[5] % 2 else len(contents)) + 1)
     before, there, after = _parted(contents, start, length)
     if action == 0 and there:
       there = bytes([there[0] ^ 1 << change[6] % 8]) + there[1:]

@@ -29,6 +29,14 @@ PROGRAMS = {
   "compare_estimators": (["--out_dir=out", "--estimators=vimco,variational"], "compare"),
 }
 _FLAGFILES = pathlib.Path(__file__).parents[1] / "trainers" / "flagfiles"
+# What the rules of these flags refuse beside what is wrong for all of their types.
+_WRONG = {
+  "estimators": ["", "nonesuch", "vimco,"],
+  "seeds": ["", "x", "-1", "1.5", "1,1", "1,01", "2147483648", "9" * 5_000],
+  "variant": ["", "label", "'", "a/b --units=3", "vimco --units=3"],
+  "dataset": ["", "a b", "no/such/set", "/", "mnist:x"],
+  "gradient_draws": ["1"],
+}
 # These ask the network, or other machines.
 _NOT_TRIED = ("download", "strategy")
 
@@ -108,17 +116,19 @@ class Program:
 
 def wrong_values(flag: flags.Flag) -> list[str]:
   """Values that a flag must refuse, by its type and by the rule that its help states."""
-  kind = flag.flag_type()
+  kind, more = flag.flag_type(), _WRONG.get(flag.name, [])
   if kind == "bool":
     return ["", "maybe", "2"]
   if kind == "string enum":
     return ["", "nonesuch", "0"]
   if kind in ("int", "float"):
-    wrong = ["", "x", "nan", "inf", "-inf", "1e400", "9" * 40, "1,2", *_below(flag, kind)]
-    return [*wrong, "1.5"] if kind == "int" else wrong
+    wrong = ["", "x", "nan", "inf", "-inf", "1e39", "1e400", "9" * 40, "1,2", *_below(flag, kind)]
+    return [*wrong, *more, "1.5"] if kind == "int" else wrong
   if "numbers parted by commas" in flag.help:
     return ["x", "1.5", "1,x", "nan", "9" * 40, *_below(flag, "int")]
-  return ["", " ", "a\nb", "a\0b"] if "folder" in flag.help else []
+  if kind == "string":
+    more = [*more, "a\nb", "a\0b", "\udcff", *(["", " "] if "folder" in flag.help else [])]
+  return more
 
 
 def _below(flag: flags.Flag, kind: str) -> Iterator[str]:

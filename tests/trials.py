@@ -127,8 +127,8 @@ def place(error: BaseException) -> str:
   root = os.fspath(pathlib.Path(__file__).parents[1])
   frames = traceback.extract_tb(error.__traceback__)
   own = [frame for frame in frames if frame.filename.startswith(root)]
-  shown = dict.fromkeys([*own[-1:], frames[-1]]) if frames else {}
-  return " > ".join(f"{pathlib.Path(f.filename).name}:{f.lineno}" for f in shown)
+  lines = [f"{pathlib.Path(f.filename).name}:{f.lineno}" for f in (*own[-1:], *frames[-1:])]
+  return " > ".join(dict.fromkeys(lines))
 
 
 def listing(folder: pathlib.Path) -> dict[str, tuple[int, int]]:
