@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+_CHANGE = 16  # Bytes that describe one change.
 _PNG = b"\x89PNG\r\n\x1a\n"
 # What has a meaning to some parser, or to a person.
 ODD_TEXTS = (
@@ -33,12 +34,11 @@ def damaged(examples: Sequence[bytes], most: int = 4) -> st.SearchStrategy[bytes
   Bytes are flipped, overwritten, inserted, removed, repeated, cut off, or taken from another file;
   the check sums of half of the PNG files are mended, since nobody reads on behind a wrong one.
   """
-  changes = st.lists(st.binary(min_size=16, max_size=16), max_size=most)
+  # Drawn as one piece, which is many times faster than change by change.
   return st.builds(
-    lambda contents, changes, mend: _changed(contents, changes, examples, mend),
+    lambda contents, drawn: _changed(contents, drawn, examples),
     st.sampled_from(list(examples)),
-    changes,
-    st.booleans(),
+    st.binary(min_size=_CHANGE, max_size=_CHANGE * most),
   )
 
 
@@ -64,8 +64,9 @@ def _as_json_bytes(value: Any) -> bytes:
   return json.dumps(value).encode()
 
 
-def _changed(contents: bytes, changes: list[bytes], examples: Sequence[bytes], mend: bool) -> bytes:
-  for change in changes:
+def _changed(contents: bytes, drawn: bytes, examples: Sequence[bytes]) -> bytes:
+  for at in range(0, len(drawn) - _CHANGE + 1, _CHANGE):
+    change = drawn[at : at + _CHANGE]
     action, length, place = change[0] % 8, 1 + change[1] % 32, int.from_bytes(change[2:5], "big")
     # Every other change is in the header, which tells a reader what to do.
     start = place % ((min(len(contents), 64) if change[5] % 2 else len(contents)) + 1)
@@ -88,7 +89,8 @@ def _changed(contents: bytes, changes: list[bytes], examples: Sequence[bytes], m
     elif action == 7:  # Numbers at the ends of their range.
       there = bytes([0x00 if change[6] % 2 else 0xFF]) * min(4, len(there)) + there[4:]
     contents = before + there + after
-  return _mended(contents) if mend and contents.startswith(_PNG) else contents
+  mend = len(drawn) % 2 and contents.startswith(_PNG)
+  return _mended(contents) if mend else contents
 
 
 def _parted(contents: bytes, start: int, length: int) -> tuple[bytes, bytes, bytes]:

@@ -32,14 +32,14 @@ _FLAG_SHARES = {
   "train_mnist": 0.1,
   "train_classifier": 0.1,
   "train_captions": 0.1,
-  "compare_estimators": 0.05,
+  "compare_estimators": 0.02,
 }
 _FILE_SHARES = {
-  "image file": 0.25,
+  "image file": 0.26,
   "token file and split lists": 0.12,
   "feature files": 0.1,
   "class folders": 0.05,
-  "vocabulary": 0.05,
+  "vocabulary": 0.07,
   "manifest": 0.04,
   "versions.json": 0.01,
   "metrics.csv": 0.028,
