@@ -17,7 +17,7 @@ from absl.testing import flagsaver
 from hypothesis import strategies as st
 
 from tests import strange_bytes
-from tests.trials import Kind, Tally, listing
+from tests.trials import Kind, Tally, listing, place
 
 __all__ = ["PROGRAMS", "Program", "refuse_wrong_values"]
 
@@ -136,7 +136,7 @@ def wrong_values(flag: flags.Flag) -> list[str]:
 
 def _below(flag: flags.Flag, kind: str) -> Iterator[str]:
   least = re.search(r"at least (-?[\d.]+)", flag.help)
-  above = re.search(r"; above (-?[\d.]+)", flag.help)
+  above = re.search(r"; above (-?[\d.]+)(?:,|$)", flag.help)
   most = re.search(r"at most ([\d.]+)", flag.help)
   step = 1 if kind == "int" else 0.5
   if least:
@@ -167,7 +167,7 @@ def refuse_wrong_values(program: Program, folder: pathlib.Path) -> Tally:
         else:
           tally.add_crash(f"{program.name}: {shown} is not named", str(refusal)[-300:])
       except Exception as error:
-        tally.add_crash(f"{program.name}: {shown}: {error!r:.200}", "")
+        tally.add_crash(f"{program.name}: {shown}: {place(error)}", f"{error!r:.200}")
       else:
         tally.add_crash(f"{program.name}: {shown} is accepted", "")
       if listing(folder) != before:

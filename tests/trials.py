@@ -107,7 +107,7 @@ def meet(kind: Kind, given: Any, folder: pathlib.Path, tally: Tally) -> None:
   kind.lay(folder, given)
   before, crashed = listing(folder), tally.crashed
   tally.tried += 1
-  shown = f"{given!r:.2000}"
+  shown = f"{given!r:.1000}"
   try:
     with time_limit(LONGEST):
       kind.read(folder, given)
@@ -115,9 +115,11 @@ def meet(kind: Kind, given: Any, folder: pathlib.Path, tally: Tally) -> None:
     if re.search(kind.named, str(error)):
       tally.refused += 1
     else:
-      tally.add_crash(f"{kind.name}: names nothing: {place(error)}: {error!s:.200}", shown)
+      tally.add_crash(f"{kind.name}: names nothing: {place(error)}", f"{error!s:.200}\n  {shown}")
   except Exception as error:
-    tally.add_crash(f"{kind.name}: {place(error)}: {error!r:.200}", shown)
+    tally.add_crash(
+      f"{kind.name}: {type(error).__name__}: {place(error)}", f"{error!r:.200}\n  {shown}"
+    )
   if listing(folder) != before and tally.crashed == crashed:
     tally.add_crash(f"{kind.name}: something was written", shown)
 
