@@ -75,11 +75,11 @@ def read(config_class: type[Config], **values: Any) -> Config:
 def own_flags() -> list[flags.Flag]:
   """The flags of the program and its flag groups; libraries define others."""
   here = pathlib.Path(__file__).parent
-  files = {name: getattr(module, "__file__", None) or "" for name, module in sys.modules.items()}
   return [
     flag
     for module, defined in flags.FLAGS.flags_by_module_dict().items()
-    if module == sys.argv[0] or pathlib.Path(files.get(module, "")).parent == here
+    if module == sys.argv[0]
+    or pathlib.Path(getattr(sys.modules.get(module), "__file__", None) or "").parent == here
     for flag in defined
   ]
 

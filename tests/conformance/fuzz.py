@@ -1,6 +1,6 @@
 """Tries very many inputs of everything that a user hands in, and prints what became of them.
 
-  python tests/conformance/fuzz.py [--inputs=100000] [--kind=KIND] [--seed=1]
+  python tests/conformance/fuzz.py [--inputs=100000] [--kind=KIND] [--seed=1] [--processes=1]
 
 An input is accepted, or refused by a documented error that names it and the rule; nothing is
 written either way. All else, a reader of more than 10 seconds included, is a crash, is told with
@@ -9,7 +9,6 @@ where the training would begin. Each kind is tried in a process of its own.
 """
 
 import multiprocessing
-import multiprocessing.connection
 import os
 import pathlib
 import sys
@@ -17,6 +16,8 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from multiprocessing import connection
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -29,20 +30,20 @@ from tests.trials import Tally, try_inputs  # noqa: E402
 
 # The part of all inputs that each kind gets; a backbone takes a thousand times as long as a word.
 _FLAG_SHARES = {
-  "train_mnist": 0.1,
-  "train_classifier": 0.1,
-  "train_captions": 0.1,
+  "train_mnist": 0.08,
+  "train_classifier": 0.08,
+  "train_captions": 0.08,
   "compare_estimators": 0.02,
 }
 _FILE_SHARES = {
-  "image file": 0.26,
-  "token file and split lists": 0.12,
-  "feature files": 0.1,
-  "class folders": 0.05,
-  "vocabulary": 0.07,
-  "manifest": 0.04,
-  "versions.json": 0.01,
-  "metrics.csv": 0.028,
+  "image file": 0.25,
+  "token file and split lists": 0.08,
+  "feature files": 0.08,
+  "class folders": 0.03,
+  "vocabulary": 0.11,
+  "manifest": 0.07,
+  "versions.json": 0.03,
+  "metrics.csv": 0.088,
   "backbone": 0.002,
 }
 _GROUPS = {
@@ -53,6 +54,7 @@ _GROUPS = {
 
 _INPUTS = flags.DEFINE_integer("inputs", 100_000, "tried in all", lower_bound=1)
 _KIND = flags.DEFINE_enum("kind", "all", [*_GROUPS, *_FLAG_SHARES, *_FILE_SHARES], "what is tried")
+_PROCESSES = flags.DEFINE_integer("processes", 1, "kinds tried at once", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 1, "of the inputs", lower_bound=0)
 
 
@@ -86,16 +88,21 @@ def try_files(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
   return try_inputs(kinds[name], count, seed, folder)
 
 
-def in_child(name: str, count: int, seed: int) -> Tally:
-  """Tries one kind in a process of its own, whose death is a crash like others."""
-  ours, theirs = multiprocessing.get_context("fork").Pipe()
-  child = multiprocessing.get_context("fork").Process(
-    target=_work, args=(theirs, try_flags if name in _FLAG_SHARES else try_files, name, count, seed)
-  )
+def start(name: str, count: int, seed: int) -> tuple[connection.Connection, Any]:
+  """Starts the trials of one kind; returns where its `Tally` comes from, and the process."""
+  fork = multiprocessing.get_context("fork")
+  ours, theirs = fork.Pipe()
+  work = try_flags if name in _FLAG_SHARES else try_files
+  child = fork.Process(target=_work, args=(theirs, work, name, count, seed))
   child.start()
   theirs.close()
+  return ours, child
+
+
+def receive(name: str, pipe: connection.Connection, child: Any) -> Tally:
+  """What the trials found; that their process died is a crash like others."""
   try:
-    tally = ours.recv()
+    tally = pipe.recv()
   except EOFError:
     tally = Tally(tried=1)
     child.join()
@@ -104,9 +111,7 @@ def in_child(name: str, count: int, seed: int) -> Tally:
   return tally
 
 
-def _work(
-  pipe: multiprocessing.connection.Connection, work: Callable[..., Tally], *given: str | int
-) -> None:
+def _work(pipe: connection.Connection, work: Callable[..., Tally], *given: str | int) -> None:
   warnings.simplefilter("ignore")
   with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
@@ -115,24 +120,29 @@ def _work(
 
 
 def main(_: list[str]) -> None:
-  """Tries all kinds asked for, one after the other."""
+  """Tries all kinds asked for."""
   import wsram_tf  # noqa: F401, once for all processes
 
   names = _GROUPS.get(_KIND.value, [_KIND.value])
   shares = {name: (_FLAG_SHARES | _FILE_SHARES)[name] for name in names}
   print(f"{'kind':<28}{'tried':>9}{'accepted':>10}{'refused':>9}{'crashes':>9}{'seconds':>9}")
-  total, seconds = Tally(), 0.0
-  for name, share in shares.items():
-    began = time.time()
-    count = max(1, round(_INPUTS.value * share / sum(shares.values())))
-    tally = in_child(name, count, _SEED.value)
-    show(name, tally, time.time() - began)
-    total.tried += tally.tried
-    total.refused += tally.refused
-    total.crashed += tally.crashed
-    total.crashes |= tally.crashes
-    seconds += time.time() - began
-  show("all", total, seconds)
+  total, began = Tally(), time.time()
+  waiting, running = list(shares), {}
+  while waiting or running:
+    while waiting and len(running) < _PROCESSES.value:
+      name = waiting.pop(0)
+      count = max(1, round(_INPUTS.value * shares[name] / sum(shares.values())))
+      pipe, child = start(name, count, _SEED.value)
+      running[pipe] = name, child, time.time()
+    for pipe in connection.wait(running):
+      name, child, started = running.pop(pipe)
+      tally = receive(name, pipe, child)
+      show(name, tally, time.time() - started)
+      total.tried += tally.tried
+      total.refused += tally.refused
+      total.crashed += tally.crashed
+      total.crashes |= tally.crashes
+  show("all", total, time.time() - began)
   for place, example in total.crashes.items():
     print(f"\n{place}\n  {example}")
   if total.crashed:
