@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 
 import flag_groups
-from absl import flags
+from absl import app, flags
 from absl.testing import flagsaver
 from hypothesis import strategies as st
 
@@ -84,6 +84,15 @@ class Program:
           told = end.code if isinstance(end.code, str) else ""
           raise Refused(said.getvalue() + told) from end
 
+  def help(self) -> str:
+    """What `--help` says."""
+    app.define_help_flags()
+    try:
+      self.start("--help")
+    except Refused as ended:
+      return str(ended)
+    raise AssertionError("--help went on to the training")
+
   def kind(self) -> Kind:
     """Flagfiles, in trials."""
     shipped = [path.read_bytes() for path in sorted(_FLAGFILES.glob("*.flags"))]
@@ -152,10 +161,16 @@ def _below(flag: flags.Flag, kind: str) -> Iterator[str]:
 
 
 def refuse_wrong_values(program: Program, folder: pathlib.Path) -> Tally:
-  """Tries every wrong value of every flag; each must be refused, its flag named."""
-  tally = Tally()
+  """Tries every wrong value of every flag; each must be refused, its flag named.
+
+  That `--help` shows a flag is tried too.
+  """
+  tally, shown_flags = Tally(), program.help()
   before = listing(folder)
   for name, flag in program.flags.items():
+    if not re.search(rf"^ +--(\[no\])?{name}: \S", shown_flags, re.MULTILINE):
+      tally.tried += 1
+      tally.add_crash(f"{program.name}: --help does not show --{name}", "")
     for value in wrong_values(flag):
       tally.tried += 1
       shown = f"--{name}={value!r:.60}"

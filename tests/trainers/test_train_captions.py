@@ -210,7 +210,7 @@ class PhotographsTest(tf.test.TestCase):
       backbone="of another",
     )
     cases = {
-      "data_dir: must be given for dataset=flickr8k": ["--data_dir="],
+      "--data_dir=: must be printable text, and not empty": ["--data_dir="],
       "data_dir='/nowhere': must hold Flickr8k in its own layout": ["--data_dir=/nowhere"],
       "backbone: must be given": ["--backbone="],
       "backbone='/nowhere.keras': there is no such file": ["--backbone=/nowhere.keras"],
