@@ -56,6 +56,11 @@ def damaged_json(example: Any) -> st.SearchStrategy[bytes]:
   )
 
 
+def as_bytes(lines: list[str]) -> bytes:
+  """Lines of a file, of which some may not be UTF-8."""
+  return "\n".join(lines).encode("utf-8", "surrogateescape")
+
+
 def _replaced(example: dict, others: dict, gone: list[str]) -> dict:
   return {key: value for key, value in (example | others).items() if key not in gone}
 

@@ -1,4 +1,4 @@
-"""Kinds of strange files, and the functions of the package that read them; see `trials`."""
+"""Kinds of strange data files, and the functions of the package that read them; see `trials`."""
 
 import json
 import os
@@ -8,20 +8,15 @@ import warnings
 from io import BytesIO
 from typing import Any
 
-import manifests
 import numpy as np
 import PIL.Image
 import predict
 from hypothesis import strategies as st
-from run_folder import RunFolder, RunFolderError
 
 from tests import strange_bytes
-from tests.trials import Kind
-from wsram_tf import backbones
+from tests.trials import RULE, Kind
 from wsram_tf.data import flickr8k, grid_features, image_folder
-from wsram_tf.data.vocabulary import SPECIAL_WORDS, Vocabulary
-
-_RULE = r"(must|cannot|no file|is damaged|No such file)"
+from wsram_tf.data.vocabulary import Vocabulary
 
 
 def _encoded(mode: str, size: tuple[int, int] = (7, 5), **options: Any) -> bytes:
@@ -78,16 +73,14 @@ _caption_lines = st.builds(
 )
 
 
-def _as_bytes(lines: list[str]) -> bytes:
-  return "\n".join(lines).encode("utf-8", "surrogateescape")
-
-
 _token_files = strange_bytes.damaged([_TOKENS.encode()]) | st.lists(_caption_lines, max_size=6).map(
-  lambda lines: _TOKENS.encode() + _as_bytes(lines)
+  lambda lines: _TOKENS.encode() + strange_bytes.as_bytes(lines)
 )
 _split_lists = st.just(None) | (
   strange_bytes.damaged([b"a.jpg\nb.jpg\n", b"\xef\xbb\xbfc.jpg\r\n"])
-  | st.lists(st.sampled_from(_NAMES) | strange_bytes.odd_texts, max_size=3).map(_as_bytes)
+  | st.lists(st.sampled_from(_NAMES) | strange_bytes.odd_texts, max_size=3).map(
+    strange_bytes.as_bytes
+  )
 )
 
 
@@ -210,85 +203,6 @@ def _read_tree(folder: pathlib.Path, given: list[tuple[list[str], str, bytes]]) 
   )
 
 
-_WORDS = "".join(f"{word}\n" for word in (*SPECIAL_WORDS, "a", "dog", "runs")).encode()
-_word_files = strange_bytes.damaged([_WORDS]) | st.lists(strange_bytes.odd_texts, max_size=5).map(
-  lambda words: _WORDS + _as_bytes(words)
-)
-
-
-def _lay_words(folder: pathlib.Path, given: bytes) -> None:
-  (folder / "vocabulary.txt").write_bytes(given)
-
-
-def _read_words(folder: pathlib.Path, given: bytes) -> None:
-  words = Vocabulary.load(folder / "vocabulary.txt")
-  words.decode(words.encode("a dog", 5))
-
-
-_MANIFEST = {
-  **{"name": "m", "version": 3, "source": "test", "height": 20, "width": 30, "channels": 1},
-  **{"num_glimpses": 4, "allowed_batch_sizes": [1], "weight_bytes": 8, "files": {"a": "digest"}},
-  "contract": {"classify": {"inputs": {"image": "float32 [B, 20, 30, 1]"}, "outputs": {}}},
-  **{"test_error_percent": 1.5, "num_classes": 10, "glimpse_side": 8, "glimpse_scales": 2},
-  **{"averaged_samples": 5, "class_names": ["a"], "task": "classification", "fit": "pad"},
-}
-
-
-def _lay_manifest(folder: pathlib.Path, given: bytes) -> None:
-  path = folder / manifests.MANIFEST_FILE
-  path.parent.mkdir(exist_ok=True)
-  path.write_bytes(given)
-
-
-def _read_manifest(folder: pathlib.Path, given: bytes) -> None:
-  manifest = manifests.read_manifest(folder)
-  if not all(isinstance(side, int) for side in manifest.image_shape):
-    raise AssertionError(f"image_shape={manifest.image_shape}")
-  manifests.contract_changes(manifest.contract, manifest.contract)
-
-
-def _lay_versions(folder: pathlib.Path, given: bytes) -> None:
-  (folder / manifests.VERSIONS_FILE).write_bytes(given)
-
-
-def _read_versions(folder: pathlib.Path, given: bytes) -> None:
-  manifests.read_versions(folder)
-
-
-_METRICS = b"update,loss,train_seconds\n10,0.5,1.25\n20,0.25,2.5\n"
-_metric_files = strange_bytes.damaged([_METRICS]) | st.lists(
-  st.lists(strange_bytes.odd_texts, max_size=4).map(",".join), max_size=3
-).map(lambda rows: _METRICS + _as_bytes(rows))
-
-
-def _lay_metrics(folder: pathlib.Path, given: bytes) -> None:
-  (folder / "metrics.csv").write_bytes(given)
-
-
-def _read_metrics(folder: pathlib.Path, given: bytes) -> None:
-  RunFolder(str(folder)).read_metrics(until_update=2**31)
-
-
-def _lay_backbone(folder: pathlib.Path, given: bytes) -> None:
-  (folder / "backbone.keras").write_bytes(given)
-
-
-def _read_backbone(folder: pathlib.Path, given: bytes) -> None:
-  backbones.load_backbone(folder / "backbone.keras")
-
-
-def backbone_kind(example: bytes) -> Kind:
-  """Damaged networks, given a whole one's bytes, a `.keras` file."""
-  return Kind(
-    "backbone",
-    strange_bytes.damaged([example], most=3),
-    _lay_backbone,
-    _read_backbone,
-    (ValueError,),
-    rf"backbone=.*{_RULE}",
-  )
-
-
 KINDS = (
   Kind(
     "image file",
@@ -302,7 +216,7 @@ KINDS = (
     _lay_image,
     _read_image,
     (ValueError, OSError),
-    rf"(image\.png|image_dir).*{_RULE}",
+    rf"(image\.png|image_dir).*{RULE}",
   ),
   Kind(
     "token file and split lists",
@@ -310,7 +224,7 @@ KINDS = (
     _lay_tokens,
     _read_tokens,
     (ValueError,),
-    rf"data_dir=.*{_RULE}",
+    rf"data_dir=.*{RULE}",
   ),
   Kind(
     "feature files",
@@ -319,7 +233,7 @@ KINDS = (
     _lay_features,
     _read_features,
     (ValueError,),
-    rf"features\.(npy|json).*{_RULE}",
+    rf"features\.(npy|json).*{RULE}",
   ),
   Kind(
     "class folders",
@@ -327,34 +241,7 @@ KINDS = (
     _lay_tree,
     _read_tree,
     (ValueError,),
-    rf"(image_dir|test_percent|validation_percent).*{_RULE}",
-  ),
-  Kind(
-    "vocabulary", _word_files, _lay_words, _read_words, (ValueError,), rf"vocabulary\.txt.*{_RULE}"
-  ),
-  Kind(
-    "manifest",
-    strange_bytes.damaged_json(_MANIFEST),
-    _lay_manifest,
-    _read_manifest,
-    (ValueError,),
-    rf"manifest\.json.*{_RULE}",
-  ),
-  Kind(
-    "versions.json",
-    strange_bytes.damaged_json({"1": "digest", "2": "digest"}),
-    _lay_versions,
-    _read_versions,
-    (ValueError,),
-    rf"versions\.json.*{_RULE}",
-  ),
-  Kind(
-    "metrics.csv",
-    _metric_files,
-    _lay_metrics,
-    _read_metrics,
-    (RunFolderError,),
-    rf"metrics\.csv.*{_RULE}",
+    rf"(image_dir|test_percent|validation_percent).*{RULE}",
   ),
 )
 

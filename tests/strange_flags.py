@@ -100,9 +100,7 @@ class Program:
     odd = strange_bytes.odd_texts | st.sampled_from(
       ["# a note", "--units", "--nounits", "--flagfile=flags.flags", "--flagfile=.", "--flagfile"]
     )
-    files = st.lists(lines | odd, max_size=5).map(
-      lambda lines: "\n".join(lines).encode("utf-8", "surrogateescape")
-    )
+    files = st.lists(lines | odd, max_size=5).map(strange_bytes.as_bytes)
     return Kind(
       self.name,
       files

@@ -6,13 +6,17 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import strategies as st
 
-from tests import strange_files, trials
+from tests import strange_files, strange_records, trials
 
 _FUZZ = pathlib.Path(__file__).parent / "conformance" / "fuzz.py"
 
 
-@pytest.mark.parametrize("kind", strange_files.KINDS, ids=lambda kind: kind.name)
+_KINDS = (*strange_files.KINDS, *strange_records.KINDS)
+
+
+@pytest.mark.parametrize("kind", _KINDS, ids=lambda kind: kind.name)
 def test_strange_files_are_read_or_refused_by_name(kind, tmp_path):
   tally = trials.try_inputs(kind, 60, seed=1, folder=tmp_path)
   assert not tally.crashes
@@ -42,8 +46,8 @@ def test_what_is_not_well_met_is_a_crash(fault, tmp_path):
       raise KeyError("file.txt must be")
     raise ValueError("wrong" if fault == "hides the name" else "file.txt must be otherwise")
 
-  kind = strange_files.KINDS[4]._replace(
-    inputs=trials.st.just(b"x"), read=read, named=r"file\.txt must"
+  kind = strange_records.KINDS[0]._replace(
+    inputs=st.just(b"x"), read=read, refusals=(ValueError,), named=r"file\.txt must"
   )
   tally = trials.try_inputs(kind, 1, seed=1, folder=tmp_path)
   assert (tally.tried, tally.crashed) == (1, 1)

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 # Seconds; the smallest of inputs must not take a reader longer.
 LONGEST = 10
+# How a message states a rule.
+RULE = r"(must|cannot|no file|is damaged|No such file)"
 # Hypothesis remembers what it tried, so many inputs at once slow it down.
 _BATCH = 1_000
 
@@ -112,7 +114,7 @@ def meet(kind: Kind, given: Any, folder: pathlib.Path, tally: Tally) -> None:
     with time_limit(LONGEST):
       kind.read(folder, given)
   except kind.refusals as error:
-    if re.search(kind.named, str(error)):
+    if re.search(kind.named, str(error), re.DOTALL):
       tally.refused += 1
     else:
       tally.add_crash(f"{kind.name}: names nothing: {place(error)}", f"{error!s:.200}\n  {shown}")

@@ -43,7 +43,8 @@ _FILE_SHARES = {
   "vocabulary": 0.11,
   "manifest": 0.07,
   "versions.json": 0.03,
-  "metrics.csv": 0.088,
+  "metrics.csv": 0.078,
+  "TF_CONFIG": 0.01,
   "backbone": 0.002,
 }
 _GROUPS = {
@@ -78,13 +79,13 @@ def try_flags(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
 
 def try_files(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
   """Files of one kind."""
-  from tests import example_photos, strange_files
+  from tests import example_photos, strange_files, strange_records
 
-  kinds = {kind.name: kind for kind in strange_files.KINDS}
+  kinds = {kind.name: kind for kind in (*strange_files.KINDS, *strange_records.KINDS)}
   if name == "backbone":
     with tempfile.TemporaryDirectory() as aside:
       example_photos.write_backbone(pathlib.Path(aside) / "b.keras")
-      kinds[name] = strange_files.backbone_kind((pathlib.Path(aside) / "b.keras").read_bytes())
+      kinds[name] = strange_records.backbone_kind((pathlib.Path(aside) / "b.keras").read_bytes())
   return try_inputs(kinds[name], count, seed, folder)
 
 
