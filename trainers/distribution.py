@@ -79,7 +79,7 @@ def read_tf_config() -> tuple[int, int, bool]:
     addresses = [*cluster.get("chief", []), *cluster.get("worker", [])]
     if not all(isinstance(word, str) for word in (kind, *addresses)):
       raise TypeError("not words")
-  except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+  except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
     raise ValueError(f"TF_CONFIG={text:.2000}: must be JSON like {example}") from None
   if not set(cluster) <= {"chief", "worker"} or not cluster.get("worker"):
     raise ValueError(f"TF_CONFIG={text}: its cluster must be of workers, and at most a chief")
