@@ -3,7 +3,7 @@
   python tests/conformance/fuzz.py [--inputs=100000] [--kind=KIND] [--seed=1] [--processes=1]
 
 An input is accepted, or refused by a documented error that names it and the rule; nothing is
-written either way. All else, a reader of more than 10 seconds included, is a crash, is told with
+written either way. All else, a reader of more than 30 seconds included, is a crash, is told with
 its input, and makes the exit status 1. Flags are tried on the training programs themselves, up to
 where the training would begin. Each kind is tried in a process of its own.
 """
