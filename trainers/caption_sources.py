@@ -21,9 +21,8 @@ def define_flags() -> None:
   flag_groups.define(captions.CaptionDataConfig)
   digit_scenes.define_flags()
   photo_captions.define_flags()
-  flags.DEFINE_string(
+  flag_groups.define_path(
     "data_dir",
-    None,
     "folder of dataset=flickr8k, or of prepared TensorFlow Datasets (coco_captions, digits=mnist)",
   )
   flags.DEFINE_bool(

@@ -15,6 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import comparing
 import comparison
+import flag_groups
 import mnist
 import train_mnist  # noqa: F401, defines the flags that hold for all runs
 from absl import app
@@ -56,4 +57,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, flags_parser=flag_groups.parse)

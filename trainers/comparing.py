@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from absl import flags
 from run_folder import RunFolder
 
 from wsram_tf import objectives
+from wsram_tf.config import LARGEST_INTEGER
 
 __all__ = ["define_flags", "run_comparison"]
 
@@ -24,21 +26,25 @@ OWN = ("out_dir", "estimators", "variant", "seeds", "estimator", "seed", "run_di
 
 def define_flags(estimators: list[str]) -> None:
   """Defines the flags of a comparison, with the default of `estimators`."""
-  flags.DEFINE_string("out_dir", None, "folder of all runs, the table and the plots")
+  flag_groups.define_path("out_dir", "folder of all runs, the table and the plots; must be given")
   flags.DEFINE_list("estimators", estimators, "estimators to compare, parted by commas")
   flags.DEFINE_multi_string(
     "variant",
     [],
     "one more thing to compare, as 'LABEL --FLAG=VALUE --FLAG=VALUE'; may be given several times",
   )
-  flags.DEFINE_list("seeds", ["1", "2", "3"], "seeds, parted by commas")
+  flags.DEFINE_list(
+    "seeds", ["1", "2", "3"], "seeds, whole numbers from 0 up, parted by commas, each once"
+  )
   flags.mark_flag_as_required("out_dir")
   flags.register_validator(
     "seeds",
     lambda seeds: (
-      seeds and all(seed.isdecimal() for seed in seeds) and len(set(seeds)) == len(seeds)
+      # Ten digits at most, which a number beyond the largest seed may have too.
+      all(re.fullmatch("[0-9]{1,10}", seed) and int(seed) <= LARGEST_INTEGER for seed in seeds)
+      and len(set(map(int, seeds))) == len(seeds) > 0
     ),
-    "must be whole numbers, parted by commas, each once",
+    f"must be whole numbers from 0 to {LARGEST_INTEGER}, parted by commas, each once",
   )
 
 
@@ -77,15 +83,20 @@ def variants() -> dict[str, list[str]]:
   found: dict[str, list[str]] = {}
   for name in flags.FLAGS.estimators:
     if name not in objectives.ESTIMATORS:
-      raise ValueError(f"estimators={name}: must be among {', '.join(objectives.ESTIMATORS)}")
+      raise ValueError(f"estimators={name!r}: must be among {', '.join(objectives.ESTIMATORS)}")
     found[name] = [f"--estimator={name}"]
   for text in flags.FLAGS.variant:
-    label, *lines = shlex.split(text)
-    if not label.replace("_", "").isalnum() or not lines or label in found:
+    try:
+      label, *lines = shlex.split(text) or [""]
+    except ValueError as error:
+      raise ValueError(f"variant={text!r}: must be a label and flags: {error}") from error
+    if not re.fullmatch(r"\w{1,100}", label) or not lines or label in found:
       raise ValueError(
         f"variant={text!r}: must be a new label of letters, digits and _, then flags"
       )
     found[label] = lines
+  if not found:
+    raise ValueError("estimators='': must name one at least, or --variant be given")
   return found
 
 

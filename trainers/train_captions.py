@@ -1,7 +1,7 @@
 """Trains a model that describes images, with one hard glimpse before each word.
 
 python trainers/train_captions.py --flagfile=trainers/flagfiles/scenes.flags [--run_dir=DIR]
-python trainers/train_captions.py --flagfile=trainers/flagfiles/flickr8k.flags --data_dir=DIR \
+python trainers/train_captions.py --flagfile=trainers/flagfiles/flickr8k.flags --data_dir=DIR \\
   --backbone=FILE.keras [--run_dir=DIR]
 python trainers/train_captions.py --flagfile=trainers/flagfiles/flickr8k.flags \
   --dataset=coco_captions --backbone=FILE.keras [--data_dir=DIR] [--run_dir=DIR]
@@ -14,6 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import caption_sources
 import captions
+import flag_groups
 import training
 from absl import app, flags
 from callbacks import Progress, RunRecorder
@@ -80,4 +81,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, flags_parser=flag_groups.parse)

@@ -83,7 +83,7 @@ class CompareEstimatorsTest(tf.test.TestCase):
   def test_wrong_flags_are_told_before_anything_runs(self):
     out_dir = pathlib.Path(self.get_temp_dir()) / "wrong"
     for arguments, message in (
-      (["--estimators=wake"], "estimators=wake: must be among"),
+      (["--estimators=wake"], "estimators='wake': must be among"),
       (["--estimators=vimco", "--variant=vimco --units=9"], "must be a new label"),
       (["--estimators=vimco", "--num_samples=1"], "vimco: num_samples=1: must be at least 2"),
     ):

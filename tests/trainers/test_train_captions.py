@@ -213,7 +213,7 @@ class PhotographsTest(tf.test.TestCase):
     )
     coco = "--dataset=coco_captions"
     return {
-      "data_dir: must be given for dataset=flickr8k": ["--data_dir="],
+      "--data_dir=: must be printable text, and not empty": ["--data_dir="],
       "data_dir='/nowhere': must hold Flickr8k in its own layout": ["--data_dir=/nowhere"],
       "holds no prepared version of it: run once with --download": [coco],
       "backbone: must be given": ["--backbone="],

@@ -64,7 +64,7 @@ class GridFeatures(NamedTuple):
 
 def features_exist(path: str | os.PathLike) -> bool:
   """Whether there is a finished pair of files."""
-  return _with_ending(path, ".json").exists()
+  return os.path.exists(_with_ending(path, ".json"))
 
 
 def write_features(
@@ -157,22 +157,26 @@ def open_features(
   array, described = _with_ending(path, ".npy"), _with_ending(path, ".json")
   try:
     values = json.loads(described.read_text(encoding="utf-8"))
-  except (OSError, ValueError) as error:
+  except (OSError, ValueError, RecursionError) as error:
     raise ValueError(f"{described}: must be a JSON object: {error}") from error
   if not isinstance(values, dict):
     raise ValueError(f"{described}: must be a JSON object, and is {values!r:.40}")
   for key, kind in _KINDS.items():
     if not isinstance(values.get(key), kind):
       raise ValueError(f"{described}: must have {key!r}, of JSON's kind for {kind.__name__}")
+  known, unreadable = values["names"], values["unreadable"]
+  if not all(isinstance(text, str) for text in (*known, *unreadable.values())):
+    raise ValueError(f"{described}: must have texts alone in 'names' and in 'unreadable'")
   try:
-    grids = np.load(array, mmap_mode="r")
-  except (OSError, ValueError, EOFError) as error:
+    grids = np.lib.format.open_memmap(array, mode="r")
+  except Exception as error:  # The header is a Python expression, so NumPy raises all kinds.
     raise ValueError(f"{array}: must be a whole NumPy array: {error}") from error
-  known = values["names"]
+  if grids.ndim != 4:
+    raise ValueError(f"{array}: must be of shape [n, H, W, C], and is of {list(grids.shape)}")
   rules = (
     ("dtype", np.dtype(grids.dtype).name, "float16", array),
     ("shape", list(grids.shape), values["shape"], array),
-    ("number of different names", len(set(map(str, known))), grids.shape[0], described),
+    ("number of different names", len(set(known)), grids.shape[0], described),
     ("grid's shape", list(grids.shape[1:]), list(grid_shape), array),
     ("image_side", values["image_side"], image_side, described),
     ("digest of the backbone", values["backbone"], backbone, described),
@@ -183,7 +187,6 @@ def open_features(
         f"{file}: its {what} must be {wanted}, and is {got}; name other features, or the backbone "
         "that made these"
       )
-  unreadable = values["unreadable"]
   rows = {name: row for row, name in enumerate(known) if name not in unreadable}
   missing = [name for name in names if name not in rows and name not in unreadable]
   if missing:
@@ -260,5 +263,5 @@ def checked_grids(grids: np.ndarray, count: int, grid_shape: Sequence[int]) -> n
 
 
 def _with_ending(path: str | os.PathLike, ending: str) -> pathlib.Path:
-  path = pathlib.Path(path).expanduser()
+  path = pathlib.Path(os.path.expanduser(path))  # pathlib's raises at an unknown user.
   return path.with_name(path.name + ending)
