@@ -7,7 +7,7 @@ import photo_captions
 from absl import flags
 from run_folder import RunFolder
 
-__all__ = ["define_flags", "make_source"]
+__all__ = ["define_flags", "make_source", "read_settings"]
 
 SOURCES = {
   "scenes": digit_scenes.DigitScenes,
@@ -33,3 +33,10 @@ def define_flags() -> None:
 def make_source(run: RunFolder | None) -> captions.CaptionSource:
   """Makes the source that the flags name; see `captions.CaptionSource`."""
   return SOURCES[flags.FLAGS.dataset](run)
+
+
+def read_settings() -> captions.Settings:
+  """Reads a training's flags, those of the source that they name first."""
+  goes_on = flags.FLAGS.resume and flags.FLAGS.run_dir
+  run = RunFolder(flags.FLAGS.run_dir) if goes_on else None
+  return captions.read_settings(make_source(run))

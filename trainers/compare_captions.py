@@ -13,10 +13,11 @@ import os
 # Before TensorFlow is imported: its start-up notes would bury the first lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import caption_sources
 import comparing
 import comparison
 import flag_groups
-import train_captions
+import train_captions  # noqa: F401, defines the flags that hold for all runs
 from absl import app
 
 __all__ = ["LAYOUT", "main"]
@@ -50,7 +51,7 @@ comparing.define_flags(["wake_sleep_equal_likelihood", "variational_leave_one_ou
 def main(argv: list[str]) -> None:
   """Checks all flags, then compares."""
   comparing.run_comparison(
-    "compare_captions", argv, "train_captions.py", train_captions.read_settings, LAYOUT
+    "compare_captions", argv, "train_captions.py", caption_sources.read_settings, LAYOUT
   )
 
 

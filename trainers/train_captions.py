@@ -29,13 +29,6 @@ captions.define_flags()
 training.define_flags(batch_size=64)
 
 
-def read_settings() -> captions.Settings:
-  """Reads the flags, those of the source that they name first."""
-  goes_on = flags.FLAGS.resume and flags.FLAGS.run_dir
-  run = RunFolder(flags.FLAGS.run_dir) if goes_on else None
-  return captions.read_settings(caption_sources.make_source(run))
-
-
 def make_learner(settings: captions.Settings) -> wsram_tf.CaptionLearner:
   """Makes a learner with fresh weights."""
   return wsram_tf.CaptionLearner(
@@ -77,7 +70,7 @@ def train(settings: captions.Settings, run: RunFolder, lines: list[str]) -> None
 
 def main(argv: list[str]) -> None:
   """Checks everything that can be checked, then trains."""
-  training.run_program("train_captions", argv, read_settings, train)
+  training.run_program("train_captions", argv, caption_sources.read_settings, train)
 
 
 if __name__ == "__main__":

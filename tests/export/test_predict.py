@@ -292,7 +292,7 @@ def test_what_is_no_image_is_refused_by_name(helpers, model_dir, files, name, wo
     (["--server=localhost:1"], "--name belongs to --server"),
     (["--server=localhost:1", "--name=x", "--draw_dir=d"], "--draw_dir needs --model_dir"),
     (["--server=localhost:1", "--name=x", "--timeout=0"], "must be above 0"),
-    (["--model_dir=nowhere"], "must be a folder that export_classifier.py wrote"),
+    (["--model_dir=nowhere"], "must be a folder that an export wrote"),
   ],
 )
 def test_wrong_flags_are_refused(helpers, flags, words):

@@ -57,6 +57,7 @@ class CompareEstimatorsTest(tf.test.TestCase):
   def test_compares_on_captions(self):
     out_dir = pathlib.Path(self.get_temp_dir()) / "captions"
     arguments = (
+      f"--flagfile={_ROOT / 'trainers' / 'flagfiles' / 'scenes_long.flags'}",
       "--digits=mnist5k",
       "--validation_digits=20",
       "--validation_scenes=10",
