@@ -58,7 +58,8 @@ class InferenceNetwork(keras.Model):
     self.location_keys = None
     if location_units:
       self.location_network = layers.CellLocationNetwork(location_units, name="location_network")
-      self.location_keys = keras.layers.Dense(location_units, name="location_keys")
+      # No bias: it would raise all cells alike, which changes nothing.
+      self.location_keys = keras.layers.Dense(location_units, use_bias=False, name="location_keys")
     else:
       self.location_network = layers.LocationNetwork(num_parameters, name="location_network")
     self.build(None)

@@ -112,7 +112,10 @@ class PredictionNetwork(keras.Model):
       self.location_network = layers.CellLocationNetwork(
         config.location.location_units, name="location_network"
       )
-      self.location_keys = keras.layers.Dense(config.location.location_units, name="location_keys")
+      # No bias: it would raise all cells alike, which changes nothing.
+      self.location_keys = keras.layers.Dense(
+        config.location.location_units, use_bias=False, name="location_keys"
+      )
     else:
       self.location_network = layers.LocationNetwork(
         self.location_distribution.num_parameters, name="location_network"
