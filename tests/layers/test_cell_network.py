@@ -32,9 +32,9 @@ class CellNetworkTest(tf.test.TestCase):
 
   def test_a_thing_looks_alike_wherever_it_lies(self):
     # Away from the edge, where zeros beyond it are seen too.
-    one, other = self.what(_copy(2, 3)), self.what(_copy(6, 5))
-    self.assertAllClose(one[1:6, 2:7], other[5:10, 4:9], rtol=1e-4, atol=1e-4)
-    self.assertNotAllClose(one[1:6, 2:7], other[1:6, 2:7])
+    one, other = self.what(_copy(3, 4)), self.what(_copy(5, 6))
+    self.assertAllClose(one[2:7, 3:8], other[4:9, 5:10], rtol=1e-4, atol=1e-4)
+    self.assertNotAllClose(one[2:7, 3:8], other[2:7, 3:8])
 
   def test_a_cell_sees_its_surroundings_alone(self):
     # Two 3 x 3 convolutions reach two cells far; the copy's mean and variance stay what they are.
