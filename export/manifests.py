@@ -11,6 +11,8 @@ import json
 import os
 import pathlib
 import re
+import types
+import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -203,19 +205,36 @@ def read_manifest(model_dir: str | os.PathLike) -> Manifest:
   """
   path = pathlib.Path(model_dir) / MANIFEST_FILE
   try:
-    values = json.loads(path.read_text())
+    values = json.loads(path.read_text(encoding="utf-8"))
     # Before there were captioners, nothing said that a version was a classifier.
-    return _CLASSES[values.get("task", "classification")](**values)
-  except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
+    manifest = _CLASSES[values.get("task", "classification")](**values)
+  except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
     raise ValueError(f"{path}: must be a manifest as an export writes it") from error
+  for name, kind in typing.get_type_hints(type(manifest)).items():
+    if not _is_of(getattr(manifest, name), kind):
+      raise ValueError(
+        f"{path}: must be a manifest as an export writes it, with {name} of JSON's kind for {kind}"
+      )
+  return manifest
 
 
 def read_versions(model_base: pathlib.Path) -> dict[int, str]:
-  """The recorded digest of each version's manifest; empty where there is no record."""
+  """The recorded digest of each version's manifest; empty where there is no record.
+
+  Raises:
+    ValueError: if the record is not one that this package wrote.
+  """
   path = model_base / VERSIONS_FILE
   if not path.exists():
     return {}
-  return {int(version): digest for version, digest in json.loads(path.read_text()).items()}
+  try:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    versions = {int(version): digest for version, digest in values.items()}
+  except (AttributeError, ValueError, RecursionError) as error:
+    raise ValueError(f"{path}: must be digests by version, as an export writes them") from error
+  if not _is_of(versions, dict[int, str]):
+    raise ValueError(f"{path}: must be digests by version, as an export writes them")
+  return versions
 
 
 def version_numbers(model_base: pathlib.Path) -> list[int]:
@@ -224,6 +243,22 @@ def version_numbers(model_base: pathlib.Path) -> list[int]:
     return []
   names = [path.name for path in model_base.iterdir()]
   return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+  """Whether a value is of a kind such as `list[int]` or `float | None`; a float may be whole."""
+  parts = typing.get_args(kind)
+  if isinstance(kind, types.UnionType):
+    return any(_is_of(value, part) for part in parts)
+  if kind is float:
+    return isinstance(value, float | int) and not isinstance(value, bool)
+  if kind is int:
+    return isinstance(value, int) and not isinstance(value, bool)
+  if not isinstance(value, typing.get_origin(kind) or kind):
+    return False
+  if isinstance(value, dict):
+    return all(_is_of(k, parts[0]) and _is_of(v, parts[1]) for k, v in value.items())
+  return not isinstance(value, list) or all(_is_of(item, parts[0]) for item in value)
 
 
 def write_json(path: pathlib.Path, values: Mapping[Any, Any]) -> None:

@@ -135,7 +135,7 @@ def prepare(path: str, shape: tuple[int, int, int], invert: bool, fit: str) -> t
       image = image.resize((width, height), method)
   except PIL.UnidentifiedImageError as error:
     raise ValueError(f"{path}: must be a PNG or JPEG file") from error
-  except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+  except Exception as error:  # Pillow's parsers raise all kinds at damage.
     raise ValueError(f"{path}: must be a whole PNG or JPEG file: {error}") from error
   pixels = np.asarray(image).reshape([height, width, channels])
   old, new = f"{old_height} x {old_width}", f"{height} x {width}"

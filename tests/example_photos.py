@@ -1,6 +1,8 @@
-"""Writes made-up photographs with captions in Flickr8k's layout, and a small backbone for them."""
+"""Writes made-up photographs as Flickr8k's files or COCO's records, and a small backbone."""
 
+import io
 import pathlib
+from typing import Any
 
 import keras
 import numpy as np
@@ -38,3 +40,44 @@ def write_backbone(path: pathlib.Path, channels: int = 5, seed: int = 1) -> None
     keras.layers.Conv2D(channels, 8, strides=8, activation="relu"),
   ]
   keras.Sequential(layers).save(path)
+
+
+def write_coco_captions(
+  data_dir: pathlib.Path, counts: dict[str, int], damaged: tuple[str, ...] = (), **changed
+) -> None:
+  """Prepares a set with the features of TensorFlow Datasets' coco_captions.
+
+  Args:
+    data_dir: where.
+    counts: images of each split.
+    damaged: names of images that are cut off.
+    **changed: captions of images in place of two each, by name without ending.
+  """
+  import tensorflow_datasets as tfds  # Costs an import that other tests do without.
+
+  def example(split: str, i: int) -> tuple[str, dict[str, Any]]:
+    name, colour = f"{split}_{i}.jpg", list(COLOURS)[i % len(COLOURS)]
+    file = io.BytesIO()
+    PIL.Image.fromarray(np.full([SIDE, SIDE, 3], COLOURS[colour], np.uint8)).save(file, "JPEG")
+    data = file.getvalue()
+    written = changed.get(name[:-4], [f"A {colour} square .", f"There is a {colour} square here ."])
+    return name, {
+      "image": io.BytesIO(data[:300] if name in damaged else data),
+      "image/filename": name,
+      "captions": {"text": written, "id": list(range(len(written)))},
+    }
+
+  tfds.dataset_builders.store_as_tfds_dataset(
+    name="coco_captions",
+    config="2014",
+    version="1.1.0",
+    data_dir=data_dir,
+    split_datasets={s: [example(s, i) for i in range(n)] for s, n in counts.items()},
+    features=tfds.features.FeaturesDict(
+      {
+        "image": tfds.features.Image(encoding_format="jpeg"),
+        "image/filename": tfds.features.Text(),
+        "captions": tfds.features.Sequence({"text": np.str_, "id": np.int64}),
+      }
+    ),
+  )

@@ -1,4 +1,4 @@
-"""The scores of captions, against a naive count."""
+"""The scores of captions, against a naive count and against published code's figures."""
 
 import collections
 import math
@@ -13,6 +13,25 @@ _WRITTEN = [
   ["The cat sits on the mat", "A cat is on the mat", "There is a cat"],
   ["Two boys play in the water .", "Boys swim"],
 ]
+# With the two lists above and these, pycocoevalcap 1.2 (COCO's evaluation code) gives, to the words
+# in lower case and without punctuation:
+_MORE_SAID = [
+  "a brown dog runs through the snow with a red ball in its mouth",
+  "a group of people stand on a street",
+  "a girl in a pink dress",
+  "zebras graze",
+  "",
+]
+_MORE_WRITTEN = [
+  ["a brown dog carries a red ball in the snow", "the dog has a ball in its mouth", "a dog plays"],
+  ["people are standing on a busy street", "a group of people wait on the street"],
+  ["a girl in a pink dress", "the girl wears pink"],
+  ["two men sit on a bench", "men rest"],
+  ["a child jumps", "a child jumps into the pool"],
+]
+_ROUGE_L = 0.5503116675393765
+_CIDER = 2.3408313883580005
+_ROUGE_L_EACH = [0.83333333, 0.36094675, 0.38607595, 1.0, 0.62244898, 0.75, 1.0, 0.0, 0.0]
 
 
 def naive_bleu(said: list[str], written: list[list[str]], order: int) -> float:
@@ -62,8 +81,40 @@ class CorpusBleuTest(unittest.TestCase):
       (["a dog"], [], "equally many"),
       (["a dog"], [[]], "references of caption 'a dog': must be at least one"),
     ):
-      with self.subTest(message), self.assertRaisesRegex(ValueError, message):
-        scores.corpus_bleu(said, written)
+      for score in (scores.corpus_bleu, scores.corpus_rouge_l, scores.corpus_cider):
+        with self.subTest(message), self.assertRaisesRegex(ValueError, message):
+          score(said, written)
+
+
+class RougeAndCiderTest(unittest.TestCase):
+  def test_are_what_published_code_gives(self):
+    said, written = _SAID + _MORE_SAID, _WRITTEN + _MORE_WRITTEN
+    figures = scores.all_scores(said, written)
+    self.assertAlmostEqual(figures["rouge_l"], 100.0 * _ROUGE_L, places=6)
+    self.assertAlmostEqual(figures["cider"], _CIDER, places=6)
+    for caption, some, value in zip(said, written, _ROUGE_L_EACH, strict=True):
+      self.assertAlmostEqual(scores.corpus_rouge_l([caption], [some]), 100.0 * value, places=5)
+
+  def test_identical_captions_score_the_most_and_disjoint_and_empty_ones_nothing(self):
+    written = [["A dog runs on grass ."], ["Two boys play in water ."], ["a man on a red bike"]]
+    cases = (
+      ([first for (first,) in written], 100.0, 10.0),
+      (["cats sleep"] * 3, 0.0, 0.0),
+      ([""] * 3, 0.0, 0.0),
+    )
+    for said, rouge_l, cider in cases:
+      with self.subTest(said):
+        self.assertAlmostEqual(scores.corpus_rouge_l(said, written), rouge_l)
+        self.assertAlmostEqual(scores.corpus_cider(said, written), cider)
+
+  def test_cider_asks_for_what_is_said_of_few_images(self):
+    written = [["a dog in the snow"], ["a cat in the snow"], ["a boy in the snow"]]
+    others = [some[0] for some in written[1:]]
+    named = scores.corpus_cider(["a dog here", *others], written)
+    unnamed = scores.corpus_cider(["in the snow", *others], written)
+    self.assertGreater(named, unnamed)
+    # What is said of every image is worth nothing.
+    self.assertEqual(scores.corpus_cider(["a dog"], [["a dog"]]), 0.0)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ TRAINING_FIGURES = {
   "bound nats": "bound",
   "ESS": "effective_sample_size",
 }
-DATASETS = ("scenes", "flickr8k")
+DATASETS = ("scenes", "flickr8k", "coco_captions")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +40,8 @@ class CaptionDataConfig:
 
   dataset: str = setting(
     "scenes",
-    "scenes (digits on canvases, made on the fly) or flickr8k (photographs; give data_dir and "
-    "backbone)",
+    "scenes (digits on canvases, made on the fly), flickr8k (photographs; give data_dir and "
+    "backbone) or coco_captions (photographs of TensorFlow Datasets; give backbone)",
     choices=DATASETS,
   )
   evaluation_batch_size: int = setting(100, "images a batch in evaluations", minimum=1)
@@ -53,8 +53,12 @@ class CaptionDataConfig:
 class CaptionSource(abc.ABC):
   """Where images and their captions come from.
 
-  It is made from flags, quickly, and raises a `ValueError` if they will not do; `prepare` does what
-  takes time. What it gives in place of images may be feature grids computed before.
+  It is made from flags, quickly unless captions lie inside of records, and raises a `ValueError` if
+  they will not do; `prepare` does what takes time. What it gives in place of images may be feature
+  grids computed before.
+
+  Args:
+    run: the run that goes on or is evaluated; None for a new one. Nothing is written there yet.
 
   Attributes:
     image_shape: (H, W, C) of the model's input.
@@ -81,6 +85,14 @@ class CaptionSource(abc.ABC):
     """
 
   @abc.abstractmethod
+  def load(self, run: RunFolder) -> None:
+    """Reads what `prepare` read or made, and writes nothing.
+
+    Raises:
+      ValueError, FileNotFoundError: if it is not there.
+    """
+
+  @abc.abstractmethod
   def training(self, start_step: int) -> tf.data.Dataset:
     """Endless batches of (images, captions), from an update on."""
 
@@ -98,9 +110,15 @@ class CaptionSource(abc.ABC):
 
   @abc.abstractmethod
   def score(
-    self, learner: wsram_tf.CaptionLearner, config: wsram_tf.DecodingConfig, run: RunFolder
+    self, learner: wsram_tf.CaptionLearner, config: wsram_tf.DecodingConfig, run: RunFolder | None
   ) -> dict[str, float]:
-    """The figures of a finished run for results.json; writes its pictures and captions."""
+    """The figures of a finished run for results.json.
+
+    Args:
+      learner: with the chosen weights.
+      config: the search.
+      run: where pictures and captions are written; None: nowhere.
+    """
 
   @abc.abstractmethod
   def headline(self, results: dict[str, float]) -> str:
@@ -126,7 +144,6 @@ _FROM_DATA = ("height", "width", "channels", "vocabulary_size", "max_words")
 
 def define_flags() -> None:
   """Defines the flags of `Settings` but for those of the sources."""
-  flag_groups.define(CaptionDataConfig)
   flag_groups.define(wsram_tf.CaptionModelConfig, leave_out=_FROM_DATA)
   flag_groups.define(wsram_tf.CaptionLossConfig)
   flag_groups.define(wsram_tf.DecodingConfig)

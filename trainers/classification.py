@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import diagnosing
+import evaluating
 import flag_groups
 import keras
 import numpy as np
@@ -228,7 +229,7 @@ def load_learner(path: Any) -> wsram_tf.WakeSleepLearner:
 
 def define_evaluation_flags() -> None:
   """Defines the flags of evaluating a finished run."""
-  flags.DEFINE_string("run_dir", None, "folder of the finished run", required=True)
+  evaluating.define_flags()
   flags.DEFINE_integer(
     "importance_samples",
     0,
@@ -271,16 +272,7 @@ def run_evaluation(name: str, read_test: Callable[[], tf.data.Dataset]) -> None:
     read_test: reads the flags, which are by then those of the run, and gives the test images.
   """
   try:
-    run = RunFolder(flags.FLAGS.run_dir)
-    if not run.model.exists():
-      raise ValueError(f"run_dir={run.path}: holds no finished run, {run.model.name} is missing")
-    lines = [  # Without those of the training alone.
-      line
-      for line in run.flagfile.read_text().splitlines()
-      if line.lstrip("-").split("=")[0] in flags.FLAGS
-    ]
-    # The command line stands last, so that what it says goes before what the run said.
-    flags.FLAGS(sys.argv[:1] + lines + sys.argv[1:])
+    run = evaluating.take_up()
     test = read_test()
     learner = load_learner(run.model)
     results = score(learner, test)

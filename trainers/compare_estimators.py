@@ -9,142 +9,52 @@ on with what is not; the table and the plots are written anew after each run.
 """
 
 import os
-import pathlib
-import shlex
-import subprocess
-import sys
 
 # Before TensorFlow is imported: its start-up notes would bury the first lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import comparing
 import comparison
 import flag_groups
 import mnist
 import train_mnist  # noqa: F401, defines the flags that hold for all runs
-import training
-from absl import app, flags
-from run_folder import RunFolder
+from absl import app
 
 from wsram_tf import objectives
 
-__all__ = ["main", "plan_runs"]
+__all__ = ["LAYOUT", "main"]
 
-_OUT_DIR = flags.DEFINE_string("out_dir", None, "folder of all runs, the table and the plots")
-_ESTIMATORS = flags.DEFINE_list(
-  "estimators", list(objectives.ESTIMATORS), "estimators to compare, parted by commas"
+LAYOUT = comparison.Layout(
+  columns={
+    "test_error_percent": ("error %", 2),
+    "test_error_percent_averaged": ("averaged %", 2),
+    "test_log_likelihood_nats": ("log-likelihood", 3),
+    "bound_nats": ("bound", 3),
+    "effective_sample_size": ("ESS", 2),
+    "prediction_gradient_variance": ("gradient variance", 3),
+    "inference_gradient_variance": ("its, inference network", 3),
+    "train_seconds": ("seconds", 0),
+  },
+  plots=(
+    ("update", "val_error_percent", "validation error, %"),
+    ("train_seconds", "val_error_percent", "validation error, %"),
+    ("update", "prediction_gradient_variance", "gradient variance, prediction network"),
+    ("update", "val_log_likelihood", "validation log-likelihood, nats"),
+    ("train_seconds", "val_log_likelihood", "validation log-likelihood, nats"),
+    ("update", "val_effective_sample_size", "effective sample size"),
+  ),
+  lowest_first=True,
 )
-_VARIANTS = flags.DEFINE_multi_string(
-  "variant",
-  [],
-  "one more thing to compare, as 'LABEL --FLAG=VALUE --FLAG=VALUE'; may be given several times",
-)
-_SEEDS = flags.DEFINE_list("seeds", ["1", "2", "3"], "seeds, parted by commas")
 
-flags.mark_flag_as_required("out_dir")
-flags.register_validator(
-  "seeds",
-  lambda seeds: seeds and all(seed.isdecimal() for seed in seeds) and len(set(seeds)) == len(seeds),
-  "must be whole numbers, parted by commas, each once",
-)
-
-# Flags that are each run's own, or this program's.
-OWN = ("out_dir", "estimators", "variant", "seeds", "estimator", "seed", "run_dir", "resume")
-
-
-def variants() -> dict[str, list[str]]:
-  """The flags of each thing that is compared, by its label.
-
-  Raises:
-    ValueError: if an estimator is unknown, a variant is no label and flags, or a label comes twice.
-  """
-  found: dict[str, list[str]] = {}
-  for name in _ESTIMATORS.value:
-    if name not in objectives.ESTIMATORS:
-      raise ValueError(f"estimators={name}: must be among {', '.join(objectives.ESTIMATORS)}")
-    found[name] = [f"--estimator={name}"]
-  for text in _VARIANTS.value:
-    label, *lines = shlex.split(text)
-    if not label.replace("_", "").isalnum() or not lines or label in found:
-      raise ValueError(
-        f"variant={text!r}: must be a new label of letters, digits and _, then flags"
-      )
-    found[label] = lines
-  return found
-
-
-def plan_runs() -> dict[tuple[str, int], tuple[RunFolder, list[str]]]:
-  """The folder and the flags of each run, by label and seed, in the order that they are made.
-
-  Raises:
-    ValueError: if the flags of a run contradict each other; nothing has been started then.
-  """
-  shared = flag_groups.flag_lines(leave_out=OWN)
-  runs = {}
-  for seed in map(int, _SEEDS.value):
-    for label, lines in variants().items():
-      check_flags(label, [*shared, *lines, f"--seed={seed}"])
-      path = pathlib.Path(_OUT_DIR.value) / label / f"seed_{seed}"
-      runs[label, seed] = RunFolder(str(path)), [*shared, *lines, f"--seed={seed}"]
-  return runs
-
-
-def check_flags(label: str, lines: list[str]) -> None:
-  """Refuses flags that train_mnist.py would refuse.
-
-  Raises:
-    ValueError: naming the label and what is wrong.
-  """
-  before = {name: flags.FLAGS[name].value for name in flags.FLAGS}
-  try:
-    rest = flags.FLAGS([sys.argv[0], *lines])
-    if len(rest) > 1:
-      raise ValueError(f"{rest[1]!r}: not a flag; write --NAME=VALUE")
-    training.evaluation_interval(mnist.read_settings().optimizer.updates)
-  except (ValueError, flags.Error) as error:
-    raise ValueError(f"{label}: {error}") from error
-  finally:
-    for name, value in before.items():
-      flags.FLAGS[name].value = value
+comparing.define_flags(list(objectives.ESTIMATORS))
 
 
 def main(argv: list[str]) -> None:
-  """Checks all flags, then compares; ends with one clear line on bad input."""
-  try:
-    if len(argv) > 1:
-      raise ValueError(f"{argv[1]!r}: not a flag; write --NAME=VALUE")
-    compare(plan_runs())
-  except (ValueError, OSError) as error:
-    sys.exit(f"compare_estimators: {error}")
-
-
-def compare(runs: dict[tuple[str, int], tuple[RunFolder, list[str]]]) -> None:
-  """Makes the runs that are missing, one after the other, and writes what they tell.
-
-  Raises:
-    OSError: if the folder of the comparison cannot be written.
-  """
-  out = comparison.ComparisonFolder(_OUT_DIR.value, runs)
-  out.create()
-  program = pathlib.Path(__file__).with_name("train_mnist.py")
-  failed = []
-  for number, ((label, seed), (run, lines)) in enumerate(runs.items(), 1):
-    print(f"run {number} of {len(runs)}: {label}, seed {seed}", end=" ", flush=True)
-    if run.results.exists():
-      print("is finished", flush=True)
-      continue
-    resume = ["--resume"] if run.flagfile.exists() else []
-    print("goes on" if resume else "starts", flush=True)
-    command = [sys.executable, os.fspath(program), *lines, f"--run_dir={run.path}", *resume]
-    if subprocess.run(command, check=False).returncode:
-      failed.append(f"{label}, seed {seed}")
-      continue
-    out.write()
-  if any(run.results.exists() for run, _ in runs.values()):
-    out.write()
-    print(f"table: {out.markdown}\nplots: {out.plots}")
-  if failed:
-    sys.exit(f"compare_estimators: failed: {'; '.join(failed)}; start again to go on with them")
+  """Checks all flags, then compares."""
+  comparing.run_comparison(
+    "compare_estimators", argv, "train_mnist.py", mnist.read_settings, LAYOUT
+  )
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, flags_parser=flag_groups.parse)

@@ -5,42 +5,38 @@ import json
 import pathlib
 import statistics
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import whole_files
 from matplotlib.figure import Figure
 from run_folder import RunFolder
 
-__all__ = ["ComparisonFolder"]
+__all__ = ["ComparisonFolder", "Layout", "markdown_table", "plot"]
 
-# Column of the table: what it is called there, where it stands in results.json, its decimals.
-COLUMNS = {
-  "test_error_percent": ("error %", 2),
-  "test_error_percent_averaged": ("averaged %", 2),
-  "test_log_likelihood_nats": ("log-likelihood", 3),
-  "bound_nats": ("bound", 3),
-  "effective_sample_size": ("ESS", 2),
-  "prediction_gradient_variance": ("gradient variance", 3),
-  "inference_gradient_variance": ("its, inference network", 3),
-  "train_seconds": ("seconds", 0),
-}
-# Column of metrics.csv against updates, and two of them against seconds.
-PLOTS = (
-  ("update", "val_error_percent", "validation error, %"),
-  ("train_seconds", "val_error_percent", "validation error, %"),
-  ("update", "prediction_gradient_variance", "gradient variance, prediction network"),
-  ("update", "val_log_likelihood", "validation log-likelihood, nats"),
-  ("train_seconds", "val_log_likelihood", "validation log-likelihood, nats"),
-  ("update", "val_effective_sample_size", "effective sample size"),
-)
+
+class Layout(NamedTuple):
+  """What a comparison shows; what no run has is left out.
+
+  Attributes:
+    columns: of the table: the name in results.json or metrics.csv, what it is called, its decimals.
+      Rows are ordered by the first.
+    plots: a column of metrics.csv, another against it, what that is called.
+    lowest_first: whether the first column is better where it is lower.
+  """
+
+  columns: dict[str, tuple[str, int]]
+  plots: tuple[tuple[str, str, str], ...]
+  lowest_first: bool
 
 
 class ComparisonFolder:
-  """Where a comparison is written; see compare_estimators.py.
+  """Where a comparison is written; see comparing.py.
 
   Args:
     path: the folder.
     runs: each run's folder and flags, by label and seed.
+    layout: what is shown.
 
   Attributes:
     table: one row a run, CSV.
@@ -48,8 +44,14 @@ class ComparisonFolder:
     plots: the picture.
   """
 
-  def __init__(self, path: str, runs: Mapping[tuple[str, int], tuple[RunFolder, list[str]]]):
+  def __init__(
+    self,
+    path: str,
+    runs: Mapping[tuple[str, int], tuple[RunFolder, list[str]]],
+    layout: Layout,
+  ):
     self.path = pathlib.Path(path)
+    self.layout = layout
     self.runs = {key: run for key, (run, _) in runs.items()}
     self.table = self.path / "comparison.csv"
     self.markdown = self.path / "comparison.md"
@@ -70,7 +72,7 @@ class ComparisonFolder:
       if run.results.exists():
         last = run.read_metrics(until_update=2**31)[-1]
         results = json.loads(run.results.read_text())
-        found[key] = {name: results.get(name, last.get(name)) for name in COLUMNS}
+        found[key] = {name: results.get(name, last.get(name)) for name in self.layout.columns}
     return found
 
   def write(self) -> None:
@@ -82,28 +84,36 @@ class ComparisonFolder:
     finished = self.read()
     with whole_files.replacing(self.table) as aside, aside.open("w", newline="") as file:
       writer = csv.writer(file)
-      writer.writerow(["label", "seed", *COLUMNS])
+      writer.writerow(["label", "seed", *self.layout.columns])
       for (label, seed), figures in finished.items():
         writer.writerow([label, seed, *figures.values()])
     with whole_files.replacing(self.markdown) as aside:
-      aside.write_text(markdown_table(finished))
-    plots = plot({key: self.runs[key].read_metrics(until_update=2**31) for key in finished})
+      aside.write_text(markdown_table(finished, self.layout))
+    metrics = {key: self.runs[key].read_metrics(until_update=2**31) for key in finished}
+    plots = plot(metrics, self.layout)
     with whole_files.replacing(self.plots) as aside:
       plots.savefig(aside)
 
 
-def markdown_table(finished: Mapping[tuple[str, int], Mapping[str, float]]) -> str:
-  """One row a label, the lowest mean error first: mean and, of several seeds, the deviation."""
+def markdown_table(finished: Mapping[tuple[str, int], Mapping[str, float]], layout: Layout) -> str:
+  """One row a label, the best first: mean and, of several seeds, the deviation."""
   rows = {}
   for label in dict.fromkeys(label for label, _ in finished):
     of_label = [figures for (name, _), figures in finished.items() if name == label]
-    rows[label] = [[one[name] for one in of_label if one[name] is not None] for name in COLUMNS]
-  shown = [name for i, name in enumerate(COLUMNS) if any(row[i] for row in rows.values())]
-  names = [COLUMNS[name][0] for name in shown]
+    rows[label] = {
+      name: [one[name] for one in of_label if one[name] is not None] for name in layout.columns
+    }
+  shown = [name for name in layout.columns if any(row[name] for row in rows.values())]
+  names = [layout.columns[name][0] for name in shown]
   lines = [f"| | seeds | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}"]
-  for label, row in sorted(rows.items(), key=lambda item: statistics.mean(item[1][0])):
-    cells = [_cell(row[i], COLUMNS[n][1]) for i, n in enumerate(COLUMNS) if n in shown]
-    lines.append(f"| {label} | {len(row[0])} | {' | '.join(cells)} |")
+  ordered = sorted(
+    rows.items(),
+    key=lambda item: statistics.mean(item[1][shown[0]]),
+    reverse=not layout.lowest_first,
+  )
+  for label, row in ordered:
+    cells = [_cell(row[name], layout.columns[name][1]) for name in shown]
+    lines.append(f"| {label} | {len(row[shown[0]])} | {' | '.join(cells)} |")
   return "\n".join(lines) + "\n"
 
 
@@ -114,11 +124,17 @@ def _cell(values: list[float], decimals: int) -> str:
   return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{decimals}f}"
 
 
-def plot(metrics: Mapping[tuple[str, int], list[dict[str, float]]]) -> Figure:
+def plot(metrics: Mapping[tuple[str, int], list[dict[str, float]]], layout: Layout) -> Figure:
   """Figures against updates and seconds: the seeds thin, their mean thick, one colour a label."""
-  figure = Figure(figsize=(18, 10), layout="constrained")
+  plots = [one for one in layout.plots if any(one[1] in rows[0] for rows in metrics.values())]
+  columns = 3 if len(plots) > 4 else 2
+  rows = -(-len(plots) // columns)
+  figure = Figure(figsize=(6 * columns, 5 * rows), layout="constrained")
+  panels = figure.subplots(rows, columns, squeeze=False)
+  for axes in panels.flat[len(plots) :]:
+    axes.set_axis_off()
   labels = list(dict.fromkeys(label for label, _ in metrics))
-  for axes, (x, y, title) in zip(figure.subplots(2, 3).flat, PLOTS, strict=True):
+  for axes, (x, y, title) in zip(panels.flat, plots, strict=False):
     for i, label in enumerate(labels):
       runs = [rows for (name, _), rows in metrics.items() if name == label and y in rows[0]]
       if not runs:
@@ -131,7 +147,7 @@ def plot(metrics: Mapping[tuple[str, int], list[dict[str, float]]]) -> Figure:
       axes.plot(mean[:, 0], mean[:, 1], lw=1.8, label=label, **style)
     axes.set_xlabel({"update": "updates", "train_seconds": "seconds of training"}[x])
     axes.set_ylabel(title)
-    if "log_likelihood" not in y and "sample" not in y:
+    if "error" in y or "variance" in y:
       axes.set_yscale("log")
     axes.grid(alpha=0.3)
   handles, names = figure.axes[0].get_legend_handles_labels()

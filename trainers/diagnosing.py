@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import flag_groups
 import tensorflow as tf
 from absl import flags
 
@@ -16,17 +17,18 @@ MOST_ENUMERATED_ROWS = 16_384
 
 def define_flags() -> None:
   """Defines the flags of `Diagnosis`."""
-  flags.DEFINE_integer(
+  flag_groups.define_count(
     "gradient_draws",
     0,
     "gradients drawn at each evaluation, at fixed weights, to measure their variance for each "
-    "network; 0: none",
+    "network; 0: none, otherwise 2 or more",
+    minimum=0,
   )
   flags.register_validator(
     "gradient_draws", lambda draws: draws == 0 or draws >= 2, "must be 0, or at least 2"
   )
-  flags.DEFINE_integer(
-    "gradient_images", 128, "validation canvases that the gradients are drawn on", lower_bound=1
+  flag_groups.define_count(
+    "gradient_images", 128, "validation canvases that the gradients are drawn on"
   )
 
 

@@ -55,7 +55,7 @@ class DigitScenes(captions.CaptionSource):
   max_words = scene_captions.MAX_WORDS
   chosen_by = "val_scenes_correct_percent"
 
-  def __init__(self):
+  def __init__(self, run: RunFolder | None = None):
     self.config = flag_groups.read(DigitSceneConfig)
     self.layout = flag_groups.read(wsram_tf.SceneConfig).arguments()
     self.batch_size = flag_groups.read(captions.CaptionDataConfig).evaluation_batch_size
@@ -63,6 +63,10 @@ class DigitScenes(captions.CaptionSource):
     self.image_shape = (self.layout["canvas_side"], self.layout["canvas_side"], 1)
 
   def prepare(self, run: RunFolder, lines: list[str]) -> None:
+    """Does what `load` does: nothing is made that lasts."""
+    self.load(run)
+
+  def load(self, run: RunFolder) -> None:
     """Loads the digits and makes the validation scenes."""
     self.splits = digits.load_digits(
       self.config.digits,
@@ -107,14 +111,15 @@ class DigitScenes(captions.CaptionSource):
     )
 
   def score(
-    self, learner: wsram_tf.CaptionLearner, config: wsram_tf.DecodingConfig, run: RunFolder
+    self, learner: wsram_tf.CaptionLearner, config: wsram_tf.DecodingConfig, run: RunFolder | None
   ) -> dict[str, float]:
     """Judges fixed test scenes; draws right and wrong cases."""
     test = scenes.evaluation_scenes(
       self.splits.test, num_scenes=self.config.test_scenes, seed=TEST_SEED, **self.layout
     )
     answers = captions.Describer(learner, config, self.batch_size).describe(test.images)
-    run.save_figure(run.glimpses, draw_cases(test, answers, learner.model_config.grid_shape))
+    if run is not None:
+      run.save_figure(run.glimpses, draw_cases(test, answers, learner.model_config.grid_shape))
     right, on_digit = judge(test, answers)
     counts = np.array([len(scene.labels) for scene in test.scenes])
     return {

@@ -76,13 +76,15 @@ def read_tf_config() -> tuple[int, int, bool]:
     config = json.loads(text)
     cluster = {kind: list(config["cluster"][kind]) for kind in config["cluster"]}
     kind, index = config["task"]["type"], int(config["task"]["index"])
-  except (KeyError, TypeError, ValueError, AttributeError):
-    raise ValueError(f"TF_CONFIG={text}: must be JSON like {example}") from None
+    addresses = [*cluster.get("chief", []), *cluster.get("worker", [])]
+    if not all(isinstance(word, str) for word in (kind, *addresses)):
+      raise TypeError("not words")
+  except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+    raise ValueError(f"TF_CONFIG={text:.2000}: must be JSON like {example}") from None
   if not set(cluster) <= {"chief", "worker"} or not cluster.get("worker"):
     raise ValueError(f"TF_CONFIG={text}: its cluster must be of workers, and at most a chief")
   if kind not in cluster or not 0 <= index < len(cluster[kind]):
     raise ValueError(f"TF_CONFIG={text}: its task {kind} {index} is none of its cluster")
-  addresses = cluster.get("chief", []) + cluster["worker"]
   if len(set(addresses)) < len(addresses):
     raise ValueError(f"TF_CONFIG={text}: each worker must have an address of its own")
   number = index + (len(cluster.get("chief", [])) if kind == "worker" else 0)

@@ -5,11 +5,11 @@ import pathlib
 import sys
 from typing import Any, TypeVar
 
-from absl import flags
+from absl import app, flags
 
-from wsram_tf.config import rule_violation
+from wsram_tf.config import LARGEST_INTEGER, rule_violation
 
-__all__ = ["define", "flag_lines", "read"]
+__all__ = ["define", "define_count", "define_path", "flag_lines", "own_flags", "parse", "read"]
 
 Config = TypeVar("Config")
 
@@ -39,6 +39,22 @@ def define(config_class: type, *, leave_out: tuple[str, ...] = ()) -> None:
     flags.register_validator(field.name, _validator(field))
 
 
+def define_count(name: str, default: int, help: str, *, minimum: int = 1) -> None:
+  """Defines a flag of a whole number from `minimum` up that no dataclass has a field for."""
+  flags.DEFINE_integer(name, default, help, lower_bound=minimum, upper_bound=LARGEST_INTEGER)
+
+
+def define_path(name: str, help: str) -> None:
+  """Defines a flag, absent by default, that names a folder or the like and is not empty."""
+  flags.DEFINE_string(name, None, help)
+  flags.register_validator(
+    name,
+    # An empty one is a variable of the shell that was never set.
+    lambda value: value is None or (value.isprintable() and bool(value.strip())),
+    "must be printable text, and not empty",
+  )
+
+
 def read(config_class: type[Config], **values: Any) -> Config:
   """Makes a dataclass from the flags that `define` made for it.
 
@@ -56,23 +72,38 @@ def read(config_class: type[Config], **values: Any) -> Config:
   return config_class(**values)
 
 
+def own_flags() -> list[flags.Flag]:
+  """The flags of the program and its flag groups; libraries define others."""
+  here = pathlib.Path(__file__).parent
+  return [
+    flag
+    for module, defined in flags.FLAGS.flags_by_module_dict().items()
+    if module == sys.argv[0]
+    or pathlib.Path(getattr(sys.modules.get(module), "__file__", None) or "").parent == here
+    for flag in defined
+  ]
+
+
 def flag_lines(leave_out: tuple[str, ...]) -> list[str]:
   """All flags of the program and its flag groups, as lines of a flagfile that sets them alike."""
-  # Libraries define flags too, which a run does not depend on.
-  here = pathlib.Path(__file__).parent
-  files = {name: getattr(module, "__file__", None) or "" for name, module in sys.modules.items()}
-  modules = [
-    name
-    for name in flags.FLAGS.flags_by_module_dict()
-    if name == sys.argv[0] or pathlib.Path(files.get(name, "")).parent == here
-  ]
   named = {
-    flag.name: flag
-    for module in modules
-    for flag in flags.FLAGS.flags_by_module_dict()[module]
-    if flag.name not in leave_out and flag.value is not None
+    flag.name: flag for flag in own_flags() if flag.name not in leave_out and flag.value is not None
   }
   return [_line(named[name]) for name in sorted(named)]
+
+
+def parse(argv: list[str]) -> list[str]:
+  """Parses a program's flags, for `app.run`; with `--help` it shows all of the program's own.
+
+  A wrong flag or flagfile ends the program with one clear message.
+  """
+  for flag in own_flags():
+    # Without, absl shows those alone that the program's first file defines.
+    flags.FLAGS.register_key_flag_for_module(argv[0], flag)
+  try:
+    return app.parse_flags_with_usage(argv)
+  except (OSError, ValueError, RecursionError) as error:  # What absl lets pass.
+    sys.exit(f"flagfile: must be a text file of flags, one a line: {error}")
 
 
 def _line(flag: flags.Flag) -> str:

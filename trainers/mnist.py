@@ -50,7 +50,7 @@ def define_flags() -> None:
   flag_groups.define(DataConfig)
   flag_groups.define(wsram_tf.CanvasConfig)
   classification.define_flags()
-  flags.DEFINE_string("data_dir", None, "folder of prepared TensorFlow Datasets, for digits=mnist")
+  flag_groups.define_path("data_dir", "folder of prepared TensorFlow Datasets, for digits=mnist")
   flags.DEFINE_bool("download", False, "fetch digits=mnist where it is not prepared")
 
 

@@ -45,7 +45,7 @@ class ImageConfig:
     maximum=90,
   )
   split_seed: int = setting(
-    1, "of these splits; the run's seed does not choose its test", minimum=0
+    1, "seed of these splits; the run's seed does not choose its test", minimum=0
   )
   augment_crop: int = setting(
     0, "training images are moved at random by up to so many pixels", minimum=0
@@ -103,14 +103,13 @@ class Settings(classification.Settings):
 
 def define_flags() -> None:
   """Defines the flags of the images and of `classification.Settings`."""
-  flags.DEFINE_string("image_dir", None, "folder that holds a folder of JPEG or PNG files a class")
-  flags.DEFINE_string(
+  flag_groups.define_path("image_dir", "folder that holds a folder of JPEG or PNG files a class")
+  flag_groups.define_path(
     "dataset",
-    None,
     f"instead of image_dir, a classification set of TensorFlow Datasets by its name, or {NEEDLE}: "
     "large canvases with one small digit, made on the fly",
   )
-  flags.DEFINE_string("data_dir", None, "folder of prepared TensorFlow Datasets")
+  flag_groups.define_path("data_dir", "folder of prepared TensorFlow Datasets, for dataset")
   flags.DEFINE_bool("download", False, "fetch a TensorFlow Dataset where it is not prepared")
   flag_groups.define(ImageConfig)
   flag_groups.define(NeedleConfig)

@@ -1,7 +1,6 @@
-"""Photographs as a source of captions: their files, features, vocabulary and scores."""
+"""Photographs as a source of captions: their splits, vocabulary and scores."""
 
 import dataclasses
-import pathlib
 import sys
 from typing import Any
 
@@ -9,43 +8,26 @@ import captions
 import flag_groups
 import keras
 import numpy as np
-import PIL.Image
+import photo_features
 import tensorflow as tf
 from absl import flags
 from run_folder import RunFolder
 
 import wsram_tf
-from wsram_tf import backbones, drawing, scores
+from wsram_tf import drawing, scores
 from wsram_tf.config import check_settings, setting
-from wsram_tf.data import caption_pairs, captioned_images, flickr8k, grid_features
-from wsram_tf.data.images import fit_image
+from wsram_tf.data import caption_pairs, captioned_images, coco_captions, flickr8k
 from wsram_tf.data.vocabulary import Vocabulary
 
 __all__ = ["PhotoCaptions", "define_flags"]
 
-LOADERS = {"flickr8k": flickr8k.load_flickr8k}
 DRAWN = 6  # Photographs in the picture of a run.
 
 
 @dataclasses.dataclass(frozen=True)
 class PhotoConfig:
-  """What makes the feature grid of a photograph, and which captions are used."""
+  """Which captions of photographs are used."""
 
-  backbone: str = setting(
-    "",
-    "for photographs: what makes the feature grid, a .keras file from RGB [B, S, S, 3] in 0..255 "
-    "to [B, H, W, C], or the name of a network of keras.applications (with --download)",
-  )
-  features: str = setting(
-    "",
-    "for photographs: files of feature grids, without an ending, made where they are not there; "
-    "default RUN_DIR/features",
-  )
-  image_side: int = setting(
-    0,
-    "for photographs: side that they are stretched to, in pixels; 0: the backbone's own, or 224",
-    minimum=0,
-  )
   max_words: int = setting(
     20,
     "for photographs: words of the longest caption, its end included; longer ones are not learnt "
@@ -66,10 +48,11 @@ class PhotoConfig:
 def define_flags() -> None:
   """Defines the flags of photographs."""
   flag_groups.define(PhotoConfig)
+  photo_features.define_flags()
 
 
 class PhotoCaptions(captions.CaptionSource):
-  """Photographs on disk and their captions; see `captions.CaptionSource`.
+  """Photographs and what people wrote of them; see `captions.CaptionSource`.
 
   Weights are chosen by BLEU-4 of the run's own search, since the log-likelihood begins to fall
   while captions still get better.
@@ -77,18 +60,18 @@ class PhotoCaptions(captions.CaptionSource):
 
   chosen_by = "val_bleu_4"
 
-  def __init__(self):
+  def __init__(self, run: RunFolder | None = None):
     self.config = flag_groups.read(PhotoConfig)
     data = flag_groups.read(captions.CaptionDataConfig)
     self.batch_size, self.max_words = data.evaluation_batch_size, self.config.max_words
-    for name, value in (("data_dir", flags.FLAGS.data_dir), ("backbone", self.config.backbone)):
-      if not value:
-        raise ValueError(f"{name}: must be given for dataset={data.dataset}")
-    self.splits, self.report = LOADERS[data.dataset](flags.FLAGS.data_dir)
+    # First of all, since reading captions may take minutes.
+    self.maker = photo_features.FeatureMaker(run)
+    self.image_shape = self.maker.grid_shape
+    self.splits, self.report = load_splits(data.dataset)
     self.learnt = captioned_images.without_long_captions(
       self.splits.train, self.max_words, self.report
     )
-    if not self.learnt.paths:
+    if not self.learnt.names:
       raise ValueError(f"max_words={self.max_words}: must leave a caption to learn from")
     self.vocabulary = Vocabulary.from_captions(
       (caption for written in self.learnt.captions for caption in written),
@@ -96,22 +79,17 @@ class PhotoCaptions(captions.CaptionSource):
     )
     if len(self.vocabulary) < 5:
       raise ValueError(f"least_word_count={self.config.least_word_count}: must leave some word")
-    self.backbone = backbones.load_backbone(
-      self.config.backbone, self.config.image_side, flags.FLAGS.download
-    )
-    self.image_shape = backbones.grid_shape(self.backbone)
-    self.image_side = backbones.image_side(self.backbone)
-    self.digest = backbones.backbone_digest(self.backbone)
-    if self.config.features and grid_features.features_exist(self.config.features):
-      self._open(self.config.features)
+    self.maker.check(self.splits)
 
   def prepare(self, run: RunFolder, lines: list[str]) -> None:
     """Computes the features of all photographs, unless they are there, and looks them up."""
     run.create(lines, resume=flags.FLAGS.resume)
-    path = self.config.features or run.features
-    if not grid_features.features_exist(path):
-      self._compute(path)
-    self.features = self._open(path)
+    self.maker.compute(self.splits, run)
+    self.load(run)
+
+  def load(self, run: RunFolder) -> None:
+    """Opens the features, and leaves out the photographs that have none."""
+    self.features = self.maker.open(self.splits, run)
     for name, why in self.features.unreadable.items():
       self.report.add("images cannot be read", f"{name} ({why})")
     for message in self.report.messages():
@@ -125,10 +103,8 @@ class PhotoCaptions(captions.CaptionSource):
     )
     self.test = captioned_images.without_images(self.splits.test, unreadable)
     for name, images in (("train", self.learnt), ("validation", self.dev), ("test", self.test)):
-      if not images.paths:
+      if not images.names:
         raise ValueError(f"data_dir={flags.FLAGS.data_dir!r}: no {name} image can be read")
-    if not run.backbone.exists():
-      run.save_learner(run.backbone, self.backbone)
 
   def training(self, start_step: int) -> tf.data.Dataset:
     """Endless batches; each pass shows every caption once."""
@@ -160,35 +136,22 @@ class PhotoCaptions(captions.CaptionSource):
     )
 
   def score(
-    self, learner: wsram_tf.CaptionLearner, config: wsram_tf.DecodingConfig, run: RunFolder
+    self, learner: wsram_tf.CaptionLearner, config: wsram_tf.DecodingConfig, run: RunFolder | None
   ) -> dict[str, float]:
     """Scores captions of the test split; writes them, and a picture of the first few."""
     grids = self.features.grids[self.features.rows_of(self.test.names)]
     answers = captions.Describer(learner, config, self.batch_size).describe(grids)
     said = [self.vocabulary.decode(words) for words in answers["words"]]
-    rows = [
-      {"image": name, "caption": caption, "log_prob_nats": round(float(log_prob), 4)}
-      for name, caption, log_prob in zip(self.test.names, said, answers["log_prob"], strict=True)
-    ]
-    run.write_json(run.captions, rows)
-    shown = np.stack([self._pixels(path) for path in self.test.paths[:DRAWN]])
-    run.save_figure(
-      run.glimpses,
-      drawing.draw_captions(
-        shown,
-        answers["locations"][:DRAWN],
-        [caption.split() or ["(nothing)"] for caption in said[:DRAWN]],
-        learner.model_config.grid_shape,
-      ),
-    )
+    if run is not None:
+      self._write(run, said, answers, learner.model_config.grid_shape)
     return {
-      **scores.corpus_bleu(said, self.test.captions),
+      **scores.all_scores(said, self.test.captions),
       **captions.evaluation_figures(learner, self._pairs(self.test)),
       **dataclasses.asdict(config),
-      "training_images": len(self.learnt.paths),
+      "training_images": len(self.learnt.names),
       "training_captions": sum(map(len, self.learnt.captions)),
-      "validation_images": len(self.dev.paths),
-      "test_images": len(self.test.paths),
+      "validation_images": len(self.dev.names),
+      "test_images": len(self.test.names),
       "words": len(self.vocabulary),
       "left_out": self.report.counts,
     }
@@ -196,31 +159,33 @@ class PhotoCaptions(captions.CaptionSource):
   def headline(self, results: dict[str, float]) -> str:
     """One line on a finished run."""
     figures = ", ".join(f"BLEU-{n} {results[f'bleu_{n}']:.1f}" for n in range(1, 5))
-    return f"test {figures}; log-likelihood {results['test_log_likelihood_per_word_nats']:.3f}"
-
-  def _open(self, path: str | pathlib.Path) -> grid_features.GridFeatures:
-    return grid_features.open_features(
-      path,
-      [name for images in self.splits for name in images.names],
-      grid_shape=self.image_shape,
-      image_side=self.image_side,
-      backbone=self.digest,
+    return (
+      f"test {figures}, ROUGE-L {results['rouge_l']:.1f}, CIDEr {results['cider']:.3f}; "
+      f"log-likelihood {results['test_log_likelihood_per_word_nats']:.3f} nats a word"
     )
 
-  def _compute(self, path: str | pathlib.Path) -> None:
-    paths = [path for images in self.splits for path in images.paths]
-    print(f"computing the features of {len(paths):,} images", flush=True)
-    try:
-      grid_features.write_features(
-        path,
-        paths,
-        backbones.grid_computer(self.backbone),
-        image_side=self.image_side,
-        grid_shape=self.image_shape,
-        backbone=self.digest,
-      )
-    except OSError as error:
-      raise ValueError(f"features={path}: cannot be written, {error.strerror}") from error
+  def _write(
+    self,
+    run: RunFolder,
+    said: list[str],
+    answers: dict[str, np.ndarray],
+    grid_shape: tuple[int, int],
+  ) -> None:
+    rows = [
+      {"image": name, "caption": caption, "log_prob_nats": round(float(log_prob), 4)}
+      for name, caption, log_prob in zip(self.test.names, said, answers["log_prob"], strict=True)
+    ]
+    run.write_json(run.captions, rows)
+    files = self.splits.read(self.test.names[:DRAWN])
+    run.save_figure(
+      run.glimpses,
+      drawing.draw_captions(
+        self.maker.pixels(self.test.names[:DRAWN], files),
+        answers["locations"][:DRAWN],
+        [caption.split() or ["(nothing)"] for caption in said[:DRAWN]],
+        grid_shape,
+      ),
+    )
 
   def _encoded(
     self, images: captioned_images.CaptionedImages, captions_each: int | None = None
@@ -241,9 +206,21 @@ class PhotoCaptions(captions.CaptionSource):
     encoded = self._encoded(images, captions_each)
     return caption_pairs.evaluation_pairs(self.features.grids, *encoded, self.batch_size)
 
-  def _pixels(self, path: pathlib.Path) -> np.ndarray:
-    with PIL.Image.open(path) as image:
-      return fit_image(image, (self.image_side, self.image_side, 3), "resize") / 255.0
+
+def load_splits(
+  dataset: str,
+) -> tuple[captioned_images.CaptionSplits, captioned_images.Report]:
+  """Reads the captions of a set, as the flags say where it is.
+
+  Raises:
+    ValueError, FileNotFoundError: if it is not there.
+  """
+  data_dir = flags.FLAGS.data_dir
+  if dataset == "coco_captions":
+    return coco_captions.load_coco_captions(data_dir or None, flags.FLAGS.download)
+  if not data_dir:
+    raise ValueError(f"data_dir: must be given for dataset={dataset}")
+  return flickr8k.load_flickr8k(data_dir)
 
 
 class PhotoJudge(keras.callbacks.Callback):

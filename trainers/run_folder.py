@@ -75,7 +75,11 @@ class RunFolder:
     Raises:
       RunFolderError: naming the folder and the rule.
     """
-    if self.flagfile.exists():
+    try:
+      is_run = self.flagfile.exists()
+    except OSError as error:  # The path is too long, say.
+      raise RunFolderError(f"run_dir={self.path}: cannot be made, {error.strerror}") from error
+    if is_run:
       raise RunFolderError(
         f"run_dir={self.path}: holds another run; add --resume to go on with it, or name a new "
         "folder"
@@ -95,11 +99,17 @@ class RunFolder:
     Raises:
       RunFolderError: naming the folder, and the flags that differ.
     """
-    if not self.flagfile.exists():
-      raise RunFolderError(f"run_dir={self.path}: holds no run to resume")
+    try:
+      written = self.flagfile.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+      raise RunFolderError(f"run_dir={self.path}: holds no run to resume") from error
+    except (OSError, ValueError) as error:
+      raise RunFolderError(
+        f"run_dir={self.path}: {self.flagfile.name} cannot be read: {error}"
+      ) from error
     there, here = (
       {line for line in lines if line.partition("=")[0] not in FREE_TO_CHANGE}
-      for lines in (self.flagfile.read_text().splitlines(), flag_lines)
+      for lines in (written, flag_lines)
     )
     differing = sorted(here - there) + sorted(f"not {line}" for line in there - here)
     if differing:
@@ -217,7 +227,7 @@ class RunFolder:
         rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
       # Written again, it is to look as it did.
       rows = [{**row, "update": int(row["update"])} for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
       raise RunFolderError(f"run_dir={self.path}: {self.metrics.name} is damaged") from error
     return [row for row in rows if row["update"] <= until_update]
 

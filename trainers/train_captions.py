@@ -1,8 +1,10 @@
 """Trains a model that describes images, with one hard glimpse before each word.
 
 python trainers/train_captions.py --flagfile=trainers/flagfiles/scenes.flags [--run_dir=DIR]
-python trainers/train_captions.py --flagfile=trainers/flagfiles/flickr8k.flags --data_dir=DIR \
+python trainers/train_captions.py --flagfile=trainers/flagfiles/flickr8k.flags --data_dir=DIR \\
   --backbone=FILE.keras [--run_dir=DIR]
+python trainers/train_captions.py --flagfile=trainers/flagfiles/flickr8k.flags \
+  --dataset=coco_captions --backbone=FILE.keras [--data_dir=DIR] [--run_dir=DIR]
 """
 
 import os
@@ -10,9 +12,9 @@ import os
 # Before TensorFlow is imported: its start-up notes would bury the first lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import caption_sources
 import captions
-import digit_scenes
-import photo_captions
+import flag_groups
 import training
 from absl import app, flags
 from callbacks import Progress, RunRecorder
@@ -22,21 +24,16 @@ import wsram_tf
 
 __all__ = ["main"]
 
-SOURCES = {"scenes": digit_scenes.DigitScenes, "flickr8k": photo_captions.PhotoCaptions}
-
+caption_sources.define_flags()
 captions.define_flags()
-digit_scenes.define_flags()
-photo_captions.define_flags()
 training.define_flags(batch_size=64)
-flags.DEFINE_string(
-  "data_dir", None, "folder of dataset=flickr8k, or of prepared TensorFlow Datasets (digits=mnist)"
-)
-flags.DEFINE_bool("download", False, "fetch digits=mnist, or a backbone's weights")
 
 
 def read_settings() -> captions.Settings:
   """Reads the flags, those of the source that they name first."""
-  return captions.read_settings(SOURCES[flags.FLAGS.dataset]())
+  goes_on = flags.FLAGS.resume and flags.FLAGS.run_dir
+  run = RunFolder(flags.FLAGS.run_dir) if goes_on else None
+  return captions.read_settings(caption_sources.make_source(run))
 
 
 def make_learner(settings: captions.Settings) -> wsram_tf.CaptionLearner:
@@ -84,4 +81,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(main, flags_parser=flag_groups.parse)

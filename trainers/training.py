@@ -35,14 +35,16 @@ NOT_PART_OF_A_RUN = ("run_dir", "resume", "data_dir", "download")
 
 def define_flags(batch_size: int) -> None:
   """Defines the flags of a run, with the default of `batch_size`."""
-  flags.DEFINE_string("run_dir", None, "folder for the run; default runs/DATE-TIME")
+  flag_groups.define_path("run_dir", "folder for the run, new or empty; absent: runs/DATE-TIME")
   flags.DEFINE_bool("resume", False, "go on with the run in run_dir from its newest checkpoint")
-  flags.DEFINE_integer(
-    "seed", 1, "of weights, data order, canvases and samples", lower_bound=0, upper_bound=2**31 - 1
+  flag_groups.define_count(
+    "seed", 1, "seed of weights, data order, canvases and samples", minimum=0
   )
-  flags.DEFINE_integer("batch_size", batch_size, "images an update", lower_bound=1)
-  flags.DEFINE_integer(
-    "evaluate_every", 1_000, "updates from one evaluation and checkpoint to the next", lower_bound=1
+  flag_groups.define_count("batch_size", batch_size, "images an update")
+  flag_groups.define_count(
+    "evaluate_every",
+    1_000,
+    "updates from one evaluation and checkpoint to the next; must divide --updates",
   )
   flags.DEFINE_enum(
     "jit_compile",
@@ -228,5 +230,5 @@ def run_program(
       run.release()
   except NonFiniteUpdateError as error:
     sys.exit(f"{name}: {error}; what replays it lies in {run.path / 'nan'}")
-  except (ValueError, FileNotFoundError, distribution.WorkerLostError) as error:
+  except (ValueError, OSError, distribution.WorkerLostError) as error:
     sys.exit(f"{name}: {error}")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -99,10 +98,11 @@ def backbone_digest(backbone: keras.Model) -> str:
 
 
 def _load_file(name: str) -> keras.Model:
-  if not pathlib.Path(name).expanduser().is_file():
+  path = os.path.expanduser(name)  # pathlib's raises at an unknown user.
+  if not os.path.isfile(path):
     raise ValueError(f"backbone={name!r}: there is no such file")
   try:
-    return keras.saving.load_model(pathlib.Path(name).expanduser(), compile=False)
+    return keras.saving.load_model(path, compile=False)
   except Exception as error:  # Keras raises whatever its parts do.
     raise ValueError(
       f"backbone={name!r}: must be a Keras model, and cannot be loaded: {error}"

@@ -11,6 +11,7 @@ from typing import Any
 from wsram_tf.objectives import ESTIMATORS
 
 __all__ = [
+  "LARGEST_INTEGER",
   "PRECISIONS",
   "PRECISION_HELP",
   "CanvasConfig",
@@ -24,6 +25,10 @@ __all__ = [
   "rule_violation",
   "setting",
 ]
+
+# What TensorFlow's int32 and float32 hold.
+LARGEST_INTEGER = 2**31 - 1
+LARGEST_FLOAT = 3.4e38
 
 PRECISIONS = ("float32", "bfloat16")
 PRECISION_HELP = (
@@ -73,13 +78,17 @@ def rule_violation(field: dataclasses.Field, value: Any) -> str | None:
     if isinstance(field.default, str):
       if not isinstance(item, str):
         return "must be text"
+      if not item.isprintable():  # A flagfile holds one value a line, in UTF-8.
+        return "must be printable text"
       continue
     if isinstance(item, bool) or not isinstance(item, int | float):
       return "must be a number"
     if isinstance(field.default, int | tuple) and not isinstance(item, int):
       return "must be a whole number"
-    if not math.isfinite(item):
-      return "must be finite"
+    if isinstance(item, int) and abs(item) > LARGEST_INTEGER:
+      return f"must be at most {LARGEST_INTEGER} in size"
+    if not math.isfinite(item) or abs(item) > LARGEST_FLOAT:
+      return "must be finite, also as float32"
     if rule.get("minimum") is not None and item < rule["minimum"]:
       return f"must be at least {rule['minimum']}"
     if rule.get("above") is not None and item <= rule["above"]:
@@ -263,8 +272,8 @@ class ExplorationConfig:
 
   temperature: float = setting(
     1.0,
-    "of the distribution that training samples come from; above 1 it is wider, and the weights "
-    "correct for it",
+    "temperature, without unit, of the distribution that training samples come from; above 1 it is "
+    "wider, and the weights correct for it",
     above=0,
   )
   temperature_updates: int = setting(

@@ -123,16 +123,15 @@ def main(_) -> None:
     learner = wsram_tf.CaptionLearner(
       config, wsram_tf.ObjectiveConfig(estimator=_ESTIMATOR.value, num_samples=samples)
     )
-    compiled = on_gpu or not config.grid_filters  # As the trainer has it.
-    learner.compile(
-      keras.optimizers.Adam(1e-3), jit_compile=compiled, steps_per_execution=_STEPS.value
+    learner.compile(  # As the trainer has it.
+      keras.optimizers.Adam(1e-3), jit_compile=on_gpu, steps_per_execution=_STEPS.value
     )
     products = grid_products(config, batch) + sequence_products(config, batch, samples)
     if learner.inference_network:
       products += inference_products(config, batch, samples)
     step, product, pipeline = timing.time_step(learner, data, products, _STEPS.value, _ROUNDS.value)
     print(
-      f"{name:6s}  {'on' if compiled else 'off':3s}  {batch / step * 1e3:10.0f}  {step:7.1f}  "
+      f"{name:6s}  {'on' if on_gpu else 'off':3s}  {batch / step * 1e3:10.0f}  {step:7.1f}  "
       f"{pipeline:11.2f}  {product:11.1f}  {step / product:5.2f}  {timing.peak_gigabytes():14.2f}",
       flush=True,
     )

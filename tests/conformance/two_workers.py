@@ -164,7 +164,8 @@ def check_kill(folder: pathlib.Path) -> None:
   whole, killed = folder / "whole", folder / "killed"
   must_succeed(start_workers(*settings, f"--run_dir={whole}"))
   chief, other = start_workers(*settings, f"--run_dir={killed}")
-  while not (killed / "checkpoints" / "last.keras").exists() and chief.poll() is None:
+  saved = (killed / "checkpoints").glob
+  while not list(saved("update-*.keras")) and chief.poll() is None:
     time.sleep(0.05)
   other.send_signal(signal.SIGKILL)
   began = time.time()

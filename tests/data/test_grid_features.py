@@ -8,7 +8,7 @@ import unittest
 import numpy as np
 
 from tests import example_photos
-from wsram_tf.data import grid_features
+from wsram_tf.data import computed_grids, grid_features
 
 _DIGEST = "a1"
 _SHAPE = (2, 2, 3)
@@ -31,9 +31,15 @@ class GridFeaturesTest(unittest.TestCase):
     self.images = [self.photos / f"train_{i}.jpg" for i in range(40)]
     self.path = self.root / "made" / "features"
 
-  def write(self, compute=mean_colours):
+  def write(self, compute=mean_colours, images=None):
     grid_features.write_features(
-      self.path, self.images, compute, image_side=32, grid_shape=_SHAPE, backbone=_DIGEST
+      self.path,
+      [image.name for image in self.images],
+      iter(images or self.images),
+      compute,
+      image_side=32,
+      grid_shape=_SHAPE,
+      backbone=_DIGEST,
     )
 
   def open(self, **changed):
@@ -68,12 +74,34 @@ class GridFeaturesTest(unittest.TestCase):
     self.assertNotIn("train_3.jpg", features.rows)
     self.assertEqual(features.rows["train_36.jpg"], 36)
 
+  def test_computed_grids_are_those_that_are_kept(self):
+    self.write()
+    names = [image.name for image in self.images]
+    grids = computed_grids.ComputedGrids(
+      names,
+      lambda some: [self.photos / name for name in some],
+      mean_colours,
+      image_side=32,
+      grid_shape=_SHAPE,
+    )
+    rows = np.array([35, *range(34), 35])  # More than a batch, one of them twice.
+    self.assertEqual(grids.shape, (40, *_SHAPE))
+    np.testing.assert_array_equal(grids[rows], self.open().grids[rows])
+    self.assertEqual(grid_features.unreadable_images(names, self.images), {})
+    self.images[35].write_bytes(self.images[35].read_bytes()[:300])
+    with self.assertRaisesRegex(ValueError, "train_35.jpg: cannot be read, "):
+      grids[rows]
+    self.assertEqual(list(grid_features.unreadable_images(names, self.images)), ["train_35.jpg"])
+
   def test_an_error_leaves_what_was_there(self):
     self.write()
     before = sorted((path.name, path.read_bytes()) for path in self.path.parent.iterdir())
     for compute in (lambda images: images, lambda images: mean_colours(images) * 1e6):
       with self.assertRaisesRegex(ValueError, "compute: must give"):
         self.write(compute)
+    images, self.images = self.images, [*self.images, self.images[0]]
+    with self.assertRaisesRegex(ValueError, "images: must be one for each of the names"):
+      self.write(images=images)
     after = sorted((path.name, path.read_bytes()) for path in self.path.parent.iterdir())
     self.assertEqual(before, after)
 

@@ -1,4 +1,4 @@
-"""The comparison as a user runs it: runs, stops, goes on; and its table."""
+"""The comparisons as a user runs them: they run, stop, go on; and their table."""
 
 import csv
 import pathlib
@@ -54,10 +54,36 @@ class CompareEstimatorsTest(tf.test.TestCase):
     self.assertGreater((out_dir / "comparison.png").stat().st_size, 0)
     self.assertIn("| wake_sleep | 1 |", (out_dir / "comparison.md").read_text())
 
+  def test_compares_on_captions(self):
+    out_dir = pathlib.Path(self.get_temp_dir()) / "captions"
+    arguments = (
+      "--digits=mnist5k",
+      "--validation_digits=20",
+      "--validation_scenes=10",
+      "--test_scenes=12",
+      "--evaluation_batch_size=6",
+      "--batch_size=4",
+      "--units=8",
+      "--word_units=4",
+      "--cell=gru",
+      "--grid_filters=2,2,2",
+      "--num_samples=2",
+      "--updates=1",
+      "--estimators=",
+      "--variant=soft --attention=soft --estimator=variational --num_samples=1",
+      "--seeds=1",
+      f"--out_dir={out_dir}",
+    )
+    program = _ROOT / "trainers" / "compare_captions.py"
+    done = subprocess.run([sys.executable, program, *arguments], capture_output=True, text=True)
+    self.assertEqual(done.returncode, 0, done.stderr[-4000:])
+    self.assertIn("right in every word %", (out_dir / "comparison.md").read_text())
+    self.assertGreater((out_dir / "comparison.png").stat().st_size, 0)
+
   def test_wrong_flags_are_told_before_anything_runs(self):
     out_dir = pathlib.Path(self.get_temp_dir()) / "wrong"
     for arguments, message in (
-      (["--estimators=wake"], "estimators=wake: must be among"),
+      (["--estimators=wake"], "estimators='wake': must be among"),
       (["--estimators=vimco", "--variant=vimco --units=9"], "must be a new label"),
       (["--estimators=vimco", "--num_samples=1"], "vimco: num_samples=1: must be at least 2"),
     ):
@@ -68,28 +94,41 @@ class CompareEstimatorsTest(tf.test.TestCase):
         self.assertFalse(out_dir.exists())
 
 
-class MarkdownTableTest(tf.test.TestCase):
+class ComparisonTest(tf.test.TestCase):
+  layout = comparison.Layout(
+    {"error": ("error %", 2), "averaged": ("averaged %", 2), "variance": ("variance", 3)},
+    (("update", "val_error", "error"), ("update", "val_absent", "absent")),
+    lowest_first=True,
+  )
+
   def test_means_and_deviations_over_seeds_best_first(self):
     def figures(error: float, variance: float | None) -> dict:
-      return dict.fromkeys(comparison.COLUMNS) | {
-        "test_error_percent": error,
-        "prediction_gradient_variance": variance,
-      }
+      return {"error": error, "averaged": None, "variance": variance}
 
     finished = {
       ("b", 1): figures(4.0, None),
       ("a", 1): figures(1.0, 2.0),
       ("a", 2): figures(3.0, 2.5),
     }
-    lines = comparison.markdown_table(finished).splitlines()
-    self.assertEqual(lines[0], "| | seeds | error % | gradient variance |")
+    lines = comparison.markdown_table(finished, self.layout).splitlines()
+    self.assertEqual(lines[0], "| | seeds | error % | variance |")
     self.assertEqual(lines[2], "| a | 2 | 2.00 ± 1.41 | 2.250 ± 0.354 |")
     self.assertEqual(lines[3], "| b | 1 | 4.00 |  |")
+    upside_down = self.layout._replace(lowest_first=False)
+    lines = comparison.markdown_table(finished, upside_down).splitlines()
+    self.assertEqual([line[:4] for line in lines[2:]], ["| b ", "| a "])
+
+  def test_plots_what_a_run_has(self):
+    rows = [{"update": 1.0, "val_error": 3.0}, {"update": 2.0, "val_error": 2.0}]
+    figure = comparison.plot({("a", 1): rows, ("b", 1): rows}, self.layout)
+    drawn = [axes for axes in figure.axes if axes.axison]
+    self.assertEqual([axes.get_ylabel() for axes in drawn], ["error"])
+    self.assertLen(drawn[0].lines, 4)
 
   def test_nothing_is_read_of_runs_that_are_not_finished(self):
     path = pathlib.Path(self.get_temp_dir())
     runs = {("a", 1): (RunFolder(str(path / "a")), [])}
-    self.assertEqual(comparison.ComparisonFolder(str(path), runs).read(), {})
+    self.assertEqual(comparison.ComparisonFolder(str(path), runs, self.layout).read(), {})
 
 
 if __name__ == "__main__":

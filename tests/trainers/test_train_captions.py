@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -72,27 +73,28 @@ _PHOTOS = (
 # Several command lines in a process of their own, since programs define the same flags. Prints how
 # each one ends.
 _PROGRAM = """
-import json, sys
-import train_captions
+import contextlib, importlib, io, json, sys
 from absl import flags
 from absl.testing import flagsaver
-endings = []
-for arguments in json.loads(sys.argv[1]):
-  with flagsaver.flagsaver():
+name, lines = sys.argv[1], json.loads(sys.argv[2])
+program, endings = importlib.import_module(name), []
+for arguments in lines:
+  sys.argv[:] = [name + ".py", *arguments]
+  with flagsaver.flagsaver(), contextlib.redirect_stdout(io.StringIO()) as said:
     flags.FLAGS.unparse_flags()
     try:
-      train_captions.main(flags.FLAGS(["train_captions.py", *arguments]))
-      endings.append("trained")
+      program.main(flags.FLAGS(sys.argv))
+      endings.append("trained" if name.startswith("train") else said.getvalue())
     except (SystemExit, flags.Error) as error:
       endings.append(str(error))
 print(json.dumps(endings))
 """
 
 
-def run_program(*command_lines: list[str]) -> list[str]:
-  """How each command line ends."""
+def run_program(*command_lines: list[str], program: str = "train_captions") -> list[str]:
+  """How each command line ends: what it refuses, or what an evaluation prints."""
   done = subprocess.run(
-    [sys.executable, "-c", _PROGRAM, json.dumps(command_lines)],
+    [sys.executable, "-c", _PROGRAM, program, json.dumps(command_lines)],
     capture_output=True,
     text=True,
     cwd=tempfile.gettempdir(),
@@ -131,6 +133,10 @@ class TrainCaptionsTest(tf.test.TestCase):
     self.assertTrue(list((run_dir / "tensorboard").iterdir()))
     vocabulary = Vocabulary.load(run_dir / "vocabulary.txt")
     self.assertEqual(vocabulary.words, scene_captions.VOCABULARY.words)
+    again = run_program([f"--run_dir={run_dir}"], program="evaluate_captions")[0]
+    results = json.loads((run_dir / "results.json").read_text())
+    for name, value in json.loads(again).items():
+      self.assertAllClose(value, results[name], rtol=1e-4, msg=name)
 
   def test_wrong_flags_get_one_clear_error_and_leave_nothing(self):
     run_dir = self.folder / "run"
@@ -153,42 +159,92 @@ class TrainCaptionsTest(tf.test.TestCase):
 
 
 class PhotographsTest(tf.test.TestCase):
-  def setUp(self):
-    super().setUp()
-    self.folder = pathlib.Path(self.get_temp_dir()) / self.id().rpartition(".")[2]
+  def test_training_resuming_and_evaluating(self):
+    # In one test, since every program and every training takes seconds to start.
+    self.folder = pathlib.Path(self.get_temp_dir())
     self.data, self.backbone = self.folder / "flickr8k", self.folder / "backbone.keras"
     example_photos.write_flickr8k(self.data)
-    example_photos.write_backbone(self.backbone)
-    self.common = [*_PHOTOS, f"--data_dir={self.data}", f"--backbone={self.backbone}"]
-
-  def test_the_flagfile_trains_and_resumes_to_the_same_end(self):
     photo = self.data / "Flicker8k_Dataset" / "test_1.jpg"
     photo.write_bytes(photo.read_bytes()[:300])
-    whole, cut = self.folder / "whole", self.folder / "cut"
-    self.assertEqual(run_program([*self.common, "--updates=2", f"--run_dir={cut}"]), ["trained"])
-    # What a run of four updates leaves that is cut off after two.
-    (cut / "results.json").unlink()
-    lines = (cut / "flags.flags").read_text().replace("--updates=2\n", "--updates=4\n")
-    (cut / "flags.flags").write_text(lines)
-    made = (cut / "features.npy").stat().st_mtime_ns
+    example_photos.write_coco_captions(self.folder, {"train": 5, "restval": 2, "val": 2, "test": 3})
+    example_photos.write_backbone(self.backbone)
+    self.common = [*_PHOTOS, f"--data_dir={self.data}", f"--backbone={self.backbone}"]
+    wrong = self.wrong_lines()
     endings = run_program(
-      [*self.common, "--updates=4", "--resume", f"--run_dir={cut}"],
-      [*self.common, "--updates=4", f"--run_dir={whole}"],
+      [*self.common, "--updates=4", f"--run_dir={self.folder / 'whole'}"],
+      [
+        *self.common,
+        "--dataset=coco_captions",
+        f"--data_dir={self.folder}",
+        "--updates=2",
+        f"--run_dir={self.folder / 'coco'}",
+      ],
+      *(
+        [*self.common, "--updates=2", f"--run_dir={self.folder / 'refused'}", *flags]
+        for flags in wrong.values()
+      ),
     )
-    self.assertEqual(endings, ["trained"] * 2)
-    self.assertEqual((cut / "features.npy").stat().st_mtime_ns, made)
-    results = json.loads((whole / "results.json").read_text())
-    self.assertLessEqual({f"bleu_{n}" for n in range(1, 5)}, set(results))
+    self.assertEqual(endings[:2], ["trained"] * 2)
+    for message, ending in zip(wrong, endings[2:], strict=True):
+      with self.subTest(message):
+        self.assertIn(message, ending)
+    self.assertFalse((self.folder / "refused").exists())
+    for check in (
+      self.check_flickr8k,
+      self.check_records,
+      self.check_resuming_with_the_runs_own_backbone,
+      self.check_evaluating_anew,
+    ):
+      with self.subTest(check.__name__):
+        check()
+
+  def wrong_lines(self):
+    """Flags that are refused, by what the program says of them."""
+    other, features = self.folder / "other.keras", self.folder / "features"
+    example_photos.write_backbone(other, channels=7)
+    grid_features.write_features(
+      features,
+      ["dev_0.jpg"],
+      [self.data / "Flicker8k_Dataset" / "dev_0.jpg"],
+      lambda images: np.zeros([len(images), 4, 4, 5], np.float32),
+      image_side=32,
+      grid_shape=(4, 4, 5),
+      backbone="of another",
+    )
+    coco = "--dataset=coco_captions"
+    return {
+      "--data_dir=: must be printable text, and not empty": ["--data_dir="],
+      "data_dir='/nowhere': must hold Flickr8k in its own layout": ["--data_dir=/nowhere"],
+      "holds no prepared version of it: run once with --download": [coco],
+      "backbone: must be given": ["--backbone="],
+      "backbone='/nowhere.keras': there is no such file": ["--backbone=/nowhere.keras"],
+      "its grid's shape must be [4, 4, 7], and is [4, 4, 5]": [
+        f"--backbone={other}",
+        f"--features={features}",
+      ],
+      "its digest of the backbone must be": [f"--features={features}"],
+      "features: must not be given with keep_features=false": [
+        "--nokeep_features",
+        f"--features={features}",
+      ],
+      "keep_features=false: must be true for dataset=coco_captions": [coco, "--nokeep_features"],
+      "max_words=2: must leave a caption to learn from": ["--max_words=2"],
+      "least_word_count=50: must leave some word": ["--least_word_count=50"],
+      "height=4: must be a multiple of 8": ["--grid_filters=2,2,2"],
+    }
+
+  def results(self, run):
+    return json.loads((self.folder / run / "results.json").read_text())
+
+  def check_flickr8k(self):
+    whole, results = self.folder / "whole", self.results("whole")
+    self.assertLessEqual({"bleu_1", "bleu_4", "rouge_l", "cider"}, set(results))
     # "A red square" and its end make four words; "There is a red square here" is longer.
     self.assertEqual((results["training_captions"], results["test_images"]), (6, 2))
     self.assertEqual(
       results["left_out"],
       {"captions are longer than max_words=4, the end included": 6, "images cannot be read": 1},
     )
-    timed = ("images_per_second", "train_seconds")
-    resumed = json.loads((cut / "results.json").read_text())
-    for name in results.keys() - set(timed):
-      self.assertEqual(resumed[name], results[name], name)
     said = json.loads((whole / "captions.json").read_text())
     self.assertEqual([row["image"] for row in said], ["test_0.jpg", "test_2.jpg"])
     vocabulary = Vocabulary.load(whole / "vocabulary.txt")
@@ -198,38 +254,51 @@ class PhotographsTest(tf.test.TestCase):
     answer = keras.saving.load_model(whole / "model.keras")(grid)
     self.assertEqual(answer["words"].shape, (1, 4))
 
-  def test_wrong_flags_get_one_clear_error_and_leave_nothing(self):
-    run_dir, other = self.folder / "run", self.folder / "other.keras"
-    example_photos.write_backbone(other, channels=7)
-    grid_features.write_features(
-      self.folder / "features",
-      [self.data / "Flicker8k_Dataset" / "dev_0.jpg"],
-      lambda images: np.zeros([len(images), 4, 4, 5], np.float32),
-      image_side=32,
-      grid_shape=(4, 4, 5),
-      backbone="of another",
+  def check_records(self):
+    results = self.results("coco")
+    self.assertEqual((results["training_images"], results["training_captions"]), (7, 7))
+    self.assertEqual((results["validation_images"], results["test_images"]), (2, 3))
+    self.assertGreater((self.folder / "coco" / "glimpses.png").stat().st_size, 0)
+
+  def check_resuming_with_the_runs_own_backbone(self):
+    # What the run would have left, had it been cut off after two updates.
+    cut = self.folder / "cut"
+    shutil.copytree(self.folder / "whole", cut)
+    for name in ("results.json", "model.keras"):
+      (cut / name).unlink()
+    for path in (cut / "checkpoints").glob("*-00000004.keras"):
+      path.unlink()
+    made = (cut / "features.npy").stat().st_mtime_ns
+    # Where the backbone came from is not needed again; here it has become another.
+    example_photos.write_backbone(self.backbone, channels=7)
+    endings = run_program([*self.common, "--updates=4", "--resume", f"--run_dir={cut}"])
+    self.assertEqual(endings, ["trained"])
+    self.assertEqual((cut / "features.npy").stat().st_mtime_ns, made)
+    results, resumed = self.results("whole"), self.results("cut")
+    for name in results.keys() - {"images_per_second", "train_seconds"}:
+      self.assertEqual(resumed[name], results[name], name)
+
+  def check_evaluating_anew(self):
+    whole = [f"--run_dir={self.folder / 'whole'}", f"--data_dir={self.data}"]
+    coco = [f"--run_dir={self.folder / 'coco'}", f"--data_dir={self.folder}"]
+    before = {path: path.stat().st_mtime_ns for path in self.folder.rglob("*")}
+    same, wider, other, elsewhere = run_program(
+      # Features that are computed as they are needed are those that are kept.
+      [*whole, "--nokeep_features"],
+      [*coco, "--beam_width=1"],
+      [*coco, f"--data_dir={self.data}", "--dataset=flickr8k"],
+      [f"--run_dir={self.folder / 'nowhere'}"],
+      program="evaluate_captions",
     )
-    cases = {
-      "data_dir: must be given for dataset=flickr8k": ["--data_dir="],
-      "data_dir='/nowhere': must hold Flickr8k in its own layout": ["--data_dir=/nowhere"],
-      "backbone: must be given": ["--backbone="],
-      "backbone='/nowhere.keras': there is no such file": ["--backbone=/nowhere.keras"],
-      "its grid's shape must be [4, 4, 7], and is [4, 4, 5]": [
-        f"--backbone={other}",
-        f"--features={self.folder / 'features'}",
-      ],
-      "its digest of the backbone must be": [f"--features={self.folder / 'features'}"],
-      "max_words=2: must leave a caption to learn from": ["--max_words=2"],
-      "least_word_count=50: must leave some word": ["--least_word_count=50"],
-      "height=4: must be a multiple of 8": ["--grid_filters=2,2,2"],
-    }
-    lines = (
-      [*self.common, "--updates=2", f"--run_dir={run_dir}", *wrong] for wrong in cases.values()
-    )
-    for message, ending in zip(cases, run_program(*lines), strict=True):
-      with self.subTest(message):
-        self.assertIn(message, ending)
-    self.assertFalse(run_dir.exists())
+    figures, results = json.loads(same), self.results("whole")
+    self.assertEqual(figures.pop("left_out"), results["left_out"])
+    self.assertLessEqual({"cider", "test_log_likelihood_per_word_nats"}, set(figures))
+    for name, value in figures.items():
+      self.assertAllClose(value, results[name], rtol=1e-4, msg=name)
+    self.assertEqual(json.loads(wider)["beam_width"], 1)
+    self.assertIn("vocabulary.txt: must hold the words of the captions", other)
+    self.assertIn("holds no finished run", elsewhere)
+    self.assertEqual({path: path.stat().st_mtime_ns for path in self.folder.rglob("*")}, before)
 
 
 class JudgeTest(tf.test.TestCase):

@@ -1,15 +1,16 @@
-"""Batches of feature grids and captions, grids read from the disk when their turn comes."""
+"""Batches of feature grids and captions, grids read or computed when their turn comes."""
 
 import numpy as np
 import tensorflow as tf
 
+from wsram_tf.data.computed_grids import ComputedGrids
 from wsram_tf.data.splits import shuffled_indices
 
 __all__ = ["evaluation_pairs", "training_pairs"]
 
 
 def training_pairs(
-  grids: np.ndarray,
+  grids: np.ndarray | ComputedGrids,
   rows: np.ndarray,
   captions: np.ndarray,
   *,
@@ -20,7 +21,7 @@ def training_pairs(
   """Endless training batches; each pass shows every caption once, in a new order.
 
   Args:
-    grids: float16 `[n, H, W, C]`, perhaps mapped from the disk.
+    grids: float16 `[n, H, W, C]`, perhaps mapped from the disk, or `ComputedGrids`.
     rows: int64 `[k]`, the grid of each caption.
     captions: int32 `[k, T]`: words, the end, padding.
     batch_size: B.
@@ -45,7 +46,7 @@ def training_pairs(
 
 
 def evaluation_pairs(
-  grids: np.ndarray, rows: np.ndarray, captions: np.ndarray, batch_size: int
+  grids: np.ndarray | ComputedGrids, rows: np.ndarray, captions: np.ndarray, batch_size: int
 ) -> tf.data.Dataset:
   """All pairs once, in order; the last batch may hold fewer. See `training_pairs`."""
   _check(rows, captions)
@@ -54,7 +55,7 @@ def evaluation_pairs(
   return pairs.map(lambda row, caption: (read(row), caption)).prefetch(2)
 
 
-def _reader(grids: np.ndarray):
+def _reader(grids: np.ndarray | ComputedGrids):
   # A constant would hold all grids in memory, and in every graph that mentions it.
   def read(rows: tf.Tensor) -> tf.Tensor:
     batch = tf.numpy_function(lambda chosen: grids[chosen], [rows], tf.float16)

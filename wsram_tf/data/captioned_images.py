@@ -1,11 +1,23 @@
-"""Images on disk with several captions each, and an account of what could not be used."""
+"""Images with several captions each, and an account of what could not be used."""
 
 import pathlib
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import BinaryIO, NamedTuple
 
 from wsram_tf.data.vocabulary import split_words
 
-__all__ = ["CaptionSplits", "CaptionedImages", "Report", "without_images", "without_long_captions"]
+__all__ = [
+  "CaptionSplits",
+  "CaptionedImages",
+  "ImageReader",
+  "Report",
+  "without_images",
+  "without_long_captions",
+]
+
+# Gives for each of some images, by name, in turn, what `PIL.Image.open` opens. The names are in the
+# order that they have in their splits, train first.
+ImageReader = Callable[[Sequence[str]], Iterable[pathlib.Path | BinaryIO]]
 
 _NAMED_AT_MOST = 3
 
@@ -14,17 +26,12 @@ class CaptionedImages(NamedTuple):
   """Images and what people wrote about them.
 
   Attributes:
-    paths: of n files; a file's name stands for the image everywhere else.
+    names: of n images, all different.
     captions: n lists of at least one caption each, as they were written.
   """
 
-  paths: list[pathlib.Path]
+  names: list[str]
   captions: list[list[str]]
-
-  @property
-  def names(self) -> list[str]:
-    """The names of the n files."""
-    return [path.name for path in self.paths]
 
 
 class CaptionSplits(NamedTuple):
@@ -34,11 +41,18 @@ class CaptionSplits(NamedTuple):
     train: what the model learns from.
     validation: what weights are chosen on.
     test: what results are reported on.
+    read: reads their images.
   """
 
   train: CaptionedImages
   validation: CaptionedImages
   test: CaptionedImages
+  read: ImageReader
+
+  @property
+  def names(self) -> list[str]:
+    """The names of all images, in the order that `read` takes them in."""
+    return [*self.train.names, *self.validation.names, *self.test.names]
 
 
 class Report:
@@ -78,18 +92,18 @@ def without_long_captions(
     max_words: words of the longest caption, its end included.
     report: counts what is left out.
   """
-  paths, captions = [], []
-  for path, written in zip(*images, strict=True):
+  names, captions = [], []
+  for name, written in zip(*images, strict=True):
     kept = [caption for caption in written if len(split_words(caption)) < max_words]
     for _ in range(len(written) - len(kept)):
-      report.add(f"captions are longer than max_words={max_words}, the end included", path.name)
+      report.add(f"captions are longer than max_words={max_words}, the end included", name)
     if kept:
-      paths.append(path)
+      names.append(name)
       captions.append(kept)
-  return CaptionedImages(paths, captions)
+  return CaptionedImages(names, captions)
 
 
 def without_images(images: CaptionedImages, names: set[str]) -> CaptionedImages:
   """Leaves out the images of these names."""
-  kept = [pair for pair in zip(*images, strict=True) if pair[0].name not in names]
-  return CaptionedImages([path for path, _ in kept], [captions for _, captions in kept])
+  kept = [pair for pair in zip(*images, strict=True) if pair[0] not in names]
+  return CaptionedImages([name for name, _ in kept], [captions for _, captions in kept])

@@ -32,9 +32,9 @@ def load_flickr8k(data_dir: str | os.PathLike) -> tuple[CaptionSplits, Report]:
   Raises:
     ValueError: if a file is missing, a split is empty, or an image is in two splits.
   """
-  root = pathlib.Path(data_dir).expanduser()
+  root = pathlib.Path(os.path.expanduser(data_dir))  # pathlib's raises at an unknown user.
   for name in (IMAGES, CAPTIONS, *SPLITS):
-    found = (root / name).is_dir() if name == IMAGES else (root / name).is_file()
+    found = os.path.isdir(root / name) if name == IMAGES else os.path.isfile(root / name)
     if not found:
       raise ValueError(
         f"data_dir={str(data_dir)!r}: must hold Flickr8k in its own layout; there is no "
@@ -56,19 +56,19 @@ def load_flickr8k(data_dir: str | os.PathLike) -> tuple[CaptionSplits, Report]:
       taken[image] = name
       if image not in captions:
         report.add(f"images of {name} have no caption", image)
-      elif not (root / IMAGES / image).is_file():
+      elif not os.path.isfile(root / IMAGES / image):  # pathlib's raises at a name too long.
         report.add(f"images of {name} are missing from {IMAGES}", image)
       else:
-        images.paths.append(root / IMAGES / image)
+        images.names.append(image)
         images.captions.append(captions[image])
-    if not images.paths:
+    if not images.names:
       raise ValueError(
         f"data_dir={str(data_dir)!r}: {name} must list an image that is there and has a caption"
       )
     splits.append(images)
   for image in sorted(captions.keys() - taken.keys()):
     report.add("images with captions are in no split", image)
-  return CaptionSplits(*splits), report
+  return CaptionSplits(*splits, lambda names: [root / IMAGES / name for name in names]), report
 
 
 def _read_captions(path: pathlib.Path, report: Report) -> dict[str, list[str]]:

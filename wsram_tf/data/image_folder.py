@@ -41,20 +41,23 @@ def find_images(image_dir: str | os.PathLike) -> ImageFiles:
   Raises:
     ValueError: if it is no such folder; the message names it and says what is wrong.
   """
-  root = pathlib.Path(image_dir).expanduser()
+  root = pathlib.Path(os.path.expanduser(image_dir))  # pathlib's raises at an unknown user.
   rule = "must be a folder that holds a folder of JPEG or PNG files for each class"
-  if not root.is_dir():
+  if not os.path.isdir(root):
     raise ValueError(f"image_dir={str(image_dir)!r}: {rule}; there is no such folder")
-  folders = sorted(
-    path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
-  )
+  try:
+    folders = sorted(
+      path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
+    files = [_image_files(folder) for folder in folders]
+  except OSError as error:
+    raise ValueError(f"image_dir={str(image_dir)!r}: must be readable: {error}") from error
   for folder in folders:
     if not folder.name.isprintable():
       raise ValueError(
         f"image_dir={str(image_dir)!r}: a class must have a printable name, and "
         f"{folder.name!r} is none"
       )
-  files = [_image_files(folder) for folder in folders]
   empty = [folder for folder, found in zip(folders, files, strict=True) if not found]
   if len(folders) < 2:
     raise ValueError(f"image_dir={str(image_dir)!r}: {rule}; it holds {len(folders)} folders")

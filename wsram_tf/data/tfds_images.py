@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ import PIL.Image
 from wsram_tf.data.images import ImageSplits, LabelledImages, fit_image, hold_out
 
 __all__ = ["Description", "describe_tfds", "load_tfds", "open_tfds"]
+
+_NAME = r"\w[\w-]{0,99}(/[\w.-]{1,100})?(:\d+\.\d+\.\d+)?"
 
 
 class Description(NamedTuple):
@@ -42,13 +45,17 @@ def open_tfds(name: str, data_dir: str | None = None, download: bool = False) ->
 
   Raises:
     FileNotFoundError: if it is not prepared and download is False.
-    ValueError: if data_dir is no directory, or there is no such set to download.
+    ValueError: if name is none, data_dir is no directory, or there is no such set to download.
   """
   import tensorflow_datasets as tfds  # Costs an import that image folders do without.
 
+  if not re.fullmatch(_NAME, name):
+    raise ValueError(
+      f"dataset={name!r}: must be NAME, NAME/CONFIG, NAME:VERSION or NAME/CONFIG:VERSION"
+    )
   if data_dir is not None and not os.path.isdir(os.path.expanduser(data_dir)):
     raise ValueError(f"data_dir={data_dir!r}: must be an existing directory")
-  root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+  root = pathlib.Path(os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR))
   path, _, version = name.partition(":")
   # Not tfds.load, which may ask a remote bucket first: offline, that blocks for minutes.
   prepared = sorted(root.joinpath(path).glob(f"{version or '*.*.*'}/features.json"))

@@ -84,10 +84,18 @@ class Vocabulary:
     """Reads what `save` wrote.
 
     Raises:
-      ValueError: if the file does not begin with the special words.
+      OSError: if the file cannot be opened.
+      ValueError: if it is no text, does not begin with the special words, or holds a word twice;
+        naming the file.
     """
-    with open(path, encoding="utf-8") as file:
-      words = file.read().splitlines()
+    try:
+      with open(path, encoding="utf-8") as file:
+        words = file.read().splitlines()
+    except UnicodeDecodeError as error:
+      raise ValueError(f"{os.fspath(path)}: must be a text file in UTF-8: {error}") from error
     if tuple(words[: len(SPECIAL_WORDS)]) != SPECIAL_WORDS:
       raise ValueError(f"{os.fspath(path)}: must begin with the lines {', '.join(SPECIAL_WORDS)}")
-    return cls(words[len(SPECIAL_WORDS) :])
+    try:
+      return cls(words[len(SPECIAL_WORDS) :])
+    except ValueError as error:
+      raise ValueError(f"{os.fspath(path)}: {error}") from error
