@@ -32,6 +32,8 @@ _REFUSED = [
   (config.LocationConfig, "location_scale", "0.1", "must be a number"),
   (config.LocationConfig, "grid_rows", 0, "must be at least 1"),
   (config.LocationConfig, "grid_columns", 0, "must be at least 1"),
+  (config.LocationConfig, "location_filters", (4, 0), "must be at least 1"),
+  (config.LocationConfig, "location_units", 0, "must be at least 1"),
   *((config.ModelConfig, name, 0, "must be at least 1") for name in _MODEL_AT_LEAST_ONE),
   (config.ModelConfig, "units", 2.5, "must be a whole number"),
   (config.ModelConfig, "units", True, "must be a number"),
@@ -160,13 +162,24 @@ class ConfigTest(tf.test.TestCase):
       context_side=5,
       glimpse=config.GlimpseConfig(glimpse_side=9, glimpse_scales=3, glimpse_filters=(4, 8)),
       location=config.LocationConfig(
-        location_distribution="grid", location_scale=0.3, grid_rows=2, grid_columns=3
+        location_distribution="keyed_grid",
+        location_scale=0.3,
+        grid_rows=2,
+        grid_columns=3,
+        location_filters=(4, 8),
+        location_units=5,
       ),
     )
     for model_config in (config.ModelConfig(), changed):
       values = json.loads(json.dumps(model_config.to_dict()))
       self.assertEqual(config.ModelConfig.from_dict(values), model_config)
     self.assertEqual(changed.image_shape, (20, 30, 3))
+
+  def test_reads_what_was_written_before_there_were_keys(self):
+    values = json.loads(json.dumps(config.ModelConfig().to_dict()))
+    for name in ("location_filters", "location_units"):
+      del values["location"][name]
+    self.assertEqual(config.ModelConfig.from_dict(values), config.ModelConfig())
 
   def test_from_dict_checks(self):
     values = config.ModelConfig().to_dict()

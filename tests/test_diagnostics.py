@@ -35,8 +35,15 @@ def make_learner(estimator: str, num_samples: int = 3, **model) -> wsram_tf.Wake
 
 class EnumerateModelTest(tf.test.TestCase):
   def test_matches_sequences_one_by_one(self):
-    learner = make_learner("wake_sleep")
+    keyed = wsram_tf.LocationConfig("keyed_grid", location_filters=(), location_units=3)
+    for model in ({}, {"location": keyed, "context_side": 2}):
+      with self.subTest(**model):
+        self.check_sequences(make_learner("wake_sleep", **model))
+
+  def check_sequences(self, learner):
     found = diagnostics.enumerate_model(learner, _IMAGES, _LABELS)
+    network, inference = learner.prediction_network, learner.inference_network
+    keys = inference.keys(network.cells(network.context_network.low_resolution(_IMAGES)))
     distribution = learner.prediction_network.location_distribution
     log_joint, log_proposal = [], []
     for cells in np.ndindex(4, 4):
@@ -44,11 +51,11 @@ class EnumerateModelTest(tf.test.TestCase):
 
       def choose(n, upper, prior, cells=cells, proposal=proposal):
         location = distribution.centres(tf.fill([3], cells[n]))
-        parameters = learner.inference_network(tf.one_hot(_LABELS, 3), upper)
+        parameters = inference(tf.one_hot(_LABELS, 3), upper, keys)
         proposal.append(distribution.log_prob(parameters, location))
         return location
 
-      one = learner.prediction_network.unroll(_IMAGES, 1, choose)
+      one = network.unroll(_IMAGES, 1, choose)
       likelihood = np.take_along_axis(one.log_probs[0].numpy(), _LABELS.numpy()[:, None], 1)[:, 0]
       log_joint.append(one.log_prior[0].numpy().sum(axis=-1) + likelihood)
       log_proposal.append(np.sum(proposal, axis=0))

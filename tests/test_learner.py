@@ -24,7 +24,7 @@ _MODEL = wsram_tf.ModelConfig(
   context_side=4,
   glimpse=wsram_tf.GlimpseConfig(glimpse_side=6, glimpse_scales=2),
 )
-_FAMILIES = ("normal", "normal_learned_scale", "grid")
+_FAMILIES = ("normal", "normal_learned_scale", "grid", "keyed_grid")
 _TRAINING_METRICS = {
   "loss",
   "bound",

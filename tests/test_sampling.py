@@ -21,12 +21,18 @@ _CONFIG = wsram_tf.ModelConfig(
 def networks(family: str = "normal") -> tuple:
   """A prediction and an inference network that disagree on where to look."""
   keras.utils.set_random_seed(2)
-  location = wsram_tf.LocationConfig(location_distribution=family, grid_rows=2, grid_columns=3)
+  location = wsram_tf.LocationConfig(
+    location_distribution=family, grid_rows=2, grid_columns=3, location_units=5
+  )
   prediction = wsram_tf.PredictionNetwork(
     wsram_tf.ModelConfig(**{**vars(_CONFIG), "location": location})
   )
   inference = wsram_tf.InferenceNetwork(
-    prediction.location_distribution.num_parameters, units=8, target_size=4, state_size=8
+    prediction.location_distribution.num_parameters,
+    units=8,
+    target_size=4,
+    state_size=8,
+    location_units=5 if family == "keyed_grid" else 0,
   )
   for weight in prediction.weights + inference.weights:
     weight.assign_add(0.2 * keras.random.normal(weight.shape))
@@ -69,7 +75,7 @@ class DrawSequencesTest(tf.test.TestCase):
     self.uniforms = sampling.stateless_uniforms([4, 3, 2, 3], tf.constant([1, 2]))
 
   def test_each_source_is_scored_by_itself(self):
-    for family in ("normal", "grid"):
+    for family in ("normal", "grid", "keyed_grid"):
       prediction, inference = networks(family)
       distribution = prediction.location_distribution
       for temperature in (1.0, 2.0):
@@ -125,9 +131,32 @@ class DrawSequencesTest(tf.test.TestCase):
         self.assertNotAllClose(drawn[0].log_proposal, drawn[1].log_proposal)
 
 
+class ProposeTest(tf.test.TestCase):
+  def test_proposes_what_was_proposed_while_drawing(self):
+    uniforms = sampling.stateless_uniforms([4, 3, 2, 2], tf.constant([1, 2]))
+    for family in ("normal", "keyed_grid"):
+      prediction, inference = networks(family)
+      drawn = draw(prediction, inference, "inference", uniforms)
+      low_resolution = prediction.context_network.low_resolution(images())
+      target = tf.tile(tf.one_hot([0, 3, 1], 4)[tf.newaxis], [4, 1, 1])
+      proposal = sampling.propose(
+        inference, target, drawn.sequences, prediction.cells(low_resolution)
+      )
+      again = prediction.location_distribution.log_prob(proposal, drawn.sequences.locations)
+      self.assertAllClose(again, drawn.log_proposal, rtol=1e-5, atol=1e-5)
+
+
 class DreamTest(tf.test.TestCase):
   def test_labels_come_from_the_likelihood_of_the_dreamt_glimpses(self):
-    prediction, inference = networks("grid")
+    for family in ("grid", "keyed_grid"):
+      with self.subTest(family):
+        self.check_labels(*networks(family))
+
+  def check_labels(self, prediction, inference):
+    cells = prediction.cells(prediction.context_network.low_resolution(images()))
+    keys = inference.keys(cells)
+    if keys is not None:  # Each row its own keys, since here samples lead.
+      keys = tf.tile(keys, [2, 1, 1])
     uniforms = sampling.stateless_uniforms([2, 3, 2, 2], tf.constant([5, 5]))
     sequences = prediction.attend(images(), uniforms)
     probabilities = np.exp(sequences.log_probs)
@@ -138,7 +167,7 @@ class DreamTest(tf.test.TestCase):
       ]
       expected = [
         prediction.location_distribution.log_prob(
-          inference(tf.reshape(tf.one_hot(labels, 4), [6, 4]), tf.reshape(upper, [6, 8])),
+          inference(tf.reshape(tf.one_hot(labels, 4), [6, 4]), tf.reshape(upper, [6, 8]), keys),
           tf.reshape(locations, [6, 2]),
         )
         for upper, locations in zip(
@@ -151,7 +180,11 @@ class DreamTest(tf.test.TestCase):
       self.assertAllClose(tf.reshape(found, [6, 2]), tf.stack(expected, axis=1), 1e-5, 1e-5)
 
   def test_teaches_the_inference_network_alone(self):
-    prediction, inference = networks()
+    for family in ("normal", "keyed_grid"):
+      with self.subTest(family):
+        self.check_gradients(*networks(family))
+
+  def check_gradients(self, prediction, inference):
     uniforms = sampling.stateless_uniforms([1, 3, 2, 2], tf.constant([5, 5]))
     with tf.GradientTape(persistent=True) as tape:
       loss = tf.reduce_sum(

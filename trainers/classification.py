@@ -135,13 +135,14 @@ def make_learner(settings: Settings) -> wsram_tf.WakeSleepLearner:
 
 def train(settings: Settings, data: Data, run: RunFolder, lines: list[str]) -> None:
   """Trains, chooses the weights, and writes everything that a run folder holds."""
-  batch_size = flags.FLAGS.batch_size
+  batch_size, model = flags.FLAGS.batch_size, settings.model
+  keyed = model.location.location_distribution == "keyed_grid"
   learner, figures = training.train_learner(
     run,
     lines,
     settings.optimizer,
     make_learner=lambda: make_learner(settings),
-    has_convolutions=bool(settings.model.glimpse.glimpse_filters),
+    has_convolutions=keyed or bool(model.glimpse.glimpse_filters),
     make_data=data.make_training,
     validation=data.validation,
     callbacks=[Progress(settings.optimizer.updates, TRAINING_FIGURES, describe_evaluation)],

@@ -144,9 +144,10 @@ class LocationConfig:
 
   location_distribution: str = setting(
     "normal",
-    "family of the prior and the proposal: normal (fixed scale), normal_learned_scale, or grid "
-    "(categorical over the cells of a grid)",
-    choices=("normal", "normal_learned_scale", "grid"),
+    "family of the prior and the proposal: normal (fixed scale), normal_learned_scale, grid "
+    "(categorical over the cells of a grid), or keyed_grid (over the pixels of the low-resolution "
+    "copy, by what each shows: for small things in large images)",
+    choices=("normal", "normal_learned_scale", "grid", "keyed_grid"),
   )
   location_scale: float = setting(
     0.1,
@@ -156,8 +157,19 @@ class LocationConfig:
   )
   grid_rows: int = setting(8, "rows of cells, for grid", minimum=1)
   grid_columns: int = setting(8, "columns of cells, for grid", minimum=1)
+  location_filters: tuple[int, ...] = setting(
+    (16,),
+    "filters of each 3 x 3 convolution over the low-resolution copy before the last, for "
+    "keyed_grid, one number a layer",
+    minimum=1,
+  )
+  location_units: int = setting(
+    32, "numbers by which a state and a cell are compared, for keyed_grid", minimum=1
+  )
 
   def __post_init__(self):
+    if isinstance(self.location_filters, list):  # JSON knows no tuples.
+      object.__setattr__(self, "location_filters", tuple(self.location_filters))
     check_settings(self)
     if self.location_distribution == "normal_learned_scale" and self.location_scale <= 0.02:
       raise ValueError(

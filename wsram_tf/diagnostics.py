@@ -201,7 +201,7 @@ def _all_cells(learner: WakeSleepLearner) -> np.ndarray:
   if sequences is None:
     raise ValueError(
       f"location_distribution={learner.model_config.location.location_distribution}: must be grid "
-      "for sequences to be enumerated"
+      "or keyed_grid for sequences to be enumerated"
     )
   cells = learner.prediction_network.location_distribution.num_parameters
   if sequences > MOST_SEQUENCES:
@@ -219,12 +219,18 @@ def _score_cells(
   distribution = network.location_distribution
   locations = distribution.centres(tf.convert_to_tensor(cells), images.dtype)  # [M, N, 2]
   samples = locations.shape[0]
+  low_resolution = network.context_network.low_resolution(images)
+  shown = network.cells(low_resolution)
   sequences = network.unroll(
-    images, samples, lambda n, upper, prior: tf.tile(locations[:, n], [batch, 1])
+    images,
+    samples,
+    lambda n, upper, prior: tf.tile(locations[:, n], [batch, 1]),
+    low_resolution,
+    shown,
   )
   proposal = None
   if learner.inference_network:
     target = tf.one_hot(labels, learner.model_config.num_classes, dtype=images.dtype)
     target = tf.broadcast_to(target, [samples, *target.shape])
-    proposal = sampling.propose(learner.inference_network, target, sequences)
+    proposal = sampling.propose(learner.inference_network, target, sequences, shown)
   return sampling.score_sequences(distribution, sequences, proposal, learner.sampler)

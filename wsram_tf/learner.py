@@ -62,12 +62,15 @@ class WakeSleepLearner(BaseLearner):
 
   def make_inference_network(self) -> models.InferenceNetwork:
     """The network that proposes glimpses, with fresh weights."""
+    location = self.model_config.location
+    keyed = location.location_distribution == "keyed_grid"
     return models.InferenceNetwork(
       self.prediction_network.location_distribution.num_parameters,
       units=self.model_config.units,
       target_size=self.model_config.num_classes,
       state_size=self.model_config.units,
       precision=self.model_config.precision,
+      location_units=location.location_units if keyed else 0,
       name="inference_network",
     )
 

@@ -94,14 +94,18 @@ def draw_sequences(
     uniforms: float `[M, B, N, sampler.numbers_a_glimpse]` in (0, 1).
     sampler: what to draw from.
   """
+  low_resolution = prediction_network.context_network.low_resolution(images)
+  cells = prediction_network.cells(low_resolution)
   proposal = None
   if inference_network:
-    target = tf.repeat(target, uniforms.shape[0], axis=0)
+    target, keys = tf.repeat(target, uniforms.shape[0], axis=0), inference_network.keys(cells)
 
     def proposal(n: int, upper: tf.Tensor) -> tf.Tensor:
-      return inference_network(target, upper)
+      return inference_network(target, upper, keys)
 
-  unroll = functools.partial(prediction_network.unroll, images)
+  unroll = functools.partial(
+    prediction_network.unroll, images, low_resolution=low_resolution, cells=cells
+  )
   return draw(prediction_network.location_distribution, unroll, proposal, uniforms, sampler)
 
 
@@ -179,11 +183,29 @@ def score_sequences(
 
 
 def propose(
-  inference_network: models.InferenceNetwork, target: tf.Tensor, sequences: models.GlimpseSequences
+  inference_network: models.InferenceNetwork,
+  target: tf.Tensor,
+  sequences: models.GlimpseSequences,
+  cells: tf.Tensor | None,
 ) -> tf.Tensor:
-  """The proposal's parameters `[M, B, N, P]` along sequences, told a target `[M, B, E]`."""
-  target = tf.repeat(target[:, :, tf.newaxis], sequences.upper.shape[2], axis=2)
-  return inference_network(target, sequences.upper)
+  """Proposes along sequences that were drawn before.
+
+  Args:
+    inference_network: gives the proposal.
+    target: float `[M, B, E]`, what it is told.
+    sequences: M for each of B images.
+    cells: what `PredictionNetwork.cells` says of the images.
+
+  Returns:
+    the proposal's parameters before each glimpse, float `[M, B, N, P]`.
+  """
+  samples, _, glimpses, size = sequences.upper.shape
+  # Rows of one image are neighbours.
+  upper = tf.reshape(models.samples_last(sequences.upper), [-1, size])  # [B * M * N, D]
+  target = tf.repeat(models.samples_last(target), glimpses, axis=0)
+  proposal = inference_network(target, upper, inference_network.keys(cells))
+  proposal = tf.reshape(proposal, [-1, glimpses, proposal.shape[-1]])
+  return models.samples_first(proposal, samples)
 
 
 def log_mixture(log_first: tf.Tensor, log_second: tf.Tensor, fraction: float) -> tf.Tensor:
@@ -213,7 +235,9 @@ def dream(
     log q(a | y, image) before each glimpse, float `[M, B, N]`, nats. Carries no gradient to the
     prediction network.
   """
-  sequences = prediction_network.attend(images, uniforms)
+  low_resolution = prediction_network.context_network.low_resolution(images)
+  cells = prediction_network.cells(low_resolution)
+  sequences = prediction_network.attend(images, uniforms, low_resolution, cells)
   # What is dreamt is data to the inference network.
   log_probs = tf.stop_gradient(sequences.log_probs)
   below = tf.cumsum(tf.exp(log_probs), axis=-1)
@@ -221,5 +245,5 @@ def dream(
     tf.cast(below[..., :-1] <= label_uniforms[..., tf.newaxis], tf.int32), axis=-1
   )
   target = tf.one_hot(drawn, log_probs.shape[-1], dtype=images.dtype)  # [M, B, K]
-  proposal = propose(inference_network, target, sequences)
+  proposal = propose(inference_network, target, sequences, cells)
   return prediction_network.location_distribution.log_prob(proposal, sequences.locations)

@@ -5,6 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
+import wsram_tf
 from tests.benchmarks import image_size
 
 
@@ -38,6 +39,19 @@ class MultiplyAddsTest(tf.test.TestCase):
     for side in (40, 80):
       function, _ = image_size.make_function(image_size.AFTER_COPY, side)
       counts.append(_count(function, [1, side, side, 3], [1, 12, 12, 3]))
+    self.assertEqual(counts[0], counts[1])
+
+  def test_so_does_one_that_chooses_by_what_the_copy_shows(self):
+    counts = []
+    for side in (40, 80):
+      location = wsram_tf.LocationConfig(location_distribution="keyed_grid")
+      config = wsram_tf.ModelConfig(height=side, width=side, location=location)
+      network = wsram_tf.PredictionNetwork(config)
+
+      def look(images, low_resolution, network=network):
+        return network.attend(images, low_resolution=low_resolution).log_probs
+
+      counts.append(_count(look, [1, side, side, 1], [1, 12, 12, 1]))
     self.assertEqual(counts[0], counts[1])
 
 

@@ -49,6 +49,11 @@ CASES = {
     lambda rows: [_normal(rows, 6, 4), _normal(rows, 5)],
     lambda layer, keys, states: [layer(keys, states)],
   ),
+  "cell_network": Case(
+    lambda: layers.CellNetwork(units=4, filters=(3,)),
+    lambda rows: [_normal(rows, 5, 5, 2)],
+    lambda layer, low_resolution: [layer(low_resolution)],
+  ),
   "classifier": Case(
     lambda: layers.Classifier(3),
     lambda rows: [_normal(rows, 5)],

@@ -17,6 +17,7 @@ CONFIGS = {
   "learned scale": {
     "location": wsram_tf.LocationConfig(location_distribution="normal_learned_scale")
   },
+  "keyed grid": {"location": wsram_tf.LocationConfig(location_distribution="keyed_grid")},
   "convolutions": {"glimpse": wsram_tf.GlimpseConfig(8, 3, (4,))},
 }
 

@@ -42,6 +42,30 @@ class InferenceNetworkTest(tf.test.TestCase):
     for gradient in (to_target, *to_weights):
       self.assertGreater(np.abs(gradient).max(), 0.0)
 
+  def test_compares_what_it_knows_with_what_cells_show(self):
+    network = InferenceNetwork(6, UNITS, TARGET, STATE, location_units=3)
+    generator = np.random.default_rng(0)
+    network.set_weights([generator.normal(size=weight.shape) for weight in network.weights])
+    cells = tf.constant(generator.normal(size=[2, 6, 3]), tf.float32)
+    target, upper = _arguments()
+    with tf.GradientTape() as tape:
+      tape.watch([cells, upper])
+      parameters = network(target, upper, network.keys(cells))
+    to_cells, to_upper, *to_weights = tape.gradient(parameters, [cells, upper, *network.weights])
+    self.assertIsNone(to_cells)
+    self.assertIsNone(to_upper)
+    for gradient in to_weights:
+      self.assertGreater(np.abs(gradient).max(), 0.0)
+    # Two rows for each image.
+    order = np.array([2, 0, 1, 5, 4, 3])
+    moved = network(target, upper, network.keys(tf.gather(cells, order, axis=1)))
+    self.assertAllClose(moved, tf.gather(parameters, order, axis=1), rtol=1e-5)
+    one = network(target[2:3], upper[2:3], network.keys(cells[1:]))
+    self.assertAllClose(one, parameters[2:3], rtol=1e-5)
+    copy = InferenceNetwork.from_config(json.loads(json.dumps(network.get_config())))
+    copy.set_weights(network.get_weights())
+    self.assertAllEqual(copy(target, upper, copy.keys(cells)), parameters)
+
   def test_depends_on_the_target_and_on_the_state(self):
     network, (target, upper) = _network(), _arguments()
     parameters = network(target, upper)

@@ -40,6 +40,9 @@ CONFIGS = {
   ),
   "grid": dataclasses.replace(PLAIN, location=LocationConfig("grid", grid_rows=4, grid_columns=5)),
   "learned scale": dataclasses.replace(PLAIN, location=LocationConfig("normal_learned_scale")),
+  "keyed grid": dataclasses.replace(
+    PLAIN, location=LocationConfig("keyed_grid", location_filters=(3,), location_units=5)
+  ),
 }
 
 
@@ -83,6 +86,13 @@ class PredictionNetworkTest(tf.test.TestCase):
       self.assertIsNotNone(gradient)
       self.assertGreater(np.abs(gradient).max(), 0.0)
 
+  def prior(self, network, images, upper):
+    """The prior's parameters, written out."""
+    if not network.cell_network:
+      return network.location_network(upper)
+    cells = network.cells(network.context_network.low_resolution(images))
+    return network.location_network(network.location_keys(cells), upper)
+
   def assertSequences(self, found, expected):
     for field, one, other in zip(found._fields, found, expected, strict=True):
       self.assertAllClose(one, other, rtol=1e-10, atol=1e-10, msg=field)
@@ -93,7 +103,7 @@ class PathsTest(PredictionNetworkTest):
 
   def test_low_resolution_image_reaches_the_class_through_the_locations_only(self):
     fixed = tf.constant(np.random.default_rng(4).uniform(-1, 1, [GLIMPSES, IMAGES * SAMPLES, 2]))
-    for name in ("lstm", "gru", "grid", "learned scale"):
+    for name in ("lstm", "gru", "grid", "learned scale", "keyed grid"):
       with self.subTest(name):
         network, images = _network(CONFIGS[name]), _images()
         context, core = network.context_network, network.core
@@ -108,6 +118,8 @@ class PathsTest(PredictionNetworkTest):
           log_prior = _weighted_sum(held.log_prior)
           own = _weighted_sum(network.attend(images, _uniforms()).log_prior)
         to_context = [low, *context.weights]
+        for layer in (network.cell_network, network.location_keys):
+          to_context += layer.weights if layer else []
         self.assertNoGradient(tape.gradient(log_probs, to_context))
         looking = [*core.upper.weights, *network.location_network.weights]
         self.assertNoGradient(tape.gradient(log_probs, looking))
@@ -119,8 +131,8 @@ class PathsTest(PredictionNetworkTest):
 
   def test_class_ignores_the_low_resolution_image_at_held_locations(self):
     fixed = tf.constant(np.random.default_rng(4).uniform(-1, 1, [GLIMPSES, IMAGES, 2]))
-    for cell in ("lstm", "gru"):
-      network, images = _network(CONFIGS[cell]), _images()
+    for name in ("lstm", "gru", "keyed grid"):
+      network, images = _network(CONFIGS[name]), _images()
       low = network.context_network.low_resolution(images)
       found = []
       for copy in (low, 1.0 - low):
@@ -135,18 +147,19 @@ class PathsTest(PredictionNetworkTest):
     changed = images.copy()
     changed[:, 1 :: HEIGHT // CONTEXT, 2 :: WIDTH // CONTEXT] += 0.7
     changed[:, 3 :: HEIGHT // CONTEXT, 4 :: WIDTH // CONTEXT] -= 0.7
-    for cell in ("lstm", "gru"):
-      network = _network(CONFIGS[cell])
+    for name in ("lstm", "gru", "keyed grid"):
+      network = _network(CONFIGS[name])
       one = network.attend(tf.constant(images), _uniforms())
       other = network.attend(tf.constant(changed), _uniforms())
       self.assertAllClose(one.locations[:, :, 0], other.locations[:, :, 0], rtol=0, atol=1e-12)
       self.assertAllClose(one.log_prior[:, :, 0], other.log_prior[:, :, 0], rtol=0, atol=1e-10)
-      self.assertAllGreater(np.abs(one.locations[:, :, 1:] - other.locations[:, :, 1:]), 1e-6)
+      if name != "keyed grid":  # Cells are few, and a glimpse may fall into the same one.
+        self.assertAllGreater(np.abs(one.locations[:, :, 1:] - other.locations[:, :, 1:]), 1e-6)
       self.assertAllGreater(np.abs(one.log_probs - other.log_probs), 1e-6)
 
   def test_a_location_is_a_constant(self):
     """Scores of samples that the prior drew have the gradient of scores of given samples."""
-    for name in ("lstm", "learned scale", "grid"):
+    for name in ("lstm", "learned scale", "grid", "keyed grid"):
       with self.subTest(name):
         network, images = _network(CONFIGS[name]), _images()
         rows = samples_last(network.attend(images, _uniforms()).locations)
@@ -218,7 +231,7 @@ class SequencesTest(PredictionNetworkTest):
         self.assertEqual([n for n, _, _ in calls], list(range(GLIMPSES)))
         for n, upper, prior in calls:
           self.assertEqual(upper.shape, [IMAGES * SAMPLES, UNITS])
-          self.assertAllEqual(prior, network.location_network(upper))
+          self.assertAllEqual(prior, self.prior(network, images, upper))
           log_prob = distribution.log_prob(prior, samples_last(found.locations)[:, n])
           self.assertAllClose(found.log_prior[:, :, n], samples_first(log_prob, SAMPLES))
           entropy = samples_first(distribution.entropy(prior), SAMPLES)
@@ -239,6 +252,15 @@ class SequencesTest(PredictionNetworkTest):
         lower, upper = core(glimpse, layers.CoreState(lower, upper))
       self.assertAllClose(found.log_probs[0], network.classifier(lower[0]), rtol=1e-12)
 
+  def test_what_is_at_hand_is_not_made_again(self):
+    network, images = _network(CONFIGS["keyed grid"]), _images()
+    low = network.context_network.low_resolution(images)
+    cells = network.cells(low)
+    expected = network.attend(images, _uniforms())
+    with mock.patch.object(network, "cells", side_effect=AssertionError("made again")):
+      self.assertSequences(network.attend(images, _uniforms(), low, cells), expected)
+    self.assertIsNone(_network(PLAIN).cells(low))
+
   def test_attend_is_a_pure_function_of_its_uniforms(self):
     network, images = _network(PLAIN), _images()
     found = network.attend(images, _uniforms())
@@ -248,7 +270,7 @@ class SequencesTest(PredictionNetworkTest):
     self.assertAllGreater(np.abs(found.locations - other.locations), 1e-6)
 
   def test_samples_together_are_samples_apart(self):
-    for name in ("lstm", "convolutional, 3 channels", "grid"):
+    for name in ("lstm", "convolutional, 3 channels", "grid", "keyed grid"):
       config = CONFIGS[name]
       with self.subTest(name):
         network, images, uniforms = _network(config), _images(config), _uniforms()
@@ -257,7 +279,7 @@ class SequencesTest(PredictionNetworkTest):
         self.assertSequences(network.attend(images, uniforms), expected)
 
   def test_an_image_does_not_see_its_neighbours(self):
-    for name in ("gru", "convolutional, 3 channels", "learned scale"):
+    for name in ("gru", "convolutional, 3 channels", "learned scale", "keyed grid"):
       config = CONFIGS[name]
       with self.subTest(name):
         network, images, uniforms = _network(config), _images(config), _uniforms()
@@ -272,7 +294,7 @@ class VariationsTest(PredictionNetworkTest):
   """Graphs, unknown batches, XLA, saving."""
 
   def test_attend_takes_any_number_of_images(self):
-    for name in ("gru", "convolutional, 3 channels", "learned scale"):
+    for name in ("gru", "convolutional, 3 channels", "learned scale", "keyed grid"):
       config = CONFIGS[name]
       with self.subTest(name):
         network, images, uniforms = _network(config), _images(config), _uniforms()
@@ -298,7 +320,7 @@ class VariationsTest(PredictionNetworkTest):
     self.assertEqual(nothing["locations"].shape, [0, GLIMPSES, 2])
 
   def test_compiled(self):
-    for name, loops in {"lstm": True, "grid": False}.items():
+    for name, loops in {"lstm": True, "grid": False, "keyed grid": True}.items():
       with self.subTest(f"{name} loops={loops}"):
         network, images = _network(CONFIGS[name]), _images()
 
@@ -319,7 +341,7 @@ class VariationsTest(PredictionNetworkTest):
         self.assertEqual([w.shape for w in copy.weights], [w.shape for w in network.weights])
 
   def test_saved_and_loaded(self):
-    for name in ("gru", "convolutional, 3 channels", "learned scale"):
+    for name in ("gru", "convolutional, 3 channels", "learned scale", "keyed grid"):
       config = CONFIGS[name]
       with self.subTest(name):
         network = _network(config)
@@ -346,6 +368,10 @@ class VariationsTest(PredictionNetworkTest):
       network = PredictionNetwork(CONFIGS[name])
       self.assertEqual(network.count_params(), expected, name)
       self.assertLen(network.trainable_weights, len(network.weights))
+    looking = (9 + 1) * 3 + (9 * 3 + 1) * 5 + 182 * 5 + 5 * 5 + (UNITS + 1) * 5
+    context = hidden + (UNITS + 1) * UNITS * 2
+    network = PredictionNetwork(CONFIGS["keyed grid"])
+    self.assertEqual(network.count_params(), glimpse + 2 * lstm + context + looking + classifier)
 
 
 class SamplesTest(tf.test.TestCase):
@@ -364,6 +390,9 @@ class MakeLocationDistributionTest(tf.test.TestCase):
     grid = make_location_distribution(CONFIGS["grid"])
     self.assertIsInstance(grid, layers.GridLocations)
     self.assertEqual((grid.rows, grid.columns), (4, 5))
+    keyed = make_location_distribution(CONFIGS["keyed grid"])
+    self.assertIsInstance(keyed, layers.GridLocations)
+    self.assertEqual((keyed.rows, keyed.columns), (CONTEXT, CONTEXT))
     for name, learned in {"lstm": False, "learned scale": True}.items():
       normal = make_location_distribution(CONFIGS[name])
       self.assertIsInstance(normal, layers.NormalLocations)

@@ -2,6 +2,7 @@
 
 from wsram_tf.layers.baseline_network import BaselineNetwork
 from wsram_tf.layers.cell_location_network import CellLocationNetwork
+from wsram_tf.layers.cell_network import CellNetwork
 from wsram_tf.layers.classifier import Classifier
 from wsram_tf.layers.context_network import ContextNetwork
 from wsram_tf.layers.glimpse_network import GlimpseNetwork
@@ -19,6 +20,7 @@ from wsram_tf.layers.recurrent_core import CoreState, RecurrentCore
 __all__ = [
   "BaselineNetwork",
   "CellLocationNetwork",
+  "CellNetwork",
   "Classifier",
   "ContextNetwork",
   "CoreState",

@@ -20,10 +20,14 @@ class InferenceNetwork(keras.Model):
     target_size: E, length of the target's encoding; for a label the number of classes.
     state_size: length of the upper layer's output.
     precision: `float32` or `bfloat16`, what the hidden layer computes in.
+    location_units: K, numbers by which a state and a cell are compared, where locations are chosen
+      by what cells show; 0 where they are not.
 
   Call arguments:
     target: float `[R, E]`, the target's encoding, for a label one-hot.
     upper: float `[R, state_size]`, the upper layer's output before the glimpse.
+    keys: float `[B, P, K]`, what `keys` returned, where `location_units` is not 0: then rows of one
+      image are neighbours, R / B for each.
 
   Returns:
     float `[R, P]`.
@@ -39,6 +43,7 @@ class InferenceNetwork(keras.Model):
     target_size: int,
     state_size: int,
     precision: str = "float32",
+    location_units: int = 0,
     **kwargs,
   ):
     super().__init__(**kwargs)
@@ -47,9 +52,16 @@ class InferenceNetwork(keras.Model):
     self.target_size = target_size
     self.state_size = state_size
     self.precision = precision
+    self.location_units = location_units
     with layers.computing_in(precision):
       self.hidden = keras.layers.Dense(units, activation="relu", name="hidden")
-    self.location_network = layers.LocationNetwork(num_parameters, name="location_network")
+    self.location_keys = None
+    if location_units:
+      self.location_network = layers.CellLocationNetwork(location_units, name="location_network")
+      # No bias: it would raise all cells alike, which changes nothing.
+      self.location_keys = keras.layers.Dense(location_units, use_bias=False, name="location_keys")
+    else:
+      self.location_network = layers.LocationNetwork(num_parameters, name="location_network")
     self.build(None)
 
   def build(self, input_shape):
@@ -57,14 +69,31 @@ class InferenceNetwork(keras.Model):
     if self.built:
       return
     self.hidden.build((None, self.target_size + self.state_size))
-    self.location_network.build((None, self.units))
+    if self.location_units:
+      cells = (None, self.num_parameters, self.location_units)
+      self.location_keys.build(cells)
+      self.location_network.build(cells, (None, self.units))
+    else:
+      self.location_network.build((None, self.units))
     self.built = True
 
-  def call(self, target: tf.Tensor, upper: tf.Tensor) -> tf.Tensor:
-    """Emits one proposal a row; see the class."""
+  def keys(self, cells: tf.Tensor | None) -> tf.Tensor | None:
+    """What each cell offers to be chosen by.
+
+    Args:
+      cells: float `[B, P, K]`, what `PredictionNetwork.cells` returned.
+
+    Returns:
+      float `[B, P, K]`; None of None.
+    """
     # The proposal is fitted to the prediction network, never the other way round.
-    features = tf.concat([target, tf.stop_gradient(upper)], axis=-1)
-    return self.location_network(self.hidden(features))
+    return None if cells is None else self.location_keys(tf.stop_gradient(cells))
+
+  def call(self, target: tf.Tensor, upper: tf.Tensor, keys: tf.Tensor | None = None) -> tf.Tensor:
+    """Emits one proposal a row; see the class."""
+    # As in `keys`.
+    state = self.hidden(tf.concat([target, tf.stop_gradient(upper)], axis=-1))
+    return self.location_network(state) if keys is None else self.location_network(keys, state)
 
   def get_config(self):
     """Returns the constructor's arguments."""
@@ -75,4 +104,5 @@ class InferenceNetwork(keras.Model):
       "target_size": self.target_size,
       "state_size": self.state_size,
       "precision": self.precision,
+      "location_units": self.location_units,
     }

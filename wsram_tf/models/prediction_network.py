@@ -46,6 +46,8 @@ def make_location_distribution(config: ModelConfig) -> layers.LocationDistributi
   location = config.location
   if location.location_distribution == "grid":
     return layers.GridLocations(location.grid_rows, location.grid_columns)
+  if location.location_distribution == "keyed_grid":
+    return layers.GridLocations(config.context_side, config.context_side)
   learned = location.location_distribution == "normal_learned_scale"
   return layers.NormalLocations(location.location_scale, learned_scale=learned)
 
@@ -68,6 +70,8 @@ class PredictionNetwork(keras.Model):
 
   The context network starts the upper layer, which says where to look; the lower layer sees the
   glimpses, and the classifier reads it. So an image reaches the class through its glimpses alone.
+  With `keyed_grid` the upper layer's state is compared with what each pixel of the low-resolution
+  copy shows, and that too decides on nothing but where to look.
 
   Args:
     config: the model's shape.
@@ -99,9 +103,23 @@ class PredictionNetwork(keras.Model):
       self.context_network = layers.ContextNetwork(
         config.context_side, config.units, self.core.num_states, name="context_network"
       )
-    self.location_network = layers.LocationNetwork(
-      self.location_distribution.num_parameters, name="location_network"
-    )
+      self.cell_network = self.location_keys = None
+      if config.location.location_distribution == "keyed_grid":
+        self.cell_network = layers.CellNetwork(
+          config.location.location_units, config.location.location_filters, name="cell_network"
+        )
+    if self.cell_network:
+      self.location_network = layers.CellLocationNetwork(
+        config.location.location_units, name="location_network"
+      )
+      # No bias: it would raise all cells alike, which changes nothing.
+      self.location_keys = keras.layers.Dense(
+        config.location.location_units, use_bias=False, name="location_keys"
+      )
+    else:
+      self.location_network = layers.LocationNetwork(
+        self.location_distribution.num_parameters, name="location_network"
+      )
     self.classifier = layers.Classifier(config.num_classes, name="classifier")
     self.build((None, *config.image_shape))
 
@@ -115,10 +133,28 @@ class PredictionNetwork(keras.Model):
     self.glimpse_sensor.build(None)
     self.glimpse_network.build(patches, (None, 2))
     self.core.build(state)
-    self.context_network.build((None, config.context_side, config.context_side, config.channels))
-    self.location_network.build(state)
+    low_resolution = (None, config.context_side, config.context_side, config.channels)
+    self.context_network.build(low_resolution)
+    if self.cell_network:
+      cells = (None, None, config.location.location_units)
+      self.cell_network.build(low_resolution)
+      self.location_keys.build(cells)
+      self.location_network.build(cells, state)
+    else:
+      self.location_network.build(state)
     self.classifier.build(state)
     self.built = True
+
+  def cells(self, low_resolution: tf.Tensor) -> tf.Tensor | None:
+    """What each cell that may be looked at shows, once for all glimpses.
+
+    Args:
+      low_resolution: float `[B, side, side, C]`, what the context network's `low_resolution` made.
+
+    Returns:
+      float `[B, L, F]`, row by row; None where locations are not chosen by what cells show.
+    """
+    return self.cell_network(low_resolution) if self.cell_network else None
 
   def unroll(
     self,
@@ -126,6 +162,7 @@ class PredictionNetwork(keras.Model):
     num_samples: int,
     choose_location: ChooseLocation,
     low_resolution: tf.Tensor | None = None,
+    cells: tf.Tensor | None = None,
   ) -> GlimpseSequences:
     """Looks N times at each image in M independent sequences.
 
@@ -138,6 +175,8 @@ class PredictionNetwork(keras.Model):
       low_resolution: float `[B, side, side, C]`, what the context network's `low_resolution` makes
         of the images, where it is at hand; None to make it here, the only part of the work that
         grows with an image's area.
+      cells: float `[B, L, F]`, what `cells` makes of that copy, where it is at hand; None to make
+        it here.
 
     Returns:
       `GlimpseSequences`.
@@ -146,12 +185,15 @@ class PredictionNetwork(keras.Model):
     prepared = self.glimpse_sensor.prepare(images)
     if low_resolution is None:
       low_resolution = self.context_network.low_resolution(images)
+    if cells is None:
+      cells = self.cells(low_resolution)
+    keys = None if cells is None else self.location_keys(cells)
     context = self.context_network(low_resolution)
     state = self.core.initial_state([tf.repeat(tensor, num_samples, axis=0) for tensor in context])
     locations, uppers, priors = [], [], []
     for n in range(self.config.num_glimpses):
       upper = state.upper[0]
-      prior = self.location_network(upper)
+      prior = self.location_network(upper) if keys is None else self.location_network(keys, upper)
       # The score log p(a) must see the sample as a constant, else its gradient would flow back
       # into whatever distribution drew it.
       location = tf.stop_gradient(choose_location(n, upper, prior))
@@ -177,6 +219,7 @@ class PredictionNetwork(keras.Model):
     images: tf.Tensor,
     uniforms: tf.Tensor | None = None,
     low_resolution: tf.Tensor | None = None,
+    cells: tf.Tensor | None = None,
   ) -> GlimpseSequences:
     """Looks where the prior says.
 
@@ -185,6 +228,7 @@ class PredictionNetwork(keras.Model):
       uniforms: float `[M, B, N, 2]` in (0, 1), the random numbers that samples are made from; None
         for one sequence at the prior's mode.
       low_resolution: as `unroll` takes it.
+      cells: as `unroll` takes it.
 
     Returns:
       `GlimpseSequences`.
@@ -196,7 +240,7 @@ class PredictionNetwork(keras.Model):
       return distribution.mode(prior) if rows is None else distribution.sample(prior, rows[:, n])
 
     num_samples = 1 if uniforms is None else uniforms.shape[0]
-    return self.unroll(images, num_samples, choose_location, low_resolution)
+    return self.unroll(images, num_samples, choose_location, low_resolution, cells)
 
   def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Answers from one sequence at the prior's mode; see the class."""
