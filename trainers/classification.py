@@ -43,6 +43,8 @@ TRAINING_FIGURES = {
   "bound nats": "bound",
   "ESS": "effective_sample_size",
 }
+# Numbers of all images, 4 bytes each, that the cases of a picture are chosen from.
+MOST_DRAWN_PIXELS = 2**28
 # Glimpse sequences an image that are held in memory at once.
 CHUNK = 10
 
@@ -199,11 +201,13 @@ def draw_cases(
 ) -> Figure:
   """The picture of a run: as many right cases (left) as wrong ones (right), as far as there are."""
   network = learner.prediction_network
-  images, labels = next(iter(data.unbatch().batch(1000)))
+  most = max(cases, min(1000, MOST_DRAWN_PIXELS // np.prod(network.config.image_shape)))
+  images, labels = next(iter(data.unbatch().batch(most)))
   answer = learner.predict(images, verbose=0, batch_size=250)
   right = answer["class_id"] == labels.numpy()
   pairs = zip(np.flatnonzero(right)[:cases], np.flatnonzero(~right)[:cases], strict=False)
-  chosen = np.array([i for pair in pairs for i in pair] or np.flatnonzero(right)[:cases], int)
+  # Without a pair, all are right or all wrong.
+  chosen = np.array([i for pair in pairs for i in pair] or range(min(cases, len(right))), int)
   images, labels = images.numpy()[chosen], labels.numpy()[chosen]
   locations, class_id = answer["locations"][chosen], answer["class_id"][chosen]
   confidence = answer["probabilities"][chosen].max(axis=-1)

@@ -17,7 +17,10 @@ CONFIGS = {
   "learned scale": {
     "location": wsram_tf.LocationConfig(location_distribution="normal_learned_scale")
   },
-  "keyed grid": {"location": wsram_tf.LocationConfig(location_distribution="keyed_grid")},
+  "keyed grid": {
+    "location": wsram_tf.LocationConfig(location_distribution="keyed_grid"),
+    "context_side": 10,  # No cell's middle lies between two ways to cut its patch.
+  },
   "convolutions": {"glimpse": wsram_tf.GlimpseConfig(8, 3, (4,))},
 }
 

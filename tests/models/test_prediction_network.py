@@ -357,21 +357,19 @@ class VariationsTest(PredictionNetworkTest):
     hidden = (CONTEXT * CONTEXT + 1) * UNITS
     lstm, gru = 4 * UNITS * (2 * UNITS + 1), 3 * UNITS * (2 * UNITS + 2)
     classifier = (UNITS + 1) * CLASSES
-    for name, core, states, parameters in [
-      ("lstm", lstm, 2, 2),
-      ("gru", gru, 1, 2),
-      ("grid", lstm, 2, 4 * 5),
-      ("learned scale", lstm, 2, 4),
+    keyed = (9 + 1) * 3 + (9 * 3 + 1) * 5 + 182 * 5 + 5 * 5 + (UNITS + 1) * 5
+    for name, core, states, looking in [
+      ("lstm", lstm, 2, (UNITS + 1) * 2),
+      ("gru", gru, 1, (UNITS + 1) * 2),
+      ("grid", lstm, 2, (UNITS + 1) * 4 * 5),
+      ("learned scale", lstm, 2, (UNITS + 1) * 4),
+      ("keyed grid", lstm, 2, keyed),
     ]:
       context = hidden + (UNITS + 1) * UNITS * states
-      expected = glimpse + 2 * core + context + (UNITS + 1) * parameters + classifier
+      expected = glimpse + 2 * core + context + looking + classifier
       network = PredictionNetwork(CONFIGS[name])
       self.assertEqual(network.count_params(), expected, name)
       self.assertLen(network.trainable_weights, len(network.weights))
-    looking = (9 + 1) * 3 + (9 * 3 + 1) * 5 + 182 * 5 + 5 * 5 + (UNITS + 1) * 5
-    context = hidden + (UNITS + 1) * UNITS * 2
-    network = PredictionNetwork(CONFIGS["keyed grid"])
-    self.assertEqual(network.count_params(), glimpse + 2 * lstm + context + looking + classifier)
 
 
 class SamplesTest(tf.test.TestCase):
