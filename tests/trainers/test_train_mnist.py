@@ -208,7 +208,7 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
       (["--updates=4", "--evaluate_every=3"], "updates=4: must be a multiple of evaluate_every"),
       (["units=3"], "'units=3': not a flag"),
       (["--unit=3"], "Unknown command line flag 'unit'"),
-      (["--resume", "--run_dir="], "resume=true: needs --run_dir"),
+      (["--resume", "--run_dir="], "flag --run_dir=: must be printable text, and not empty"),
       ([f"--run_dir={file / 'run'}"], "cannot be made"),
       ([f"--run_dir={full}"], "must be empty"),
     ):
