@@ -13,7 +13,7 @@ class GlimpseNetwork(keras.layers.Layer):
   Args:
     units: D, length of the vector.
     filters: filters of each 3 x 3 convolution that the patches pass first, each followed by
-      2 x 2 max pooling; empty for a dense layer alone.
+      2 x 2 max pooling and rectified; empty for a dense layer alone.
 
   Call arguments:
     patches: float `[R, S, G, G, C]`.
@@ -31,7 +31,7 @@ class GlimpseNetwork(keras.layers.Layer):
     self.units = units
     self.filters = tuple(filters)
     self.convolutions = [
-      keras.layers.Conv2D(count, 3, padding="same", activation="relu", name=f"convolution_{i}")
+      keras.layers.Conv2D(count, 3, padding="same", name=f"convolution_{i}")
       for i, count in enumerate(self.filters)
     ]
     self.pooling = keras.layers.MaxPooling2D(2)
@@ -58,7 +58,8 @@ class GlimpseNetwork(keras.layers.Layer):
       features = tf.transpose(patches, [0, 2, 3, 1, 4])
       features = tf.reshape(features, [-1, height, width, scales * channels])
       for convolution in self.convolutions:
-        features = self.pooling(convolution(features))
+        # Pooled before it is rectified, which gives the same at a quarter of the work.
+        features = tf.nn.relu(self.pooling(convolution(features)))
     features = tf.reshape(features, [-1, self.what.kernel.shape[0]])
     return self.what(features) * self.where(locations)
 
