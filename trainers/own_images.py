@@ -8,6 +8,7 @@ import classification
 import flag_groups
 import mnist
 from absl import flags
+from digit_source import DigitSourceConfig
 
 import wsram_tf
 from wsram_tf.config import check_settings, setting
@@ -113,6 +114,7 @@ def define_flags() -> None:
   flags.DEFINE_bool("download", False, "fetch a TensorFlow Dataset where it is not prepared")
   flag_groups.define(ImageConfig)
   flag_groups.define(NeedleConfig)
+  flag_groups.define(DigitSourceConfig)
   flag_groups.define(mnist.DataConfig)
   classification.define_flags()
 
