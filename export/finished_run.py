@@ -78,15 +78,18 @@ def load_caption_run(run_dir: str | os.PathLike) -> FinishedCaptionRun:
     raise ValueError(
       f"run_dir={str(run_dir)!r}: vocabulary.txt must be as training wrote it: {error}"
     ) from error
-  backbone = None
-  if (run_dir / "backbone.keras").is_file():
+  network = learner.prediction_network
+  backbone = network.backbone
+  if backbone is not None:  # It learnt with the rest; what the run began with no longer counts.
+    network = network.without_backbone()
+  elif (run_dir / "backbone.keras").is_file():
     backbone = _load_model(run_dir, "backbone.keras")
   figures = {
     name: figure
     for name, figure in _read_results(run_dir).items()
     if isinstance(figure, int | float) and not isinstance(figure, bool)
   }
-  return FinishedCaptionRun(learner.prediction_network, vocabulary, backbone, figures)
+  return FinishedCaptionRun(network, vocabulary, backbone, figures)
 
 
 def _load_learner(run_dir: pathlib.Path, kind: type) -> Any:

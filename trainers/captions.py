@@ -61,7 +61,7 @@ class CaptionSource(abc.ABC):
     run: the run that goes on or is evaluated; None for a new one. Nothing is written there yet.
 
   Attributes:
-    image_shape: (H, W, C) of the model's input.
+    image_shape: (H, W, C) of what the model calls the image: it, or a backbone's grid.
     max_words: words of the longest caption, its end included.
     vocabulary: the words.
     chosen_by: the validation figure by which weights are chosen; the higher the better.
@@ -71,6 +71,10 @@ class CaptionSource(abc.ABC):
   max_words: int
   vocabulary: Vocabulary
   chosen_by: str
+
+  def make_backbone(self) -> keras.Model | None:
+    """What learns with the model and makes its grid of an image, new each time; None: nothing."""
+    return None
 
   @abc.abstractmethod
   def prepare(self, run: RunFolder, lines: list[str]) -> None:
@@ -194,7 +198,7 @@ class Describer:
     self, learner: wsram_tf.CaptionLearner, config: wsram_tf.DecodingConfig, batch_size: int
   ):
     self.batch_size = batch_size
-    images = tf.TensorSpec([None, *learner.model_config.image_shape])
+    images = tf.TensorSpec([None, *learner.prediction_network.image_shape])
 
     @tf.function(input_signature=[images])
     def search(batch: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import diagnosing
 import evaluating
+import first_weights
 import flag_groups
 import keras
 import numpy as np
@@ -135,9 +136,24 @@ def make_learner(settings: Settings) -> wsram_tf.WakeSleepLearner:
   )
 
 
+def check_first_weights(data: Data) -> None:
+  """Refuses to begin with the weights of a run on other classes.
+
+  Raises:
+    ValueError: naming the run.
+  """
+  run = None if flags.FLAGS.resume else first_weights.finished_run()
+  if run is None:
+    return
+  there = tuple(run.class_names.read_text().splitlines()) if run.class_names.is_file() else ()
+  if there != tuple(data.class_names):
+    raise ValueError(f"begin_with={run.path}: its classes must be the same, and in the same order")
+
+
 def train(settings: Settings, data: Data, run: RunFolder, lines: list[str]) -> None:
   """Trains, chooses the weights, and writes everything that a run folder holds."""
   batch_size, model = flags.FLAGS.batch_size, settings.model
+  check_first_weights(data)
   keyed = model.location.location_distribution == "keyed_grid"
   learner, figures = training.train_learner(
     run,

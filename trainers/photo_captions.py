@@ -81,6 +81,10 @@ class PhotoCaptions(captions.CaptionSource):
       raise ValueError(f"least_word_count={self.config.least_word_count}: must leave some word")
     self.maker.check(self.splits)
 
+  def make_backbone(self) -> keras.Model | None:
+    """A backbone that learns with the model, if the flags say so."""
+    return self.maker.make_trained()
+
   def prepare(self, run: RunFolder, lines: list[str]) -> None:
     """Computes the features of all photographs, unless they are there, and looks them up."""
     run.create(lines, resume=flags.FLAGS.resume)

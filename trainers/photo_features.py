@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
 import flag_groups
+import keras
 import numpy as np
 from absl import flags
 from run_folder import RunFolder
@@ -36,6 +37,11 @@ class FeatureConfig:
     True,
     "for photographs: compute features once and keep them in files; otherwise photographs are "
     "decoded and go through the backbone in every update, slow but without files (flickr8k alone)",
+  )
+  train_backbone: bool = setting(
+    False,
+    "for photographs: the backbone learns with the rest, from photographs as they are read (give "
+    "keep_features=false, begin_with=RUN of a run that it did not learn in, a low learning_rate)",
   )
   image_side: int = setting(
     0,
@@ -70,6 +76,10 @@ class FeatureMaker:
     dataset = flags.FLAGS.dataset
     if not self.config.backbone:
       raise ValueError(f"backbone: must be given for dataset={dataset}")
+    if self.config.train_backbone and self.config.keep_features:
+      raise ValueError(
+        "keep_features=true: must be false with train_backbone=true, since features change"
+      )
     if not self.config.keep_features:
       if self.config.features:
         raise ValueError("features: must not be given with keep_features=false")
@@ -87,6 +97,15 @@ class FeatureMaker:
     self.grid_shape = backbones.grid_shape(self.backbone)
     self.image_side = backbones.image_side(self.backbone)
     self.digest = backbones.backbone_digest(self.backbone)
+
+  def make_trained(self) -> keras.Model | None:
+    """A copy of the backbone that is to learn; None where it stays as it is."""
+    if not self.config.train_backbone:
+      return None
+    copy = keras.models.clone_model(self.backbone)
+    copy.set_weights(self.backbone.get_weights())
+    copy.trainable = True
+    return copy
 
   def check(self, splits: CaptionSplits) -> None:
     """Refuses files named by a flag that are there and will not do.
@@ -130,18 +149,21 @@ class FeatureMaker:
   def open(self, splits: CaptionSplits, run: RunFolder) -> grid_features.GridFeatures:
     """The features of all images, from files or computed as they are asked for.
 
+    In place of features a backbone that learns is given the images themselves, in 0..255.
+
     Raises:
       ValueError: see `grid_features.open_features`.
     """
     if self.config.keep_features:
       return self._open_files(splits, self.config.features or run.features)
     names = splits.names
+    learns, side = self.config.train_backbone, self.image_side
     grids = computed_grids.ComputedGrids(
       names,
       splits.read,
-      backbones.grid_computer(self.backbone),
-      image_side=self.image_side,
-      grid_shape=self.grid_shape,
+      (lambda images: images) if learns else backbones.grid_computer(self.backbone),
+      image_side=side,
+      grid_shape=(side, side, 3) if learns else self.grid_shape,
     )
     unreadable = grid_features.unreadable_images(names, splits.read(names))
     rows = {name: row for row, name in enumerate(names) if name not in unreadable}

@@ -14,6 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import caption_sources
 import captions
+import first_weights
 import flag_groups
 import training
 from absl import app, flags
@@ -21,6 +22,7 @@ from callbacks import Progress, RunRecorder
 from run_folder import RunFolder
 
 import wsram_tf
+from wsram_tf.data.vocabulary import Vocabulary
 
 __all__ = ["main"]
 
@@ -36,14 +38,29 @@ def make_learner(settings: captions.Settings) -> wsram_tf.CaptionLearner:
     settings.objective,
     settings.exploration,
     settings.loss,
+    backbone=settings.source.make_backbone(),
     clip_norm=settings.optimizer.clip_norm,
     seed=flags.FLAGS.seed,
   )
 
 
+def check_first_weights(settings: captions.Settings) -> None:
+  """Refuses to begin with the weights of a run whose words or model are others.
+
+  Raises:
+    ValueError: naming the run.
+  """
+  run = first_weights.finished_run()
+  if run is not None and Vocabulary.load(run.vocabulary).words != settings.source.vocabulary.words:
+    raise ValueError(f"begin_with={run.path}: its {run.vocabulary.name} must hold the same words")
+  first_weights.check(lambda: make_learner(settings))
+
+
 def train(settings: captions.Settings, run: RunFolder, lines: list[str]) -> None:
   """Trains, chooses the weights, and writes everything that a run folder holds."""
   source, batch_size = settings.source, flags.FLAGS.batch_size
+  if not flags.FLAGS.resume:
+    check_first_weights(settings)
   source.prepare(run, lines)
   learner, figures = training.train_learner(
     run,

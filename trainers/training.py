@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import distribution
+import first_weights
 import flag_groups
 import keras
 import tensorflow as tf
@@ -36,6 +37,7 @@ NOT_PART_OF_A_RUN = ("run_dir", "resume", "data_dir", "download")
 def define_flags(batch_size: int) -> None:
   """Defines the flags of a run, with the default of `batch_size`."""
   flag_groups.define_path("run_dir", "folder for the run, new or empty; absent: runs/DATE-TIME")
+  first_weights.define_flags()
   flags.DEFINE_bool("resume", False, "go on with the run in run_dir from its newest checkpoint")
   flag_groups.define_count(
     "seed", 1, "seed of weights, data order, canvases and samples", minimum=0
@@ -141,10 +143,14 @@ def train_learner(
   every = evaluation_interval(optimizer_config.updates)
   keras.utils.set_random_seed(flags.FLAGS.seed)
   learner, optimizer = make_learner(), make_optimizer(optimizer_config)
+  if not flags.FLAGS.resume:
+    first_weights.take(learner)
   run.create(lines, resume=flags.FLAGS.resume)
   saved = Checkpoints(run).load_last() if flags.FLAGS.resume else None
   if saved is not None:
     learner, optimizer = saved, saved.optimizer
+  elif flags.FLAGS.resume:  # It was stopped before its first checkpoint.
+    first_weights.take(learner)
   learner.on_nan = flags.FLAGS.on_nan  # A resumed run may choose anew.
   learner.compile(
     optimizer,
@@ -211,6 +217,8 @@ def run_program(
       raise ValueError("resume=true: needs --run_dir, the folder of the run to go on with")
     if strategy == "multi_worker" and not run_dir:
       raise ValueError("strategy=multi_worker: needs --run_dir, the folder that all workers see")
+    if not flags.FLAGS.resume:
+      first_weights.finished_run()
     lines = flag_groups.flag_lines(leave_out=NOT_PART_OF_A_RUN)
     is_writer = distribution.is_chief(strategy)
     run = RunFolder(run_dir or time.strftime("runs/%Y%m%d-%H%M%S"), is_writer=is_writer)

@@ -209,6 +209,35 @@ class BaseLearner(keras.Model):
     fraction = objectives.linear_schedule(1.0, 0.0, objective.sleep_updates, step)
     return fraction * sleep + (1.0 - fraction) * self.estimator.inference_loss(scored)
 
+  def weights_by_network(self) -> dict[str, list[keras.Variable]]:
+    """All weights, those that do not learn included, by network."""
+    networks = {
+      "prediction_network": self.prediction_network,
+      "inference_network": self.inference_network,
+      "baseline_network": self.baseline_network,
+    }
+    return {name: net.weights for name, net in networks.items() if net is not None}
+
+  def take_weights(self, other: "BaseLearner") -> None:
+    """Takes over the weights of another learner's networks, as far as both have them.
+
+    Raises:
+      ValueError: if a network's weights have other shapes; nothing is changed then.
+    """
+    mine, theirs = self.weights_by_network(), other.weights_by_network()
+    both = [name for name in mine if name in theirs]
+    for name in both:
+      own, given = ([tuple(w.shape) for w in weights[name]] for weights in (mine, theirs))
+      if own != given:
+        first = next((pair for pair in zip(own, given, strict=False) if pair[0] != pair[1]), None)
+        reason = f"{len(given)} weights, not {len(own)}"
+        if first:
+          reason = f"a weight of shape {first[1]} where {first[0]} is needed"
+        raise ValueError(f"other: its {name} must be of this one's form, and has {reason}")
+    for name in both:
+      for own, given in zip(mine[name], theirs[name], strict=True):
+        own.assign(given)
+
   def network_variables(self) -> dict[str, list[keras.Variable]]:
     """What each loss trains, by network."""
     networks = {

@@ -1,5 +1,6 @@
 """The caption learner: reweighted wake-sleep, or a rival, on captions as sequences of glimpses."""
 
+import functools
 from typing import Any
 
 import keras
@@ -28,6 +29,7 @@ class CaptionLearner(BaseLearner):
     objective_config: the estimator.
     exploration_config: how the samples and the prior are kept looking around.
     loss_config: credit by word, label smoothing.
+    backbone: what makes the grid of an image, as `CaptionNetwork` takes it.
     clip_norm, num_evaluation_samples, seed: as `WakeSleepLearner` has them.
 
   Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
@@ -61,8 +63,14 @@ class CaptionLearner(BaseLearner):
     objective_config: ObjectiveConfig | None = None,
     exploration_config: ExplorationConfig | None = None,
     loss_config: CaptionLossConfig | None = None,
+    *,
+    backbone: keras.Model | None = None,
     **kwargs,
   ):
+    # Not the backbone itself: Keras would count its weights first, and the optimizer's last.
+    self._make_network = functools.partial(
+      models.CaptionNetwork, model_config, backbone, name="prediction_network"
+    )
     super().__init__(model_config, objective_config, exploration_config, **kwargs)
     phase = self.objective_config.inference_phase
     if phase != "wake":
@@ -78,11 +86,26 @@ class CaptionLearner(BaseLearner):
 
   def make_prediction_network(self) -> models.CaptionNetwork:
     """The network that looks and speaks, with fresh weights."""
-    return models.CaptionNetwork(self.model_config, name="prediction_network")
+    return self._make_network()
 
   def make_inference_network(self) -> models.CaptionInferenceNetwork:
     """The network that proposes glimpses, with fresh weights."""
     return models.CaptionInferenceNetwork(self.model_config, name="inference_network")
+
+  def weights_by_network(self) -> dict[str, list[keras.Variable]]:
+    """All weights by network; those of a backbone apart."""
+    groups, network = super().weights_by_network(), self.prediction_network
+    groups["prediction_network"] = network.weights_but_backbone
+    if network.backbone is not None:
+      groups["backbone"] = network.backbone.weights
+    return groups
+
+  def take_weights(self, other: BaseLearner) -> None:
+    """Takes over weights; see `BaseLearner`. Without the other's backbone they mean nothing."""
+    theirs, mine = other.weights_by_network(), self.weights_by_network()
+    if "backbone" in theirs and "backbone" not in mine:
+      raise ValueError("other: has a backbone that learnt with it, which this learner lacks")
+    super().take_weights(other)
 
   def training_sample(
     self, images: tf.Tensor, captions: tf.Tensor, temperature: float | tf.Tensor, seed: tf.Tensor
@@ -235,7 +258,7 @@ class CaptionLearner(BaseLearner):
       checked = x.map(
         lambda *batch: caption_checks.check_caption_batch(
           *images_and_targets(batch, self.target_name),
-          config.image_shape,
+          self.prediction_network.image_shape,
           config.vocabulary_size,
           config.max_words,
         ),
@@ -249,13 +272,17 @@ class CaptionLearner(BaseLearner):
       )
     x, y = np.asarray(x), np.asarray(y)
     caption_checks.check_caption_arrays(
-      x, y, config.image_shape, config.vocabulary_size, config.max_words
+      x, y, self.prediction_network.image_shape, config.vocabulary_size, config.max_words
     )
     return x, y
 
   def get_config(self) -> dict[str, Any]:
     """Returns the constructor's arguments, ready for JSON."""
-    return {**super().get_config(), "loss_config": vars(self.loss_config).copy()}
+    return {
+      **super().get_config(),
+      "loss_config": vars(self.loss_config).copy(),
+      "backbone": models.serialized_backbone(self.prediction_network.backbone),
+    }
 
   @classmethod
   def from_config(cls, config, custom_objects=None):
@@ -267,6 +294,7 @@ class CaptionLearner(BaseLearner):
         "objective_config": ObjectiveConfig(**config["objective_config"]),
         "exploration_config": ExplorationConfig(**config["exploration_config"]),
         "loss_config": CaptionLossConfig(**config["loss_config"]),
+        "backbone": models.deserialized_backbone(config.get("backbone")),
       }
     )
 

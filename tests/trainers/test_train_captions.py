@@ -183,6 +183,7 @@ class PhotographsTest(tf.test.TestCase):
       self.check_records,
       self.check_resuming_with_the_runs_own_backbone,
       self.check_evaluating_anew,
+      self.check_training_the_backbone,
     ):
       with self.subTest(check.__name__):
         check()
@@ -217,6 +218,7 @@ class PhotographsTest(tf.test.TestCase):
         f"--features={features}",
       ],
       "keep_features=false: must be true for dataset=coco_captions": [coco, "--nokeep_features"],
+      "keep_features=true: must be false with train_backbone=true": ["--train_backbone"],
       "max_words=2: must leave a caption to learn from": ["--max_words=2"],
       "least_word_count=50: must leave some word": ["--least_word_count=50"],
       "height=4: must be a multiple of 8": ["--grid_filters=2,2,2"],
@@ -266,6 +268,41 @@ class PhotographsTest(tf.test.TestCase):
     results, resumed = self.results("whole"), self.results("cut")
     for name in results.keys() - {"images_per_second", "train_seconds"}:
       self.assertEqual(resumed[name], results[name], name)
+
+  def check_training_the_backbone(self):
+    whole, tuned, again = (self.folder / name for name in ("whole", "tuned", "again"))
+    with_backbone = [*self.common, "--train_backbone", "--nokeep_features", "--updates=2"]
+    with_backbone.append(f"--backbone={whole / 'backbone.keras'}")
+    endings = run_program(
+      [*with_backbone, f"--begin_with={whole}", f"--run_dir={tuned}"],
+      # No update changes anything: what is evaluated is what it began with.
+      [*with_backbone, f"--begin_with={tuned}", "--learning_rate=1e-12", f"--run_dir={again}"],
+      *(
+        [*with_backbone, f"--run_dir={self.folder / 'refused'}", *wrong]
+        for wrong in (
+          [f"--begin_with={self.folder / 'nowhere'}"],
+          [f"--begin_with={whole}", "--units=9"],
+          [f"--begin_with={whole}", "--least_word_count=3"],
+        )
+      ),
+    )
+    self.assertEqual(endings[:2], ["trained"] * 2)
+    self.assertIn("nowhere: holds no finished run", endings[2])
+    self.assertIn("its model must be of the same form (units=8 there)", endings[3])
+    self.assertIn("its vocabulary.txt must hold the same words", endings[4])
+    self.assertFalse((self.folder / "refused").exists())
+    before = keras.saving.load_model(whole / "backbone.keras").get_weights()
+    learner = keras.saving.load_model(tuned / "model.keras")
+    for old, new in zip(before, learner.prediction_network.backbone.get_weights(), strict=True):
+      self.assertNotAllClose(old, new)
+    results, repeated = self.results("tuned"), self.results("again")
+    self.assertAllClose(repeated["bleu_1"], results["bleu_1"])
+    name = "test_log_likelihood_per_word_nats"
+    self.assertAllClose(repeated[name], results[name], rtol=1e-4)
+    evaluated = run_program(
+      [f"--run_dir={tuned}", f"--data_dir={self.data}"], program="evaluate_captions"
+    )
+    self.assertAllClose(json.loads(evaluated[0])[name], results[name], rtol=1e-4)
 
   def check_evaluating_anew(self):
     whole = [f"--run_dir={self.folder / 'whole'}", f"--data_dir={self.data}"]

@@ -1,7 +1,13 @@
 """The networks: prediction (prior and likelihood) and inference (proposal)."""
 
 from wsram_tf.models.caption_inference_network import CaptionInferenceNetwork
-from wsram_tf.models.caption_network import CaptionNetwork, Grid, word_mask
+from wsram_tf.models.caption_network import (
+  CaptionNetwork,
+  Grid,
+  deserialized_backbone,
+  serialized_backbone,
+  word_mask,
+)
 from wsram_tf.models.inference_network import InferenceNetwork
 from wsram_tf.models.prediction_network import (
   ChooseLocation,
@@ -20,8 +26,10 @@ __all__ = [
   "Grid",
   "InferenceNetwork",
   "PredictionNetwork",
+  "deserialized_backbone",
   "make_location_distribution",
   "samples_first",
   "samples_last",
+  "serialized_backbone",
   "word_mask",
 ]

@@ -1,6 +1,6 @@
 """The caption network: where to look before each word (the prior), and the word (likelihood)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -15,7 +15,13 @@ from wsram_tf.models.prediction_network import (
   samples_last,
 )
 
-__all__ = ["CaptionNetwork", "Grid", "word_mask"]
+__all__ = [
+  "CaptionNetwork",
+  "Grid",
+  "deserialized_backbone",
+  "serialized_backbone",
+  "word_mask",
+]
 
 
 class Grid(NamedTuple):
@@ -46,9 +52,16 @@ class CaptionNetwork(keras.Model):
 
   Args:
     config: the model's shape.
+    backbone: makes what `config` calls the image, a grid `[B, H, W, C]`, of images `[B, S, S, 3]`
+      in 0..255. It learns with the rest if it is trainable; its batch normalisation never counts.
+      None: that is what the network is given.
 
   Call arguments:
-    images: float `[B, H, W, C]`, images, or features computed before.
+    images: float `[B, H, W, C]`, images, or features computed before; what the backbone takes, if
+      there is one.
+
+  Raises:
+    ValueError: if the backbone makes no such grid.
 
   Returns:
     dict of `words` int32 `[B, T]` (padding after the end), `log_prob` float `[B]`, nats, of them,
@@ -60,8 +73,13 @@ class CaptionNetwork(keras.Model):
     ICML 2015, hard attention, arXiv 1502.03044.
   """
 
-  def __init__(self, config: CaptionModelConfig, **kwargs):
+  def __init__(self, config: CaptionModelConfig, backbone: keras.Model | None = None, **kwargs):
     super().__init__(**kwargs)
+    if backbone is not None and tuple(backbone.output_shape[1:]) != config.image_shape:
+      raise ValueError(
+        f"backbone: must make grids {config.image_shape}, as height, width and channels say; it "
+        f"makes {backbone.output_shape[1:]}"
+      )
     self.config = config
     self.location_distribution = layers.GridLocations(*config.grid_shape)
     # Not what log-probabilities come from: they need float32.
@@ -81,6 +99,7 @@ class CaptionNetwork(keras.Model):
     )
     self.location_keys = keras.layers.Dense(config.location_units, name="location_keys")
     self.classifier = layers.Classifier(config.vocabulary_size, name="classifier")
+    self.backbone = backbone
     self.build((None, *config.image_shape))
 
   def build(self, images_shape):
@@ -97,8 +116,30 @@ class CaptionNetwork(keras.Model):
     self.classifier.build(state)
     self.built = True
 
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """Height, width, channels of what the network is given."""
+    if self.backbone is None:
+      return self.config.image_shape
+    return tuple(self.backbone.input_shape[1:])
+
+  def without_backbone(self) -> "CaptionNetwork":
+    """A copy that is given what the backbone made of an image."""
+    alone = CaptionNetwork(self.config, name=self.name)
+    alone.set_weights([weight.numpy() for weight in self.weights_but_backbone])
+    return alone
+
+  @property
+  def weights_but_backbone(self) -> list[keras.Variable]:
+    """The weights of all but the backbone."""
+    of_backbone = set() if self.backbone is None else {id(w) for w in self.backbone.weights}
+    return [weight for weight in self.weights if id(weight) not in of_backbone]
+
   def look(self, images: tf.Tensor) -> Grid:
     """Makes the feature grid of images `[B, H, W, C]`, once for all glimpses."""
+    if self.backbone is not None:
+      # As in a finished model: batch statistics would make an image's grid the batch's affair.
+      images = self.backbone(images, training=False)
     grid = self.grid_network(images)
     features = tf.reshape(grid, [-1, self.location_distribution.num_parameters, self.config.units])
     context = self.context_network(self.context_network.low_resolution(grid))
@@ -270,9 +311,36 @@ class CaptionNetwork(keras.Model):
 
   def get_config(self):
     """Returns the constructor's arguments, ready for JSON."""
-    return {"name": self.name, "config": self.config.to_dict()}
+    return {
+      "name": self.name,
+      "config": self.config.to_dict(),
+      "backbone": serialized_backbone(self.backbone),
+    }
 
   @classmethod
   def from_config(cls, config, custom_objects=None):
     """Makes the network that `get_config` described."""
-    return cls(CaptionModelConfig(**config["config"]), name=config["name"])
+    return cls(
+      CaptionModelConfig(**config["config"]),
+      deserialized_backbone(config.get("backbone")),
+      name=config["name"],
+    )
+
+
+def serialized_backbone(backbone: keras.Model | None) -> dict[str, Any] | None:
+  """What a configuration says of a backbone, ready for JSON."""
+  if backbone is None:
+    return None
+  return {
+    "network": keras.saving.serialize_keras_object(backbone),
+    "trainable": backbone.trainable,
+  }
+
+
+def deserialized_backbone(config: dict[str, Any] | None) -> keras.Model | None:
+  """The backbone that `serialized_backbone` described, with fresh weights."""
+  if config is None:
+    return None
+  backbone = keras.saving.deserialize_keras_object(config["network"])
+  backbone.trainable = config["trainable"]
+  return backbone
