@@ -180,7 +180,8 @@ def _lay_tree(folder: pathlib.Path, given: list[tuple[list[str], str, bytes]]) -
       path = folder / "images" / "/".join(parts)
       path.parent.mkdir(parents=True, exist_ok=True)
       if what in ("file", "shut"):
-        path.write_bytes(contents)
+        with path.open("xb") as file:  # Never into a pipe that lies there, which would wait.
+          file.write(contents)
         path.chmod(0o000 if what == "shut" else 0o644)
       elif what == "folder":
         path.mkdir()

@@ -71,7 +71,10 @@ def read_tf_config() -> tuple[int, int, bool]:
     '"task": {"type": "worker", "index": 0}}\''
   )
   if not text:
-    raise ValueError(f"strategy=multi_worker: needs the environment variable TF_CONFIG={example}")
+    raise ValueError(
+      "strategy=multi_worker: the environment variable TF_CONFIG must say which workers there are, "
+      f"like {example}"
+    )
   try:
     config = json.loads(text)
     cluster = {kind: list(config["cluster"][kind]) for kind in config["cluster"]}
@@ -84,7 +87,7 @@ def read_tf_config() -> tuple[int, int, bool]:
   if not set(cluster) <= {"chief", "worker"} or not cluster.get("worker"):
     raise ValueError(f"TF_CONFIG={text}: its cluster must be of workers, and at most a chief")
   if kind not in cluster or not 0 <= index < len(cluster[kind]):
-    raise ValueError(f"TF_CONFIG={text}: its task {kind} {index} is none of its cluster")
+    raise ValueError(f"TF_CONFIG={text}: its task must be one of its cluster; got {kind} {index}")
   if len(set(addresses)) < len(addresses):
     raise ValueError(f"TF_CONFIG={text}: each worker must have an address of its own")
   number = index + (len(cluster.get("chief", [])) if kind == "worker" else 0)

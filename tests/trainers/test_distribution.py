@@ -45,12 +45,18 @@ class DistributionTest(tf.test.TestCase):
       return json.dumps({"cluster": cluster or _CLUSTER, "task": task or _TASK})
 
     for text, message in (
-      ("", "needs the environment variable TF_CONFIG="),
+      ("", "the environment variable TF_CONFIG must say"),
       ("{", "must be JSON like"),
       (json.dumps({"cluster": _CLUSTER}), "must be JSON like"),
       (config({"worker": ["a:1"], "ps": ["b:1"]}), "its cluster must be of workers"),
-      (config(task={"type": "worker", "index": 2}), "its task worker 2 is none of its cluster"),
-      (config(task={"type": "chief", "index": 0}), "its task chief 0 is none of its cluster"),
+      (
+        config(task={"type": "worker", "index": 2}),
+        "its task must be one of its cluster; got worker 2",
+      ),
+      (
+        config(task={"type": "chief", "index": 0}),
+        "its task must be one of its cluster; got chief 0",
+      ),
       (config({"worker": ["a:1", "a:1"]}), "each worker must have an address of its own"),
     ):
       with (
