@@ -47,10 +47,17 @@ def build_signatures(
   uniforms_spec = tf.TensorSpec([None, None, config.num_glimpses, 2], tf.float32, "uniforms")
 
   # Inner functions, which the signatures share: inlined in each, the body would be saved as often.
+  # Where there is no row, some layers' kernels fail, as a server's optimiser picks them.
   @tf.function(input_signature=[images_spec], autograph=False)
   def greedy(images):
-    sequences = weights.call(network.attend, images)
-    return sequences.locations[0], sequences.log_probs[0]
+    def look():
+      sequences = weights.call(network.attend, images)
+      return sequences.locations[0], sequences.log_probs[0]
+
+    def no_rows():
+      return tf.zeros([0, config.num_glimpses, 2]), tf.zeros([0, config.num_classes])
+
+    return tf.cond(tf.shape(images)[0] > 0, look, no_rows)
 
   @tf.function(input_signature=[images_spec, uniforms_spec], autograph=False)
   def sampled(images, uniforms):
@@ -60,8 +67,17 @@ def build_signatures(
       return network.location_distribution.sample(prior, rows[:, n])
 
     # Not `network.attend`, which would need a body of its own for each number of samples.
-    sequences = weights.call(network.unroll, images, tf.shape(uniforms)[1], choose_location)
-    return sequences.locations, sequences.log_prior, sequences.log_probs
+    num_samples = tf.shape(uniforms)[1]
+
+    def look():
+      sequences = weights.call(network.unroll, images, num_samples, choose_location)
+      return sequences.locations, sequences.log_prior, sequences.log_probs
+
+    def no_rows():
+      shapes = [config.num_glimpses, 2], [config.num_glimpses], [config.num_classes]
+      return tuple(tf.zeros([num_samples, 0, *shape]) for shape in shapes)
+
+    return tf.cond(tf.shape(images)[0] > 0, look, no_rows)
 
   def answer(log_probs):
     class_id = tf.argmax(log_probs, axis=-1)

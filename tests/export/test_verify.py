@@ -8,8 +8,11 @@ import subprocess
 import sys
 
 import manifests
+import pytest
 import saved_model
 import tensorflow as tf
+
+import wsram_tf
 
 CHECKS = [
   "files",
@@ -94,6 +97,15 @@ def test_sound_functions_of_the_same_form_pass(helpers, cpp, network, tmp_path):
   model_dir = export(helpers, tmp_path, network, module, serving_default=serving_default)
   failed, output = verify(cpp, model_dir)
   assert not failed, output
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_convolutions_pass(helpers, cpp, tmp_path, precision):
+  # As a server's optimiser merges them with their bias, they fail where there is no image.
+  glimpse = wsram_tf.GlimpseConfig(glimpse_side=8, glimpse_filters=(32, 32))
+  helpers.write(tmp_path, helpers.make_network(glimpse=glimpse, precision=precision))
+  failed, details = verify(cpp, tmp_path / "digits/1")
+  assert not failed, details
 
 
 def test_a_model_tracked_whole_fails(helpers, cpp, tmp_path):
