@@ -146,10 +146,10 @@ class CaptionLearner(BaseLearner):
     proposal = None
     if inference:
       encoded, keys = inference.encode(captions), inference.keys(grid.features)
-      encoded = tf.repeat(encoded, uniforms.shape[0], axis=0)
+      encoded = tf.unstack(tf.repeat(encoded, uniforms.shape[0], axis=0), axis=1)
 
       def proposal(n: int, upper: tf.Tensor) -> tf.Tensor:
-        return inference(encoded[:, n], upper, keys)
+        return inference(encoded[n], upper, keys)
 
     drawn = sampling.draw(
       network.location_distribution,

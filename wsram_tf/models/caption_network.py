@@ -216,7 +216,8 @@ class CaptionNetwork(keras.Model):
       keep_word, keep_state = tf.split(kept, [self.config.word_units, self.config.units], axis=-1)
       embedded *= keep_word[:, tf.newaxis]
       keep_state = tf.repeat(keep_state, num_samples, axis=0)[:, tf.newaxis]
-    embedded = tf.repeat(embedded, num_samples, axis=0)  # [B * M, T, E]
+    # Not sliced word by word: each slice's gradient would be as large as the whole.
+    embedded = tf.unstack(tf.repeat(embedded, num_samples, axis=0), axis=1)  # T of [B * M, E]
     state = self.initial_state(grid, num_samples)
     locations, uppers, priors, lowers = [], [], [], []
     for n in range(captions.shape[1]):
@@ -224,7 +225,7 @@ class CaptionNetwork(keras.Model):
       prior = self.prior(grid, state)
       # As in PredictionNetwork.unroll: the score must see the sample as a constant.
       location = tf.stop_gradient(choose_location(n, upper, prior))
-      state = self.step(grid, state, embedded[:, n], location, prior)
+      state = self.step(grid, state, embedded[n], location, prior)
       locations.append(location)
       uppers.append(upper)
       priors.append(prior)
