@@ -122,7 +122,7 @@ class TrainedBackboneTest(tf.test.TestCase):
   def test_what_cannot_be_taken_over_changes_nothing(self):
     learner = make_learner(None)
     before = learner.get_weights()
-    with self.assertRaisesRegex(ValueError, r"prediction_network must be of this one's form"):
+    with self.assertRaisesRegex(ValueError, r"prediction network must be of this one's form"):
       learner.take_weights(make_learner(None, word_units=5))
     with self.assertRaisesRegex(ValueError, "has a backbone that learnt with it"):
       learner.take_weights(make_learner(make_backbone(trainable=True)))

@@ -209,14 +209,18 @@ class BaseLearner(keras.Model):
     fraction = objectives.linear_schedule(1.0, 0.0, objective.sleep_updates, step)
     return fraction * sleep + (1.0 - fraction) * self.estimator.inference_loss(scored)
 
+  def networks(self) -> dict[str, keras.Model]:
+    """The networks that there are, by the names of their losses."""
+    networks = {
+      "prediction": self.prediction_network,
+      "inference": self.inference_network,
+      "baseline": self.baseline_network,
+    }
+    return {name: network for name, network in networks.items() if network is not None}
+
   def weights_by_network(self) -> dict[str, list[keras.Variable]]:
     """All weights, those that do not learn included, by network."""
-    networks = {
-      "prediction_network": self.prediction_network,
-      "inference_network": self.inference_network,
-      "baseline_network": self.baseline_network,
-    }
-    return {name: net.weights for name, net in networks.items() if net is not None}
+    return {name: network.weights for name, network in self.networks().items()}
 
   def take_weights(self, other: "BaseLearner") -> None:
     """Takes over the weights of another learner's networks, as far as both have them.
@@ -233,19 +237,14 @@ class BaseLearner(keras.Model):
         reason = f"{len(given)} weights, not {len(own)}"
         if first:
           reason = f"a weight of shape {first[1]} where {first[0]} is needed"
-        raise ValueError(f"other: its {name} must be of this one's form, and has {reason}")
+        raise ValueError(f"other: its {name} network must be of this one's form, and has {reason}")
     for name in both:
       for own, given in zip(mine[name], theirs[name], strict=True):
         own.assign(given)
 
   def network_variables(self) -> dict[str, list[keras.Variable]]:
     """What each loss trains, by network."""
-    networks = {
-      "prediction": self.prediction_network,
-      "inference": self.inference_network,
-      "baseline": self.baseline_network,
-    }
-    return {name: net.trainable_variables for name, net in networks.items() if net is not None}
+    return {name: network.trainable_variables for name, network in self.networks().items()}
 
   def trained_variables(self) -> list[keras.Variable]:
     """What all losses train, network by network."""

@@ -95,7 +95,7 @@ class CaptionLearner(BaseLearner):
   def weights_by_network(self) -> dict[str, list[keras.Variable]]:
     """All weights by network; those of a backbone apart."""
     groups, network = super().weights_by_network(), self.prediction_network
-    groups["prediction_network"] = network.weights_but_backbone
+    groups["prediction"] = network.weights_but_backbone
     if network.backbone is not None:
       groups["backbone"] = network.backbone.weights
     return groups
