@@ -30,7 +30,7 @@ def _brute_force(network, image, length_exponent) -> tuple[list[int], float]:
       finished.append((log_prob / len(words) ** length_exponent, words, log_prob))
       return
     previous = tf.constant([words[-1] if words else START])
-    prior = network.prior(grid, state)
+    prior = network.prior(grid, state.upper[0])
     location = network.location_distribution.mode(prior)
     state = network.step(grid, state, network.embedding(previous), location, prior)
     log_probs = network.classifier(state.lower[0])[0].numpy()

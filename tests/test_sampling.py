@@ -131,19 +131,26 @@ class DrawSequencesTest(tf.test.TestCase):
         self.assertNotAllClose(drawn[0].log_proposal, drawn[1].log_proposal)
 
 
-class ProposeTest(tf.test.TestCase):
-  def test_proposes_what_was_proposed_while_drawing(self):
+class ProposalTest(tf.test.TestCase):
+  """What sequences are scored by is what they were drawn from, glimpse by glimpse."""
+
+  def test_parameters_along_sequences_draw_them_again(self):
     uniforms = sampling.stateless_uniforms([4, 3, 2, 2], tf.constant([1, 2]))
-    for family in ("normal", "keyed_grid"):
-      prediction, inference = networks(family)
-      drawn = draw(prediction, inference, "inference", uniforms)
-      low_resolution = prediction.context_network.low_resolution(images())
-      target = tf.tile(tf.one_hot([0, 3, 1], 4)[tf.newaxis], [4, 1, 1])
-      proposal = sampling.propose(
-        inference, target, drawn.sequences, prediction.cells(low_resolution)
-      )
-      again = prediction.location_distribution.log_prob(proposal, drawn.sequences.locations)
-      self.assertAllClose(again, drawn.log_proposal, rtol=1e-5, atol=1e-5)
+    target = tf.tile(tf.one_hot([0, 3, 1], 4)[tf.newaxis], [4, 1, 1])
+    for family in ("normal", "grid", "keyed_grid"):
+      with self.subTest(family):
+        prediction, inference = networks(family)
+        distribution = prediction.location_distribution
+        cells = prediction.cells(prediction.context_network.low_resolution(images()))
+        drawn = draw(prediction, inference, "inference", uniforms)
+        parameters = sampling.tell(inference, target, 2, cells).along(drawn.sequences.upper)
+        again = distribution.sample(parameters, uniforms)
+        self.assertAllClose(again, drawn.sequences.locations, rtol=1e-5, atol=1e-5)
+        log_proposal = distribution.log_prob(parameters, drawn.sequences.locations)
+        self.assertAllClose(log_proposal, drawn.log_proposal, rtol=1e-5, atol=1e-5)
+        drawn = draw(prediction, inference, "prior", uniforms)
+        again = distribution.sample(drawn.sequences.prior_parameters, uniforms)
+        self.assertAllClose(again, drawn.sequences.locations, rtol=1e-5, atol=1e-5)
 
 
 class DreamTest(tf.test.TestCase):

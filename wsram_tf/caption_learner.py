@@ -145,11 +145,8 @@ class CaptionLearner(BaseLearner):
     grid = network.look(images)
     proposal = None
     if inference:
-      encoded, keys = inference.encode(captions), inference.keys(grid.features)
-      encoded = tf.unstack(tf.repeat(encoded, uniforms.shape[0], axis=0), axis=1)
-
-      def proposal(n: int, upper: tf.Tensor) -> tf.Tensor:
-        return inference(encoded[n], upper, keys)
+      told = tf.repeat(inference.encode(captions)[tf.newaxis], uniforms.shape[0], axis=0)
+      proposal = sampling.Proposal(inference, told, inference.keys(grid.features))
 
     drawn = sampling.draw(
       network.location_distribution,

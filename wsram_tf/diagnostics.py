@@ -232,5 +232,6 @@ def _score_cells(
   if learner.inference_network:
     target = tf.one_hot(labels, learner.model_config.num_classes, dtype=images.dtype)
     target = tf.broadcast_to(target, [samples, *target.shape])
-    proposal = sampling.propose(learner.inference_network, target, sequences, shown)
+    told = sampling.tell(learner.inference_network, target, locations.shape[1], shown)
+    proposal = told.along(sequences.upper)
   return sampling.score_sequences(distribution, sequences, proposal, learner.sampler)

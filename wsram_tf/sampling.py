@@ -14,13 +14,14 @@ from wsram_tf import layers, models
 
 __all__ = [
   "DrawnSequences",
+  "Proposal",
   "Sampler",
   "draw",
   "draw_sequences",
   "dream",
-  "propose",
   "score_sequences",
   "stateless_uniforms",
+  "tell",
 ]
 
 
@@ -59,6 +60,30 @@ class DrawnSequences(NamedTuple):
   proposal_entropy: tf.Tensor
 
 
+class Proposal(NamedTuple):
+  """An inference network, and what it is told.
+
+  Attributes:
+    network: emits the proposal's parameters `[R, P]` of rows of targets, states and the keys.
+    told: float `[M, B, N, E]`, the target before each glimpse.
+    keys: what the network's `keys` returned.
+  """
+
+  network: models.InferenceNetwork | models.CaptionInferenceNetwork
+  told: tf.Tensor
+  keys: tf.Tensor | None
+
+  def along(self, upper: tf.Tensor) -> tf.Tensor:
+    """The parameters before each glimpse, float `[M, B, N, P]`, of sequences drawn before.
+
+    Args:
+      upper: float `[M, B, N, D]`, as `GlimpseSequences` has it.
+    """
+    return models.along_sequences(
+      lambda told, rows: self.network(told, rows, self.keys), self.told, upper
+    )
+
+
 def stateless_uniforms(shape: list, seed: tf.Tensor) -> tf.Tensor:
   """Uniform numbers strictly inside (0, 1), the same eagerly, in a graph and compiled.
 
@@ -74,6 +99,24 @@ def stateless_uniforms(shape: list, seed: tf.Tensor) -> tf.Tensor:
   bits = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg="philox")
   high = tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32))
   return (tf.cast(high, tf.float32) + 0.5) * 2.0**-23
+
+
+def tell(
+  inference_network: models.InferenceNetwork,
+  target: tf.Tensor,
+  num_glimpses: int,
+  cells: tf.Tensor | None,
+) -> Proposal:
+  """Tells an inference network one label a sequence, the same before each glimpse.
+
+  Args:
+    inference_network: gives the proposal.
+    target: float `[M, B, E]`, the labels' encoding.
+    num_glimpses: N.
+    cells: what `PredictionNetwork.cells` says of the images.
+  """
+  told = tf.repeat(target[:, :, tf.newaxis], num_glimpses, axis=2)
+  return Proposal(inference_network, told, inference_network.keys(cells))
 
 
 def draw_sequences(
@@ -98,11 +141,8 @@ def draw_sequences(
   cells = prediction_network.cells(low_resolution)
   proposal = None
   if inference_network:
-    target, keys = tf.repeat(target, uniforms.shape[0], axis=0), inference_network.keys(cells)
-
-    def proposal(n: int, upper: tf.Tensor) -> tf.Tensor:
-      return inference_network(target, upper, keys)
-
+    target = tf.repeat(target[tf.newaxis], uniforms.shape[0], axis=0)
+    proposal = tell(inference_network, target, uniforms.shape[2], cells)
   unroll = functools.partial(
     prediction_network.unroll, images, low_resolution=low_resolution, cells=cells
   )
@@ -112,7 +152,7 @@ def draw_sequences(
 def draw(
   distribution: layers.LocationDistribution,
   unroll: Callable[[int, models.ChooseLocation], models.GlimpseSequences],
-  proposal: Callable[[int, tf.Tensor], tf.Tensor] | None,
+  proposal: Proposal | None,
   uniforms: tf.Tensor,
   sampler: Sampler,
 ) -> DrawnSequences:
@@ -121,31 +161,27 @@ def draw(
   Args:
     distribution: the family that prior and proposal share.
     unroll: takes M and a choice of locations, as `PredictionNetwork.unroll` does.
-    proposal: takes n and the upper layer's output `[B * M, D]`, gives the proposal's parameters
-      `[B * M, P]`; None if the sampler needs none.
+    proposal: told what each image's target is; None if the sampler needs none.
     uniforms: float `[M, B, N, sampler.numbers_a_glimpse]` in (0, 1).
     sampler: what to draw from.
   """
-  num_samples, temperature = uniforms.shape[0], sampler.temperature
+  temperature = sampler.temperature
   rows = models.samples_last(uniforms)
-  proposals = []
+  told = models.samples_last(proposal.told) if proposal else None
 
   def choose_location(n: int, upper: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
     numbers = rows[:, n, :2]
-    if proposal:
-      proposals.append(proposal(n, upper))
     if sampler.samples_from == "prior":
       return distribution.sample(prior, numbers, temperature)
-    from_proposal = distribution.sample(proposals[-1], numbers, temperature)
+    proposed = proposal.network(told[:, n], upper, proposal.keys)
+    from_proposal = distribution.sample(proposed, numbers, temperature)
     if sampler.samples_from == "inference":
       return from_proposal
     from_prior = distribution.sample(prior, numbers, temperature)
     return tf.where(rows[:, n, 2:] < sampler.prior_fraction, from_prior, from_proposal)
 
-  sequences = unroll(num_samples, choose_location)
-  parameters = None
-  if proposal:
-    parameters = models.samples_first(tf.stack(proposals, axis=1), num_samples)
+  sequences = unroll(uniforms.shape[0], choose_location)
+  parameters = proposal.along(sequences.upper) if proposal else None
   return score_sequences(distribution, sequences, parameters, sampler)
 
 
@@ -180,32 +216,6 @@ def score_sequences(
     log_proposal=distribution.log_prob(proposal_parameters, locations),
     proposal_entropy=distribution.entropy(proposal_parameters),
   )
-
-
-def propose(
-  inference_network: models.InferenceNetwork,
-  target: tf.Tensor,
-  sequences: models.GlimpseSequences,
-  cells: tf.Tensor | None,
-) -> tf.Tensor:
-  """Proposes along sequences that were drawn before.
-
-  Args:
-    inference_network: gives the proposal.
-    target: float `[M, B, E]`, what it is told.
-    sequences: M for each of B images.
-    cells: what `PredictionNetwork.cells` says of the images.
-
-  Returns:
-    the proposal's parameters before each glimpse, float `[M, B, N, P]`.
-  """
-  samples, _, glimpses, size = sequences.upper.shape
-  # Rows of one image are neighbours.
-  upper = tf.reshape(models.samples_last(sequences.upper), [-1, size])  # [B * M * N, D]
-  target = tf.repeat(models.samples_last(target), glimpses, axis=0)
-  proposal = inference_network(target, upper, inference_network.keys(cells))
-  proposal = tf.reshape(proposal, [-1, glimpses, proposal.shape[-1]])
-  return models.samples_first(proposal, samples)
 
 
 def log_mixture(log_first: tf.Tensor, log_second: tf.Tensor, fraction: float) -> tf.Tensor:
@@ -245,5 +255,6 @@ def dream(
     tf.cast(below[..., :-1] <= label_uniforms[..., tf.newaxis], tf.int32), axis=-1
   )
   target = tf.one_hot(drawn, log_probs.shape[-1], dtype=images.dtype)  # [M, B, K]
-  proposal = propose(inference_network, target, sequences, cells)
-  return prediction_network.location_distribution.log_prob(proposal, sequences.locations)
+  proposal = tell(inference_network, target, uniforms.shape[2], cells)
+  parameters = proposal.along(sequences.upper)
+  return prediction_network.location_distribution.log_prob(parameters, sequences.locations)

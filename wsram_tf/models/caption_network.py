@@ -11,8 +11,9 @@ from wsram_tf.data.vocabulary import END, PADDING, START, UNKNOWN
 from wsram_tf.models.prediction_network import (
   ChooseLocation,
   GlimpseSequences,
-  samples_first,
+  along_sequences,
   samples_last,
+  stacked_glimpses,
 )
 
 __all__ = [
@@ -29,11 +30,13 @@ class Grid(NamedTuple):
 
   Attributes:
     features: float `[B, L, D]`, one a cell, row by row.
+    rows: float `[B * L, D]`, the same, image under image, from which glimpses are taken.
     keys: float `[B, L, K]`, what the prior compares a state with.
     context: list of floats `[B, D]`, the upper layer's first state.
   """
 
   features: tf.Tensor
+  rows: tf.Tensor
   keys: tf.Tensor
   context: list[tf.Tensor]
 
@@ -141,17 +144,23 @@ class CaptionNetwork(keras.Model):
       # As in a finished model: batch statistics would make an image's grid the batch's affair.
       images = self.backbone(images, training=False)
     grid = self.grid_network(images)
+    rows = tf.reshape(grid, [-1, self.config.units])
     features = tf.reshape(grid, [-1, self.location_distribution.num_parameters, self.config.units])
     context = self.context_network(self.context_network.low_resolution(grid))
-    return Grid(features, self.location_keys(features), context)
+    return Grid(features, rows, self.location_keys(features), context)
 
   def initial_state(self, grid: Grid, num_samples: int) -> layers.CoreState:
     """The state before the first glimpse, M neighbouring rows an image."""
     return self.core.initial_state([tf.repeat(t, num_samples, axis=0) for t in grid.context])
 
-  def prior(self, grid: Grid, state: layers.CoreState) -> tf.Tensor:
-    """The prior's parameters, float `[B * M, L]`, before the next glimpse."""
-    return self.location_network(grid.keys, state.upper[0])
+  def prior(self, grid: Grid, upper: tf.Tensor) -> tf.Tensor:
+    """The prior's parameters, float `[R, L]`, before a glimpse.
+
+    Args:
+      grid: of B images.
+      upper: float `[R, D]`, the upper layer's output; rows of one image are neighbours.
+    """
+    return self.location_network(grid.keys, upper)
 
   def step(
     self,
@@ -171,14 +180,15 @@ class CaptionNetwork(keras.Model):
       prior: float `[B * M, L]`, the prior's parameters; used by soft attention alone.
     """
     images, cells = tf.shape(grid.features)[0], self.location_distribution.num_parameters
-    rows = tf.stack([images, tf.shape(locations)[0] // tf.maximum(images, 1)])
+    samples = tf.shape(locations)[0] // tf.maximum(images, 1)
     if self.config.attention == "soft":
-      shares = tf.reshape(tf.nn.softmax(prior), tf.concat([rows, [cells]], axis=0))
-      features = tf.matmul(tf.cast(shares, grid.features.dtype), grid.features)  # [B, M, D]
+      shares = tf.cast(tf.nn.softmax(prior), grid.features.dtype)
+      shares = tf.reshape(shares, tf.stack([images, samples, cells]))
+      features = tf.reshape(tf.matmul(shares, grid.features), [-1, self.config.units])
     else:
-      numbers = tf.reshape(self.location_distribution.cells(locations), rows)
-      features = tf.gather(grid.features, numbers, batch_dims=1)  # [B, M, D]
-    features = tf.reshape(features, [-1, self.config.units])
+      # Rows of one tensor, whose gradients are added up once for all words.
+      firsts = tf.repeat(cells * tf.range(images), samples)
+      features = tf.gather(grid.rows, firsts + self.location_distribution.cells(locations))
     return self.core(tf.concat([embedded, features], axis=-1), state)
 
   def unroll(
@@ -206,7 +216,8 @@ class CaptionNetwork(keras.Model):
     """
     distribution = self.location_distribution
     previous = tf.pad(captions[:, :-1], [[0, 0], [1, 0]], constant_values=START)
-    embedded = self.embedding(previous)  # [B, T, E]
+    # Words first: taken apart and stacked so, nothing has to be copied.
+    embedded = self.embedding(tf.transpose(previous))  # [T, B, E]
     keep_state = None
     if dropout_uniforms is not None:
       # One mask a caption: else samples would differ by what was dropped, and not by where they
@@ -214,28 +225,27 @@ class CaptionNetwork(keras.Model):
       kept = tf.cast(dropout_uniforms >= self.config.dropout, embedded.dtype)
       kept /= 1.0 - self.config.dropout
       keep_word, keep_state = tf.split(kept, [self.config.word_units, self.config.units], axis=-1)
-      embedded *= keep_word[:, tf.newaxis]
-      keep_state = tf.repeat(keep_state, num_samples, axis=0)[:, tf.newaxis]
+      embedded *= keep_word
     # Not sliced word by word: each slice's gradient would be as large as the whole.
-    embedded = tf.unstack(tf.repeat(embedded, num_samples, axis=0), axis=1)  # T of [B * M, E]
+    embedded = tf.unstack(tf.repeat(embedded, num_samples, axis=1))  # T of [B * M, E]
     state = self.initial_state(grid, num_samples)
-    locations, uppers, priors, lowers = [], [], [], []
+    locations, uppers, lowers = [], [], []
     for n in range(captions.shape[1]):
       upper = state.upper[0]
-      prior = self.prior(grid, state)
+      prior = self.prior(grid, upper)
       # As in PredictionNetwork.unroll: the score must see the sample as a constant.
       location = tf.stop_gradient(choose_location(n, upper, prior))
       state = self.step(grid, state, embedded[n], location, prior)
       locations.append(location)
       uppers.append(upper)
-      priors.append(prior)
       lowers.append(state.lower[0])
-    lower = tf.stack(lowers, axis=1)  # [B * M, T, D]
-    if keep_state is not None:
-      lower *= keep_state
-    locations, uppers, priors = (
-      samples_first(tf.stack(rows, axis=1), num_samples) for rows in (locations, uppers, priors)
+    locations, uppers, lower = (
+      stacked_glimpses(rows, num_samples) for rows in (locations, uppers, lowers)
     )
+    if keep_state is not None:
+      lower *= keep_state[:, tf.newaxis]
+    # As in PredictionNetwork.unroll: all glimpses at once.
+    priors = along_sequences(lambda rows: self.prior(grid, rows), uppers)
     mask = word_mask(captions)
     # With soft attention nothing is chosen, so nothing has a probability.
     scored = mask & (self.config.attention == "hard")
@@ -245,7 +255,7 @@ class CaptionNetwork(keras.Model):
       prior_parameters=priors,
       log_prior=tf.where(scored, distribution.log_prob(priors, locations), 0.0),
       prior_entropy=tf.where(mask, distribution.entropy(priors), 0.0),
-      log_probs=samples_first(self.classifier(lower), num_samples),
+      log_probs=self.classifier(lower),
     )
 
   def attend(
@@ -282,7 +292,7 @@ class CaptionNetwork(keras.Model):
       the next state; the locations, float `[B * M, 2]`; log-probabilities of all words, float
       `[B * M, V]`, nats, the lowest float for what no caption may hold: unknown, start, padding.
     """
-    prior = self.prior(grid, state)
+    prior = self.prior(grid, state.upper[0])
     location = self.location_distribution.mode(prior)
     state = self.step(grid, state, self.embedding(words), location, prior)
     log_probs = self.classifier(state.lower[0])

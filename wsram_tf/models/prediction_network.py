@@ -13,9 +13,11 @@ __all__ = [
   "ChooseLocation",
   "GlimpseSequences",
   "PredictionNetwork",
+  "along_sequences",
   "make_location_distribution",
   "samples_first",
   "samples_last",
+  "stacked_glimpses",
 ]
 
 ChooseLocation = Callable[[int, tf.Tensor, tf.Tensor], tf.Tensor]
@@ -62,6 +64,29 @@ def samples_last(tensor: tf.Tensor) -> tf.Tensor:
   """Turns `[M, B, ...]` into rows of images and samples `[B * M, ...]`."""
   by_image = tf.transpose(tensor, [1, 0, *range(2, tensor.shape.rank)])
   return tf.reshape(by_image, [-1, *tensor.shape[2:]])
+
+
+def stacked_glimpses(rows: list[tf.Tensor], num_samples: int) -> tf.Tensor:
+  """Stacks N tensors of rows of images and samples, `[B * M, ...]`, to `[M, B, N, ...]`."""
+  stacked = tf.stack(rows)
+  by_image = tf.reshape(stacked, [len(rows), -1, num_samples, *stacked.shape[2:]])
+  return tf.transpose(by_image, [2, 1, 0, *range(3, by_image.shape.rank)])
+
+
+def along_sequences(network: Callable[..., tf.Tensor], *inputs: tf.Tensor) -> tf.Tensor:
+  """Calls a network, made for rows, on all glimpses of all sequences at once.
+
+  Args:
+    network: takes floats `[R, ...]`, rows of one image neighbours, and returns floats `[R, P]`.
+    *inputs: floats `[M, B, N, ...]`.
+
+  Returns:
+    float `[M, B, N, P]`.
+  """
+  samples, _, glimpses = inputs[0].shape[:3]
+  rows = [tf.reshape(samples_last(one), [-1, *one.shape[3:]]) for one in inputs]
+  found = network(*rows)
+  return samples_first(tf.reshape(found, [-1, glimpses, *found.shape[1:]]), samples)
 
 
 @keras.saving.register_keras_serializable("wsram_tf")
@@ -156,6 +181,15 @@ class PredictionNetwork(keras.Model):
     """
     return self.cell_network(low_resolution) if self.cell_network else None
 
+  def prior(self, keys: tf.Tensor | None, upper: tf.Tensor) -> tf.Tensor:
+    """The prior's parameters, float `[R, P]`, before a glimpse.
+
+    Args:
+      keys: float `[B, L, K]`, what the cells offer to be chosen by; None where they are not.
+      upper: float `[R, D]`, the upper layer's output; rows of one image are neighbours.
+    """
+    return self.location_network(upper) if keys is None else self.location_network(keys, upper)
+
   def unroll(
     self,
     images: tf.Tensor,
@@ -190,21 +224,19 @@ class PredictionNetwork(keras.Model):
     keys = None if cells is None else self.location_keys(cells)
     context = self.context_network(low_resolution)
     state = self.core.initial_state([tf.repeat(tensor, num_samples, axis=0) for tensor in context])
-    locations, uppers, priors = [], [], []
+    locations, uppers = [], []
     for n in range(self.config.num_glimpses):
       upper = state.upper[0]
-      prior = self.location_network(upper) if keys is None else self.location_network(keys, upper)
       # The score log p(a) must see the sample as a constant, else its gradient would flow back
       # into whatever distribution drew it.
-      location = tf.stop_gradient(choose_location(n, upper, prior))
+      location = tf.stop_gradient(choose_location(n, upper, self.prior(keys, upper)))
       patches = self.glimpse_sensor(prepared, location)
       state = self.core(self.glimpse_network(patches, location), state)
       locations.append(location)
       uppers.append(upper)
-      priors.append(prior)
-    locations, uppers, priors = (
-      samples_first(tf.stack(rows, axis=1), num_samples) for rows in (locations, uppers, priors)
-    )
+    locations, uppers = (stacked_glimpses(rows, num_samples) for rows in (locations, uppers))
+    # What is scored is made of all glimpses at once, which is cheaper forwards and backwards.
+    priors = along_sequences(lambda rows: self.prior(keys, rows), uppers)
     return GlimpseSequences(
       locations=locations,
       upper=uppers,
