@@ -9,21 +9,10 @@ import comparison
 import tensorflow as tf
 from run_folder import RunFolder
 
+from tests import small_runs
+
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-_SMALL = (
-  "--digits=mnist5k",
-  "--validation_digits=20",
-  "--validation_canvases=20",
-  "--test_canvases=30",
-  "--evaluation_batch_size=10",
-  "--batch_size=4",
-  "--units=8",
-  "--num_glimpses=1",
-  "--updates=2",
-  "--evaluate_every=1",
-  "--jit_compile=off",
-  "--gradient_draws=2",
-)
+_SMALL = (*small_runs.CANVASES, "--num_glimpses=1", "--gradient_draws=2")
 
 
 def compare(out_dir: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -58,17 +47,7 @@ class CompareEstimatorsTest(tf.test.TestCase):
     out_dir = pathlib.Path(self.get_temp_dir()) / "captions"
     arguments = (
       f"--flagfile={_ROOT / 'trainers' / 'flagfiles' / 'scenes_long.flags'}",
-      "--digits=mnist5k",
-      "--validation_digits=20",
-      "--validation_scenes=10",
-      "--test_scenes=12",
-      "--evaluation_batch_size=6",
-      "--batch_size=4",
-      "--units=8",
-      "--word_units=4",
-      "--cell=gru",
-      "--grid_filters=2,2,2",
-      "--num_samples=2",
+      *small_runs.SCENES,
       "--updates=1",
       "--estimators=",
       "--variant=soft --attention=soft --estimator=variational --num_samples=1",

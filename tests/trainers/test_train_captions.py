@@ -13,27 +13,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tests import example_photos
+from tests import example_photos, small_runs
 from wsram_tf.data import grid_features, scene_captions, scenes
 from wsram_tf.data.vocabulary import Vocabulary
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-# Cuts any flagfile down to two updates of a small model on the embedded digits.
-_SMALL = (
-  "--digits=mnist5k",
-  "--validation_digits=20",
-  "--validation_scenes=10",
-  "--test_scenes=12",
-  "--evaluation_batch_size=6",
-  "--batch_size=4",
-  "--units=8",
-  "--word_units=4",
-  "--cell=gru",
-  "--grid_filters=2,2,2",
-  "--num_samples=2",
-  "--updates=2",
-  "--evaluate_every=1",
-)
 _RESULTS = {
   "scenes_correct_percent",
   "glimpse_on_digit_percent",
@@ -47,8 +31,6 @@ _RESULTS = {
   "seed",
   "parameters",
 }
-
-
 # Cuts the flagfile of photographs down to updates of a small model on made-up ones.
 _PHOTOS = (
   f"--flagfile={_ROOT / 'trainers' / 'flagfiles' / 'flickr8k.flags'}",
@@ -114,7 +96,7 @@ class TrainCaptionsTest(tf.test.TestCase):
   def test_the_flagfile_trains_and_is_evaluated_anew(self):
     # The one of the longer training is tried with compare_captions.
     flagfile, run_dir = _ROOT / "trainers" / "flagfiles" / "scenes.flags", self.folder / "run"
-    endings = run_program([f"--flagfile={flagfile}", *_SMALL, f"--run_dir={run_dir}"])
+    endings = run_program([f"--flagfile={flagfile}", *small_runs.SCENES, f"--run_dir={run_dir}"])
     self.assertEqual(endings, ["trained"])
     self.assertLessEqual(_RESULTS, set(json.loads((run_dir / "results.json").read_text())))
     for name in ("glimpses.png", "model.keras", "checkpoints/update-00000002.keras", "flags.flags"):
@@ -140,7 +122,9 @@ class TrainCaptionsTest(tf.test.TestCase):
       "updates=4: must be a multiple of evaluate_every=3": ["--evaluate_every=3", "--updates=4"],
       "'units=3': not a flag": ["units=3"],
     }
-    endings = run_program(*([*_SMALL, f"--run_dir={run_dir}", *wrong] for wrong in cases.values()))
+    endings = run_program(
+      *([*small_runs.SCENES, f"--run_dir={run_dir}", *wrong] for wrong in cases.values())
+    )
     for message, ending in zip(cases, endings, strict=True):
       with self.subTest(message):
         self.assertIn(message, ending)

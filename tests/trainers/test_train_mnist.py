@@ -16,6 +16,9 @@ import tensorflow as tf
 import train_mnist
 from absl import flags
 from absl.testing import flagsaver, parameterized
+from run_folder import RunFolder
+
+from tests import small_runs
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _FLAGFILES = [
@@ -25,21 +28,6 @@ _FLAGFILES = [
   if not path.stem.startswith("compare_")
   and not any(flag in path.read_text() for flag in ("--dataset=", "--fit="))
 ]
-# Cuts any flagfile down to two updates of a small model on the embedded digits. Two glimpses, since
-# tracing many takes long.
-_SMALL = (
-  "--digits=mnist5k",
-  "--validation_digits=20",
-  "--validation_canvases=20",
-  "--test_canvases=30",
-  "--evaluation_batch_size=10",
-  "--batch_size=4",
-  "--units=8",
-  "--num_glimpses=2",
-  "--updates=2",
-  "--evaluate_every=1",
-  "--jit_compile=off",
-)
 _RESULTS = {
   "test_error_percent",
   "test_error_percent_averaged",
@@ -109,7 +97,7 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
       settings = mnist.read_settings()
       self.assertEqual(settings.optimizer.updates % flags.FLAGS.evaluate_every, 0)
     run_dir = self.folder / path.stem
-    train(f"--flagfile={path}", *_SMALL, f"--run_dir={run_dir}")
+    train(f"--flagfile={path}", *small_runs.CANVASES, f"--run_dir={run_dir}")
     results = json.loads((run_dir / "results.json").read_text())
     self.assertLessEqual(_RESULTS, set(results))
     self.assertEqual(results["updates"], 2)
@@ -121,7 +109,9 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
   def test_diagnoses_are_written_down_at_each_evaluation(self):
     run_dir = self.folder / "run"
     grid = ("--location_distribution=grid", "--grid_rows=2", "--grid_columns=2")
-    train(*_SMALL, *grid, "--num_glimpses=2", "--gradient_draws=3", f"--run_dir={run_dir}")
+    train(
+      *small_runs.CANVASES, *grid, "--num_glimpses=2", "--gradient_draws=3", f"--run_dir={run_dir}"
+    )
     for row in rows(run_dir):
       for name in ("prediction_gradient_variance", "inference_gradient_variance"):
         self.assertGreater(float(row[name]), 0.0)
@@ -131,7 +121,7 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_a_run_is_reproduced_and_evaluated_from_its_folder(self):
     first, again = self.folder / "first", self.folder / "again"
-    train(*_SMALL, "--seed=7", f"--run_dir={first}")
+    train(*small_runs.CANVASES, "--seed=7", f"--run_dir={first}")
     process = start("train_mnist.py", f"--flagfile={first / 'flags.flags'}", f"--run_dir={again}")
     _, errors = process.communicate()
     self.assertEqual(process.returncode, 0, errors[-4000:])
@@ -150,7 +140,7 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
 
   def test_a_killed_run_resumes_to_the_same_end(self):
     whole, killed = self.folder / "whole", self.folder / "killed"
-    settings = (*_SMALL, "--updates=120", "--evaluate_every=20")
+    settings = (*small_runs.CANVASES, "--updates=120", "--evaluate_every=20")
     train(*settings, f"--run_dir={whole}")
     for evaluation, resume in ((20, []), (60, ["--resume"])):
       process = start("train_mnist.py", *settings, f"--run_dir={killed}", *resume)
@@ -176,7 +166,7 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
   def test_an_update_that_is_not_finite_is_told_and_saved(self):
     run_dir = self.folder / "run"
     # The first update makes weights so large that the second overflows.
-    settings = (*_SMALL, "--updates=4", "--evaluate_every=4", "--learning_rate=1e30")
+    settings = (*small_runs.CANVASES, "--updates=4", "--evaluate_every=4", "--learning_rate=1e30")
     settings = (*settings, "--schedule=constant", f"--run_dir={run_dir}")
     with self.assertRaisesRegex(SystemExit, r"update 1: prediction_loss is nan.*run/nan$"):
       train(*settings)
@@ -196,6 +186,10 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
     file.write_text("")
     full.mkdir()
     (full / "letter.txt").write_text("dear")
+    pets = RunFolder(str(self.folder / "pets"))
+    pets.path.mkdir()
+    pets.model.touch()
+    pets.class_names.write_text("cat\ndog\n")
     run_dir = self.folder / "run"
     for arguments, message in (
       (["--num_samples=1"], "num_samples=1: must be at least 2 for estimator=wake_sleep"),
@@ -211,10 +205,11 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
       (["--resume", "--run_dir="], "flag --run_dir=: must be printable text, and not empty"),
       ([f"--run_dir={file / 'run'}"], "cannot be made"),
       ([f"--run_dir={full}"], "must be empty"),
+      ([f"--begin_with={pets.path}"], "pets: its classes must be the same, and in the same order"),
     ):
       with self.subTest(message):
         with self.assertRaises((flags.Error, SystemExit)) as caught:
-          train(*_SMALL, f"--run_dir={run_dir}", *arguments)
+          train(*small_runs.CANVASES, f"--run_dir={run_dir}", *arguments)
         self.assertIn(message, str(caught.exception))
         self.assertNotIn("\n", str(caught.exception).strip())
         self.assertFalse(run_dir.exists())
