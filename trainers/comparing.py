@@ -1,5 +1,6 @@
 """What the programs share that compare: a run for each estimator and seed, one table, plots."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -146,6 +147,8 @@ def compare(
 ) -> list[str]:
   """Makes the runs that are missing, one after the other, and writes what they tell.
 
+  Several processes may do so at once: each passes over a run that another is making.
+
   Returns:
     which runs failed.
 
@@ -158,15 +161,21 @@ def compare(
   failed = []
   for number, ((label, seed), (run, lines)) in enumerate(runs.items(), 1):
     print(f"run {number} of {len(runs)}: {label}, seed {seed}", end=" ", flush=True)
-    if run.results.exists():
-      print("is finished", flush=True)
-      continue
-    resume = ["--resume"] if run.flagfile.exists() else []
-    print("goes on" if resume else "starts", flush=True)
-    command = [sys.executable, os.fspath(path), *lines, f"--run_dir={run.path}", *resume]
-    if subprocess.run(command, check=False).returncode:
-      failed.append(f"{label}, seed {seed}")
-      continue
+    with contextlib.ExitStack() as claims:
+      try:
+        claims.enter_context(out.claim(label, seed))
+      except BlockingIOError:
+        print("is being made by another process", flush=True)
+        continue
+      if run.results.exists():
+        print("is finished", flush=True)
+        continue
+      resume = ["--resume"] if run.flagfile.exists() else []
+      print("goes on" if resume else "starts", flush=True)
+      command = [sys.executable, os.fspath(path), *lines, f"--run_dir={run.path}", *resume]
+      if subprocess.run(command, check=False).returncode:
+        failed.append(f"{label}, seed {seed}")
+        continue
     out.write()
   if any(run.results.exists() for run, _ in runs.values()):
     out.write()

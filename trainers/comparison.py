@@ -1,5 +1,6 @@
 """The table and the plots of a comparison, made from the folders of its runs."""
 
+import contextlib
 import csv
 import json
 import pathlib
@@ -7,6 +8,7 @@ import statistics
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import file_locks
 import numpy as np
 import whole_files
 from matplotlib.figure import Figure
@@ -56,6 +58,7 @@ class ComparisonFolder:
     self.table = self.path / "comparison.csv"
     self.markdown = self.path / "comparison.md"
     self.plots = self.path / "comparison.png"
+    self._lock_file = self.path / ".lock"
 
   def create(self) -> None:
     """Makes the folder.
@@ -64,6 +67,17 @@ class ComparisonFolder:
       OSError: if it cannot be made.
     """
     self.path.mkdir(parents=True, exist_ok=True)
+
+  def claim(self, label: str, seed: int) -> contextlib.AbstractContextManager[None]:
+    """Keeps a run for this process while it makes it.
+
+    Raises:
+      BlockingIOError: on entering, if another process makes it.
+      OSError: likewise, if it cannot be kept.
+    """
+    run = self.runs[label, seed].path
+    run.parent.mkdir(parents=True, exist_ok=True)
+    return file_locks.held(run.with_name(f".{run.name}.lock"))
 
   def read(self) -> dict[tuple[str, int], dict[str, float]]:
     """The figures of each finished run; variances are those of its last evaluation."""
@@ -81,7 +95,10 @@ class ComparisonFolder:
     Raises:
       OSError: if one cannot be written; what was there is kept.
     """
-    finished = self.read()
+    with file_locks.held(self._lock_file, wait=True):  # Whoever writes last knows of all.
+      self._write(self.read())
+
+  def _write(self, finished: dict[tuple[str, int], dict[str, float]]) -> None:
     with whole_files.replacing(self.table) as aside, aside.open("w", newline="") as file:
       writer = csv.writer(file)
       writer.writerow(["label", "seed", *self.layout.columns])

@@ -2,13 +2,13 @@
 
 import contextlib
 import csv
-import fcntl
 import json
 import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+import file_locks
 import keras
 import whole_files
 
@@ -126,18 +126,13 @@ class RunFolder:
     """
     if self._lock is not None or not self.is_writer:
       return
-    lock = None
     try:
-      lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      self._lock = file_locks.take(self._lock_file)
     except OSError as error:
-      if lock is not None:
-        os.close(lock)
       reason = f"cannot be locked, {error.strerror}"
       if isinstance(error, BlockingIOError):
         reason = "another process is training in it; let it end, or name another folder"
       raise RunFolderError(f"run_dir={self.path}: {reason}") from error
-    self._lock = lock
 
   def release(self) -> None:
     """Lets other processes use the folder."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import comparison
+import file_locks
 import tensorflow as tf
 from run_folder import RunFolder
 
@@ -24,11 +25,15 @@ def compare(out_dir: pathlib.Path, *arguments: str) -> subprocess.CompletedProce
 class CompareEstimatorsTest(tf.test.TestCase):
   def test_runs_what_is_missing_and_writes_the_table(self):
     out_dir = pathlib.Path(self.get_temp_dir()) / "comparison"
-    first = compare(out_dir, "--seeds=1", "--estimators=wake_sleep")
+    variant = "--variant=sleep --inference_phase=sleep"
+    (out_dir / "sleep").mkdir(parents=True)
+    with file_locks.held(out_dir / "sleep" / ".seed_1.lock"):  # As a process that makes that run.
+      first = compare(out_dir, "--seeds=1", "--estimators=wake_sleep", variant)
     self.assertEqual(first.returncode, 0, first.stderr[-4000:])
+    self.assertIn("sleep, seed 1 is being made by another process", first.stdout)
+    self.assertFalse((out_dir / "sleep" / "seed_1").exists())
     finished = out_dir / "wake_sleep" / "seed_1" / "results.json"
     before = finished.stat().st_mtime_ns
-    variant = "--variant=sleep --inference_phase=sleep"
     again = compare(out_dir, "--seeds=1", "--estimators=wake_sleep", variant)
     self.assertEqual(again.returncode, 0, again.stderr[-4000:])
     self.assertIn("wake_sleep, seed 1 is finished", again.stdout)
