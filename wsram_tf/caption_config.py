@@ -24,6 +24,12 @@ class CaptionModelConfig:
   grid_reach: int = setting(
     3, "side of the last convolution, which gives a cell its feature, in cells", minimum=1
   )
+  grid_places: str = setting(
+    "own",
+    "what a cell's feature says of its place: own: a vector of each cell's own; smooth: a map of "
+    "row, column and their squares, which makes it hard for a cell to become a sign for a word",
+    choices=("own", "smooth"),
+  )
   vocabulary_size: int = setting(32, "number of words, the special ones included", minimum=5)
   max_words: int = setting(18, "words of the longest caption, its end included", minimum=2)
   units: int = setting(128, "units of each recurrent layer and of a cell's feature", minimum=1)

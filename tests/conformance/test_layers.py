@@ -90,7 +90,7 @@ CASES = {
     lambda layer, images: [layer(images)],
   ),
   "grid_network of grids": Case(
-    lambda: layers.GridNetwork(units=5),
+    lambda: layers.GridNetwork(units=5, places="smooth"),
     lambda rows: [_normal(rows, 2, 3, 7)],
     lambda layer, grids: [layer(grids)],
   ),

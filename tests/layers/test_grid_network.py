@@ -21,10 +21,24 @@ class GridNetworkTest(tf.test.TestCase):
     self.assertAllInRange(columns, 4, 5)
 
   def test_features_tell_where_a_cell_is(self):
-    features = GridNetwork(units=4)(tf.ones([1, 2, 3, 5]))[0]
-    flat = np.reshape(features, [6, 4])
-    distances = np.linalg.norm(flat[:, np.newaxis] - flat, axis=-1)
-    self.assertGreater(distances[np.triu_indices(6, 1)].min(), 1e-3)
+    for places in ("own", "smooth"):
+      with self.subTest(places):
+        features = GridNetwork(units=4, places=places)(tf.ones([1, 2, 3, 5]))[0]
+        flat = np.reshape(features, [6, 4])
+        distances = np.linalg.norm(flat[:, np.newaxis] - flat, axis=-1)
+        self.assertGreater(distances[np.triu_indices(6, 1)].min(), 1e-3)
+
+  def test_with_smooth_places_no_cell_stands_out_from_its_neighbours(self):
+    # Of empty cells, the features are second-order in row and column: third differences vanish.
+    for places, is_smooth in (("smooth", True), ("own", False)):
+      features = GridNetwork(units=4, places=places)(tf.zeros([1, 6, 5, 3]))[0].numpy()
+      for axis in (0, 1):
+        third = np.abs(np.diff(features, n=3, axis=axis)).max()
+        self.assertEqual(third < 1e-5, is_smooth, (places, axis, third))
+
+  def test_places_of_another_name_are_refused(self):
+    with self.assertRaisesRegex(ValueError, "places='round': must be own or smooth"):
+      GridNetwork(units=4, places="round")
 
   def test_faint_strokes_and_bright_ones_give_features_of_one_size(self):
     network = GridNetwork(units=8, filters=(4,), reach=3)

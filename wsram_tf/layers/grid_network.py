@@ -1,6 +1,7 @@
 """The grid network: from an image, or from features computed before, to one feature a cell."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 __all__ = ["GridNetwork"]
@@ -15,6 +16,8 @@ class GridNetwork(keras.layers.Layer):
     filters: filters of each 3 x 3 convolution, each followed by 2 x 2 max pooling; empty where the
       input is a grid already.
     reach: side of the last convolution, which gives a cell its feature, cells.
+    places: what where(cell) is: "own", a vector for each cell, or "smooth", a linear map of row,
+      column (-1 to 1) and their squares, by which no single cell stands out from its neighbours.
 
   Call arguments:
     images: float `[B, H, W, C]`.
@@ -22,12 +25,25 @@ class GridNetwork(keras.layers.Layer):
   Returns:
     float `[B, rows, columns, D]`.
 
+  Raises:
+    ValueError: if `places` is neither.
+
   Source: K. Xu et al., Show, Attend and Tell, ICML 2015, the encoder, arXiv 1502.03044. The cells'
     places are ours: the words for relations need them.
   """
 
-  def __init__(self, units: int, filters: tuple[int, ...] = (), reach: int = 1, **kwargs):
+  def __init__(
+    self,
+    units: int,
+    filters: tuple[int, ...] = (),
+    reach: int = 1,
+    places: str = "own",
+    **kwargs,
+  ):
     super().__init__(**kwargs)
+    if places not in ("own", "smooth"):
+      raise ValueError(f"places={places!r}: must be own or smooth")
+    self.places = places
     self.units = units
     self.filters = tuple(filters)
     self.reach = reach
@@ -53,9 +69,10 @@ class GridNetwork(keras.layers.Layer):
       normalization.build(shape)
     self.what.build(shape)
     self.normalizations[-1].build((*shape[:-1], self.units))
+    is_own = self.places == "own"
     self.where = self.add_weight(
-      shape=(*shape[1:3], self.units),
-      initializer=keras.initializers.RandomNormal(stddev=0.1),
+      shape=(*(shape[1:3] if is_own else (4,)), self.units),
+      initializer=keras.initializers.RandomNormal(stddev=0.1 if is_own else 0.3),
       name="where",
     )
 
@@ -64,7 +81,11 @@ class GridNetwork(keras.layers.Layer):
     features = images
     for convolution, normalization in zip(self.convolutions, self.normalizations, strict=False):
       features = tf.nn.relu(normalization(self.pooling(convolution(features))))
-    return tf.nn.relu(self.normalizations[-1](self.what(features))) + self.where
+    what = tf.nn.relu(self.normalizations[-1](self.what(features)))
+    where = tf.convert_to_tensor(self.where)
+    if self.places == "smooth":
+      where = tf.tensordot(tf.constant(coordinates(*what.shape[1:3]), where.dtype), where, 1)
+    return what + where
 
   def get_config(self):
     """Returns the constructor's arguments."""
@@ -73,4 +94,12 @@ class GridNetwork(keras.layers.Layer):
       "units": self.units,
       "filters": self.filters,
       "reach": self.reach,
+      "places": self.places,
     }
+
+
+def coordinates(rows: int, columns: int) -> np.ndarray:
+  """Row, column, both from -1 to 1, and their squares, of each cell, `[rows, columns, 4]`."""
+  ranges = (np.linspace(-1.0, 1.0, count) for count in (rows, columns))
+  places = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1)
+  return np.concatenate([places, places**2], axis=-1)

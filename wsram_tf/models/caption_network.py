@@ -88,7 +88,11 @@ class CaptionNetwork(keras.Model):
     # Not what log-probabilities come from: they need float32.
     with layers.computing_in(config.precision):
       self.grid_network = layers.GridNetwork(
-        config.units, config.grid_filters, config.grid_reach, name="grid_network"
+        config.units,
+        config.grid_filters,
+        config.grid_reach,
+        config.grid_places,
+        name="grid_network",
       )
       self.embedding = keras.layers.Embedding(
         config.vocabulary_size, config.word_units, name="embedding"
