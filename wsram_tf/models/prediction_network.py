@@ -83,7 +83,9 @@ def along_sequences(network: Callable[..., tf.Tensor], *inputs: tf.Tensor) -> tf
   Returns:
     float `[M, B, N, P]`.
   """
-  samples, _, glimpses = inputs[0].shape[:3]
+  samples, glimpses = inputs[0].shape[0], inputs[0].shape[2]
+  if samples is None:  # In an export, whose callers say how many.
+    samples = tf.shape(inputs[0])[0]
   rows = [tf.reshape(samples_last(one), [-1, *one.shape[3:]]) for one in inputs]
   found = network(*rows)
   return samples_first(tf.reshape(found, [-1, glimpses, *found.shape[1:]]), samples)
