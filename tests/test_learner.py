@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 import keras
 import numpy as np
@@ -228,6 +229,13 @@ class TrainingTest(tf.test.TestCase):
     self.assertLess(history["error_percent"][-1], 10.0)
     self.assertLess(history["loss"][-1], history["loss"][0])
     self.assertGreater(history["bound"][-1], history["bound"][0])
+
+  def test_a_step_is_traced_once(self):
+    learner, step = _learner(), wsram_tf.WakeSleepLearner.differentiate
+    with mock.patch.object(wsram_tf.WakeSleepLearner, "differentiate", autospec=True) as traced:
+      traced.side_effect = step
+      _trained(learner, updates=2)
+    traced.assert_called_once()
 
   def test_compiles_once_for_all_updates(self):
     script = """

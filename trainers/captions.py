@@ -2,6 +2,8 @@
 
 import abc
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import flag_groups
 import keras
@@ -18,9 +20,9 @@ __all__ = [
   "TRAINING_FIGURES",
   "CaptionDataConfig",
   "CaptionSource",
-  "Describer",
   "Settings",
   "define_flags",
+  "describe",
   "evaluation_figures",
   "read_settings",
 ]
@@ -185,33 +187,36 @@ def read_settings(source: CaptionSource) -> Settings:
   )
 
 
-class Describer:
-  """Gives captions of many images, by a search that is traced once.
+def describe(
+  learner: wsram_tf.CaptionLearner,
+  images: np.ndarray,
+  config: wsram_tf.DecodingConfig,
+  batch_size: int,
+) -> dict[str, np.ndarray]:
+  """Gives captions of many images.
 
   Args:
     learner: what sees and speaks.
+    images: float `[n, H, W, C]`, n at least 1.
     config: the search.
     batch_size: images at once.
+
+  Returns:
+    what `decoding.beam_search` gives, of all images.
   """
+  search = _traced_search(learner.prediction_network, config)
+  starts = range(0, len(images), batch_size)
+  batches = (images[start : start + batch_size] for start in starts)
+  answers = [search(tf.constant(batch, tf.float32)) for batch in batches]
+  return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
-  def __init__(
-    self, learner: wsram_tf.CaptionLearner, config: wsram_tf.DecodingConfig, batch_size: int
-  ):
-    self.batch_size = batch_size
-    images = tf.TensorSpec([None, *learner.prediction_network.image_shape])
 
-    @tf.function(input_signature=[images])
-    def search(batch: tf.Tensor) -> dict[str, tf.Tensor]:
-      return decoding.beam_search(learner.prediction_network, batch, config)
-
-    self._search = search
-
-  def describe(self, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Captions of images `[n, H, W, C]`, as `decoding.beam_search` gives them."""
-    starts = range(0, len(images), self.batch_size)
-    batches = (images[start : start + self.batch_size] for start in starts)
-    answers = [self._search(tf.constant(batch, tf.float32)) for batch in batches]
-    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+@functools.lru_cache(maxsize=2)  # Of one learner: what chooses its weights, and what scores them.
+def _traced_search(network: wsram_tf.CaptionNetwork, config: wsram_tf.DecodingConfig) -> Callable:
+  images = tf.TensorSpec([None, *network.image_shape])
+  return tf.function(
+    lambda batch: decoding.beam_search(network, batch, config), input_signature=[images]
+  )
 
 
 def evaluation_figures(learner: wsram_tf.CaptionLearner, data: tf.data.Dataset) -> dict[str, float]:

@@ -103,7 +103,7 @@ class DigitScenes(captions.CaptionSource):
     test = scenes.evaluation_scenes(
       self.splits.test, num_scenes=self.config.test_scenes, seed=TEST_SEED, **self.layout
     )
-    answers = captions.Describer(learner, config, self.batch_size).describe(test.images)
+    answers = captions.describe(learner, test.images, config, self.batch_size)
     if run is not None:
       run.save_figure(run.glimpses, draw_cases(test, answers, learner.model_config.grid_shape))
     right, on_digit = judge(test, answers)
@@ -134,13 +134,13 @@ class SceneJudge(keras.callbacks.Callback):
     super().__init__()
     self.scene_set = scene_set
     self.batch_size = batch_size
-    self._describer = None
 
   def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
     """Describes and judges."""
-    if self._describer is None:
-      self._describer = captions.Describer(self.model, wsram_tf.DecodingConfig(), self.batch_size)
-    right, on_digit = judge(self.scene_set, self._describer.describe(self.scene_set.images))
+    answers = captions.describe(
+      self.model, self.scene_set.images, wsram_tf.DecodingConfig(), self.batch_size
+    )
+    right, on_digit = judge(self.scene_set, answers)
     logs["val_scenes_correct_percent"] = percent(right)
     logs["val_glimpse_on_digit_percent"] = percent(on_digit)
 

@@ -141,12 +141,11 @@ class ReplicatedLearner:
     self.cluster = cluster
     self.strategy = cluster.strategy
     self.learner = learner
-    if not learner.optimizer.built:
-      learner.optimizer.build(learner.trained_variables())
+    learner.build_optimizer()
     with tell_of_lost_workers(learner), self.strategy.scope():
       self.copy = make_learner()
       self.copy.compile(make_optimizer(), jit_compile=learner.jit_compile)
-      self.copy.optimizer.build(self.copy.trained_variables())
+      self.copy.build_optimizer()
       copy_state(self.learner, self.copy)
       self._check_start(int(learner.optimizer.iterations))
     # Collective operations cannot be compiled by XLA; what comes before them can.

@@ -144,7 +144,7 @@ class PhotoCaptions(captions.CaptionSource):
   ) -> dict[str, float]:
     """Scores captions of the test split; writes them, and a picture of the first few."""
     grids = self.features.grids[self.features.rows_of(self.test.names)]
-    answers = captions.Describer(learner, config, self.batch_size).describe(grids)
+    answers = captions.describe(learner, grids, config, self.batch_size)
     said = [self.vocabulary.decode(words) for words in answers["words"]]
     if run is not None:
       self._write(run, said, answers, learner.model_config.grid_shape)
@@ -244,13 +244,10 @@ class PhotoJudge(keras.callbacks.Callback):
     self.vocabulary = vocabulary
     self.config = config
     self.batch_size = batch_size
-    self._describer = None
 
   def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
     """Describes and scores."""
-    if self._describer is None:
-      self._describer = captions.Describer(self.model, self.config, self.batch_size)
-    answers = self._describer.describe(self.grids)
+    answers = captions.describe(self.model, self.grids, self.config, self.batch_size)
     said = [self.vocabulary.decode(words) for words in answers["words"]]
     for name, value in scores.corpus_bleu(said, self.references).items():
       logs[f"val_{name}"] = value

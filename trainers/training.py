@@ -183,7 +183,9 @@ def train_learner(
     print("trained; the chief evaluates and writes the results", flush=True)
     sys.exit(0)
   print(f"trained in {time.time() - began:.0f} s; evaluating the best weights", flush=True)
-  learner, last = recorder.checkpoints.load_best(), recorder.rows[-1]
+  # Into the same learner, whose evaluation has been traced and compiled.
+  distribution.copy_state(recorder.checkpoints.load_best(), learner)
+  last = recorder.rows[-1]
   return learner, {
     "updates": optimizer_config.updates,
     "chosen_update": int(learner.optimizer.iterations),

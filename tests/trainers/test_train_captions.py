@@ -1,23 +1,18 @@
 """The caption training program as a user runs it: flags, run folder, what it refuses."""
 
 import json
-import os
 import pathlib
 import shutil
-import subprocess
-import sys
-import tempfile
 
 import digit_scenes
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tests import example_photos, small_runs
+from tests import example_photos, programs, small_runs
 from wsram_tf.data import grid_features, scene_captions, scenes
 from wsram_tf.data.vocabulary import Vocabulary
 
-_ROOT = pathlib.Path(__file__).resolve().parents[2]
 _RESULTS = {
   "scenes_correct_percent",
   "glimpse_on_digit_percent",
@@ -33,7 +28,7 @@ _RESULTS = {
 }
 # Cuts the flagfile of photographs down to updates of a small model on made-up ones.
 _PHOTOS = (
-  f"--flagfile={_ROOT / 'trainers' / 'flagfiles' / 'flickr8k.flags'}",
+  f"--flagfile={programs.ROOT / 'trainers' / 'flagfiles' / 'flickr8k.flags'}",
   "--least_word_count=1",
   "--max_words=4",
   "--cell=gru",
@@ -47,46 +42,6 @@ _PHOTOS = (
 )
 
 
-# Several command lines in a process of their own, since programs define the same flags. Prints how
-# each one ends.
-_PROGRAM = """
-import contextlib, importlib, io, json, sys
-from absl import flags
-from absl.testing import flagsaver
-name, lines = sys.argv[1], json.loads(sys.argv[2])
-program, endings = importlib.import_module(name), []
-for arguments in lines:
-  sys.argv[:] = [name + ".py", *arguments]
-  with flagsaver.flagsaver(), contextlib.redirect_stdout(io.StringIO()) as said:
-    flags.FLAGS.unparse_flags()
-    try:
-      program.main(flags.FLAGS(sys.argv))
-      endings.append("trained" if name.startswith("train") else said.getvalue())
-    except (SystemExit, flags.Error) as error:
-      endings.append(str(error))
-print(json.dumps(endings))
-"""
-
-
-def run_program(*command_lines: list[str], program: str = "train_captions") -> list[str]:
-  """How each command line ends: what it refuses, or what an evaluation prints."""
-  done = subprocess.run(
-    [sys.executable, "-c", _PROGRAM, program, json.dumps(command_lines)],
-    capture_output=True,
-    text=True,
-    cwd=tempfile.gettempdir(),
-    env={
-      **os.environ,
-      "PYTHONPATH": os.pathsep.join([str(_ROOT / "trainers"), str(_ROOT)]),
-      "TF_NUM_INTRAOP_THREADS": "1",  # The tests run side by side.
-    },
-    check=False,
-  )
-  if done.returncode:
-    raise RuntimeError(done.stderr)
-  return json.loads(done.stdout.splitlines()[-1])
-
-
 class TrainCaptionsTest(tf.test.TestCase):
   def setUp(self):
     super().setUp()
@@ -95,16 +50,19 @@ class TrainCaptionsTest(tf.test.TestCase):
 
   def test_the_flagfile_trains_and_is_evaluated_anew(self):
     # The one of the longer training is tried with compare_captions.
-    flagfile, run_dir = _ROOT / "trainers" / "flagfiles" / "scenes.flags", self.folder / "run"
-    endings = run_program([f"--flagfile={flagfile}", *small_runs.SCENES, f"--run_dir={run_dir}"])
-    self.assertEqual(endings, ["trained"])
+    flagfile = programs.ROOT / "trainers" / "flagfiles" / "scenes.flags"
+    run_dir = self.folder / "run"
+    endings = programs.endings(
+      "train_captions", [f"--flagfile={flagfile}", *small_runs.SCENES, f"--run_dir={run_dir}"]
+    )
+    self.assertEqual(endings, [programs.TRAINED])
     self.assertLessEqual(_RESULTS, set(json.loads((run_dir / "results.json").read_text())))
     for name in ("glimpses.png", "model.keras", "checkpoints/update-00000002.keras", "flags.flags"):
       self.assertGreater((run_dir / name).stat().st_size, 0, name)
     self.assertTrue(list((run_dir / "tensorboard").iterdir()))
     vocabulary = Vocabulary.load(run_dir / "vocabulary.txt")
     self.assertEqual(vocabulary.words, scene_captions.VOCABULARY.words)
-    again = run_program([f"--run_dir={run_dir}"], program="evaluate_captions")[0]
+    again = programs.endings("evaluate_captions", [f"--run_dir={run_dir}"])[0]
     results = json.loads((run_dir / "results.json").read_text())
     for name, value in json.loads(again).items():
       self.assertAllClose(value, results[name], rtol=1e-4, msg=name)
@@ -122,8 +80,9 @@ class TrainCaptionsTest(tf.test.TestCase):
       "updates=4: must be a multiple of evaluate_every=3": ["--evaluate_every=3", "--updates=4"],
       "'units=3': not a flag": ["units=3"],
     }
-    endings = run_program(
-      *([*small_runs.SCENES, f"--run_dir={run_dir}", *wrong] for wrong in cases.values())
+    endings = programs.endings(
+      "train_captions",
+      *([*small_runs.SCENES, f"--run_dir={run_dir}", *wrong] for wrong in cases.values()),
     )
     for message, ending in zip(cases, endings, strict=True):
       with self.subTest(message):
@@ -143,7 +102,8 @@ class PhotographsTest(tf.test.TestCase):
     example_photos.write_backbone(self.backbone)
     self.common = [*_PHOTOS, f"--data_dir={self.data}", f"--backbone={self.backbone}"]
     wrong = self.wrong_lines()
-    endings = run_program(
+    endings = programs.endings(
+      "train_captions",
       [*self.common, "--updates=4", f"--run_dir={self.folder / 'whole'}"],
       [
         *self.common,
@@ -157,7 +117,7 @@ class PhotographsTest(tf.test.TestCase):
         for flags in wrong.values()
       ),
     )
-    self.assertEqual(endings[:2], ["trained"] * 2)
+    self.assertEqual(endings[:2], [programs.TRAINED] * 2)
     for message, ending in zip(wrong, endings[2:], strict=True):
       with self.subTest(message):
         self.assertIn(message, ending)
@@ -246,8 +206,10 @@ class PhotographsTest(tf.test.TestCase):
     made = (cut / "features.npy").stat().st_mtime_ns
     # Where the backbone came from is not needed again; here it has become another.
     example_photos.write_backbone(self.backbone, channels=7)
-    endings = run_program([*self.common, "--updates=4", "--resume", f"--run_dir={cut}"])
-    self.assertEqual(endings, ["trained"])
+    endings = programs.endings(
+      "train_captions", [*self.common, "--updates=4", "--resume", f"--run_dir={cut}"]
+    )
+    self.assertEqual(endings, [programs.TRAINED])
     self.assertEqual((cut / "features.npy").stat().st_mtime_ns, made)
     results, resumed = self.results("whole"), self.results("cut")
     for name in results.keys() - {"images_per_second", "train_seconds"}:
@@ -269,14 +231,15 @@ class PhotographsTest(tf.test.TestCase):
         "--least_word_count=3",
       ],
     }
-    endings = run_program(
+    endings = programs.endings(
+      "train_captions",
       [*self.common, *flags, f"--begin_with={whole}", f"--run_dir={tuned}"],
       *(
         [*self.common, *flags, f"--run_dir={self.folder / 'refused'}", *wrong]
         for wrong in refused.values()
       ),
     )
-    self.assertEqual(endings[0], "trained")
+    self.assertEqual(endings[0], programs.TRAINED)
     for message, ending in zip(refused, endings[1:], strict=True):
       self.assertIn(message, ending)
     self.assertFalse((self.folder / "refused").exists())
@@ -292,14 +255,14 @@ class PhotographsTest(tf.test.TestCase):
     whole = [f"--run_dir={self.folder / 'whole'}", f"--data_dir={self.data}"]
     coco = [f"--run_dir={self.folder / 'coco'}", f"--data_dir={self.folder}"]
     before = {path: path.stat().st_mtime_ns for path in self.folder.rglob("*")}
-    same, wider, tuned, other, elsewhere = run_program(
+    same, wider, tuned, other, elsewhere = programs.endings(
+      "evaluate_captions",
       # Features that are computed as they are needed are those that are kept.
       [*whole, "--nokeep_features"],
       [*coco, "--beam_width=1"],
       [f"--run_dir={self.folder / 'tuned'}", f"--data_dir={self.data}"],
       [*coco, f"--data_dir={self.data}", "--dataset=flickr8k"],
       [f"--run_dir={self.folder / 'nowhere'}"],
-      program="evaluate_captions",
     )
     figures, results = json.loads(same), self.results("whole")
     self.assertEqual(figures.pop("left_out"), results["left_out"])

