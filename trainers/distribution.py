@@ -146,7 +146,7 @@ class ReplicatedLearner:
       self.copy = make_learner()
       self.copy.compile(make_optimizer(), jit_compile=learner.jit_compile)
       self.copy.build_optimizer()
-      copy_state(self.learner, self.copy)
+      self.copy.take_state(self.learner)
       self._check_start(int(learner.optimizer.iterations))
     # Collective operations cannot be compiled by XLA; what comes before them can.
     self._differentiate = tf.function(self._own_update, jit_compile=learner.jit_compile)
@@ -261,7 +261,7 @@ class ReplicatedLearner:
         called.on_train_batch_begin(begin)
         with tell_of_lost_workers(learner), self.strategy.scope():
           self._train(batches, tf.constant(at_once))
-        copy_state(self.copy, learner)
+        learner.take_state(self.copy)
         called.on_train_batch_end(begin + at_once - 1, training_figures(learner))
       if self.cluster.is_chief:
         figures = training_figures(learner)
@@ -287,13 +287,3 @@ def tell_of_lost_workers(learner: keras.Model) -> Iterator[None]:
 def training_figures(learner: keras.Model) -> dict[str, float]:
   """The means of the training so far."""
   return {name: float(value) for name, value in learner.results(learner.training_metrics).items()}
-
-
-def copy_state(source: keras.Model, target: keras.Model) -> None:
-  """Gives a learner the weights and the optimizer's state of another."""
-  for mine, theirs in (
-    (target.weights, source.weights),
-    (target.optimizer.variables, source.optimizer.variables),
-  ):
-    for variable, value in zip(mine, theirs, strict=True):
-      variable.assign(value.numpy())

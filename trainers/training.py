@@ -184,7 +184,7 @@ def train_learner(
     sys.exit(0)
   print(f"trained in {time.time() - began:.0f} s; evaluating the best weights", flush=True)
   # Into the same learner, whose evaluation has been traced and compiled.
-  distribution.copy_state(recorder.checkpoints.load_best(), learner)
+  learner.take_state(recorder.checkpoints.load_best())
   last = recorder.rows[-1]
   return learner, {
     "updates": optimizer_config.updates,

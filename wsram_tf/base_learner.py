@@ -243,6 +243,15 @@ class BaseLearner(keras.Model):
       for own, given in zip(mine[name], theirs[name], strict=True):
         own.assign(given)
 
+  def take_state(self, other: "BaseLearner") -> None:
+    """Takes over the weights and the optimizer's state of a compiled learner of this one's form."""
+    for own, given in (
+      (self.weights, other.weights),
+      (self.optimizer.variables, other.optimizer.variables),
+    ):
+      for variable, value in zip(own, given, strict=True):
+        variable.assign(value.numpy())
+
   def network_variables(self) -> dict[str, list[keras.Variable]]:
     """What each loss trains, by network."""
     return {name: network.trainable_variables for name, network in self.networks().items()}
