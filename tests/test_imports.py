@@ -34,12 +34,14 @@ ALLOWED = {
   "backbones": set(),
   "base_learner": {
     "config",
+    "data.checks",
     "layers",
     "numerics",
     "objectives",
     "replicas",
     "sampling",
     "update_guard",
+    "weight_transfer",
   },
   "caption_config": {"config"},
   "caption_learner": {
@@ -47,6 +49,7 @@ ALLOWED = {
     "caption_config",
     "config",
     "data.caption_checks",
+    "data.checks",
     "models",
     "numerics",
     "objectives",
@@ -76,6 +79,7 @@ ALLOWED = {
   "sampling": {"layers", "models"},
   "scores": {"data.vocabulary"},
   "update_guard": set(),
+  "weight_transfer": set(),
 }
 # Underscored, so that no field can take their names, and public nevertheless.
 NAMED_TUPLE_METHODS = {"_asdict", "_fields", "_make", "_replace"}

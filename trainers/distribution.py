@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from wsram_tf import replicas
+from wsram_tf import replicas, weight_transfer
 from wsram_tf.update_guard import WatchUpdates
 
 __all__ = ["STRATEGIES", "Cluster", "ReplicatedLearner", "WorkerLostError", "is_chief", "join"]
@@ -146,7 +146,7 @@ class ReplicatedLearner:
       self.copy = make_learner()
       self.copy.compile(make_optimizer(), jit_compile=learner.jit_compile)
       self.copy.build_optimizer()
-      self.copy.take_state(self.learner)
+      weight_transfer.copy_state(self.learner, self.copy)
       self._check_start(int(learner.optimizer.iterations))
     # Collective operations cannot be compiled by XLA; what comes before them can.
     self._differentiate = tf.function(self._own_update, jit_compile=learner.jit_compile)
@@ -261,7 +261,7 @@ class ReplicatedLearner:
         called.on_train_batch_begin(begin)
         with tell_of_lost_workers(learner), self.strategy.scope():
           self._train(batches, tf.constant(at_once))
-        learner.take_state(self.copy)
+        weight_transfer.copy_state(self.copy, learner)
         called.on_train_batch_end(begin + at_once - 1, training_figures(learner))
       if self.cluster.is_chief:
         figures = training_figures(learner)

@@ -18,6 +18,7 @@ from checkpoints import Checkpoints
 from run_folder import RunFolder
 
 import wsram_tf
+from wsram_tf import weight_transfer
 from wsram_tf.update_guard import ON_NAN, NonFiniteUpdateError
 
 __all__ = [
@@ -184,7 +185,7 @@ def train_learner(
     sys.exit(0)
   print(f"trained in {time.time() - began:.0f} s; evaluating the best weights", flush=True)
   # Into the same learner, whose evaluation has been traced and compiled.
-  learner.take_state(recorder.checkpoints.load_best())
+  weight_transfer.copy_state(recorder.checkpoints.load_best(), learner)
   last = recorder.rows[-1]
   return learner, {
     "updates": optimizer_config.updates,

@@ -8,10 +8,19 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from wsram_tf import layers, numerics, objectives, replicas, sampling, update_guard
+from wsram_tf import (
+  layers,
+  numerics,
+  objectives,
+  replicas,
+  sampling,
+  update_guard,
+  weight_transfer,
+)
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
+from wsram_tf.data.checks import images_and_targets
 
-__all__ = ["BaseLearner", "Update", "images_and_targets"]
+__all__ = ["BaseLearner", "Update"]
 
 
 class Update(NamedTuple):
@@ -26,24 +35,6 @@ class Update(NamedTuple):
   losses: dict[str, tf.Tensor]
   gradients: dict[str, list[tf.Tensor]]
   figures: dict[str, tf.Tensor | tuple[tf.Tensor, tf.Tensor]]
-
-
-def images_and_targets(data: tuple, name: str = "labels") -> tuple[tf.Tensor, tf.Tensor]:
-  """Takes a batch apart, as Keras hands it to a step.
-
-  Args:
-    data: the batch.
-    name: what the targets are called in messages.
-
-  Raises:
-    ValueError: if targets are missing, or samples carry weights, which the estimators do not know.
-  """
-  images, targets, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-  if targets is None:
-    raise ValueError(f"{name}=None: must be given with the images")
-  if sample_weight is not None:
-    raise ValueError("sample_weight: must be None, importance weights are the model's own")
-  return images, targets
 
 
 class BaseLearner(keras.Model):
@@ -229,28 +220,7 @@ class BaseLearner(keras.Model):
     Raises:
       ValueError: if a network's weights have other shapes; nothing is changed then.
     """
-    mine, theirs = self.weights_by_network(), other.weights_by_network()
-    both = [name for name in mine if name in theirs]
-    for name in both:
-      own, given = ([tuple(w.shape) for w in weights[name]] for weights in (mine, theirs))
-      if own != given:
-        first = next((pair for pair in zip(own, given, strict=False) if pair[0] != pair[1]), None)
-        reason = f"{len(given)} weights, not {len(own)}"
-        if first:
-          reason = f"a weight of shape {first[1]} where {first[0]} is needed"
-        raise ValueError(f"other: its {name} network must be of this one's form, and has {reason}")
-    for name in both:
-      for own, given in zip(mine[name], theirs[name], strict=True):
-        own.assign(given)
-
-  def take_state(self, other: "BaseLearner") -> None:
-    """Takes over the weights and the optimizer's state of a compiled learner of this one's form."""
-    for own, given in (
-      (self.weights, other.weights),
-      (self.optimizer.variables, other.optimizer.variables),
-    ):
-      for variable, value in zip(own, given, strict=True):
-        variable.assign(value.numpy())
+    weight_transfer.copy_weights(other.weights_by_network(), self.weights_by_network())
 
   def network_variables(self) -> dict[str, list[keras.Variable]]:
     """What each loss trains, by network."""

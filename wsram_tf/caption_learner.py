@@ -8,10 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from wsram_tf import models, numerics, objectives, replicas, sampling
-from wsram_tf.base_learner import BaseLearner, images_and_targets
+from wsram_tf.base_learner import BaseLearner
 from wsram_tf.caption_config import CaptionLossConfig, CaptionModelConfig
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
 from wsram_tf.data import caption_checks
+from wsram_tf.data.checks import images_and_targets
 
 __all__ = ["CaptionLearner"]
 

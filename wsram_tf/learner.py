@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from wsram_tf import models, numerics, objectives, sampling
-from wsram_tf.base_learner import BaseLearner, images_and_targets
+from wsram_tf.base_learner import BaseLearner
 from wsram_tf.config import ExplorationConfig, ModelConfig, ObjectiveConfig
 from wsram_tf.data import checks
 
@@ -133,7 +133,7 @@ class WakeSleepLearner(BaseLearner):
   def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Scores images `[B, H, W, C]` and labels `[B]`, with glimpses at the prior's mode, sampled
     from the prior, and sampled as in training at temperature 1."""
-    images, labels = images_and_targets(data)
+    images, labels = checks.images_and_targets(data)
     samples = self.num_evaluation_samples
     # Counts the images so far: Keras resets it, so each evaluation draws the same numbers.
     step = self.count("bound")
@@ -160,7 +160,7 @@ class WakeSleepLearner(BaseLearner):
     shape, classes = self.model_config.image_shape, self.model_config.num_classes
     if isinstance(x, tf.data.Dataset):
       checked = x.map(
-        lambda *batch: checks.check_batch(*images_and_targets(batch), shape, classes),
+        lambda *batch: checks.check_batch(*checks.images_and_targets(batch), shape, classes),
         num_parallel_calls=tf.data.AUTOTUNE,
       )
       return checked.prefetch(tf.data.AUTOTUNE), None

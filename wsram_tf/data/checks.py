@@ -2,12 +2,31 @@
 
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["check_arrays", "check_batch"]
+__all__ = ["check_arrays", "check_batch", "images_and_targets"]
 
 _PIXEL_RULE = "must lie within 0..1 (divide pixels stored as 0..255 by 255)"
+
+
+def images_and_targets(data: tuple, name: str = "labels") -> tuple[tf.Tensor, tf.Tensor]:
+  """Takes a batch apart, as Keras hands it to a step.
+
+  Args:
+    data: the batch.
+    name: what the targets are called in messages.
+
+  Raises:
+    ValueError: if targets are missing, or samples carry weights, which the estimators do not know.
+  """
+  images, targets, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+  if targets is None:
+    raise ValueError(f"{name}=None: must be given with the images")
+  if sample_weight is not None:
+    raise ValueError("sample_weight: must be None, importance weights are the model's own")
+  return images, targets
 
 
 def check_arrays(
