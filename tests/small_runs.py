@@ -27,5 +27,6 @@ SCENES = (
   "--word_units=4",
   "--cell=gru",
   "--grid_filters=2,2,2",
+  "--most_digits=2",
   "--num_samples=2",
 )

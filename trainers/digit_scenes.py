@@ -43,14 +43,14 @@ class DigitScenes(captions.CaptionSource):
   """Scenes made on the fly from the flags; see `captions.CaptionSource`."""
 
   vocabulary = scene_captions.VOCABULARY
-  max_words = scene_captions.MAX_WORDS
   chosen_by = "val_scenes_correct_percent"
 
   def __init__(self, run: RunFolder | None = None):
     self.config = flag_groups.read(DigitSceneConfig)
     self.layout = flag_groups.read(wsram_tf.SceneConfig).arguments()
     self.batch_size = flag_groups.read(captions.CaptionDataConfig).evaluation_batch_size
-    scenes.check_sizes(**self.layout)
+    scenes.check_layout(**self.layout)
+    self.max_words = scene_captions.longest_caption(self.layout["most_digits"])
     self.image_shape = (self.layout["canvas_side"], self.layout["canvas_side"], 1)
 
   def prepare(self, run: RunFolder, lines: list[str]) -> None:

@@ -142,6 +142,9 @@ class SceneConfig:
   largest_small: int = setting(15, "greatest side of a digit called small, in pixels", minimum=1)
   smallest_large: int = setting(22, "least side of a digit called large, in pixels", minimum=1)
   largest_large: int = setting(28, "greatest side of a digit called large, in pixels", minimum=1)
+  most_digits: int = setting(
+    3, "most digits a scene has; each number up to it is as frequent", minimum=1, maximum=3
+  )
 
   def __post_init__(self):
     check_settings(self)
@@ -152,4 +155,5 @@ class SceneConfig:
       "canvas_side": self.canvas_side,
       "small": (self.smallest_small, self.largest_small),
       "large": (self.smallest_large, self.largest_large),
+      "most_digits": self.most_digits,
     }

@@ -84,7 +84,7 @@ def scenes_task(batch: int) -> tuple[wsram_tf.CaptionModelConfig, tf.data.Datase
     width=layout.canvas_side,
     grid_reach=1,
     vocabulary_size=len(scene_captions.VOCABULARY),
-    max_words=scene_captions.MAX_WORDS,
+    max_words=scene_captions.longest_caption(),
   )
   train = digits.load_digits("mnist5k", num_validation=400).train
   return config, scenes.scene_dataset(train, batch_size=batch, seed=1, **layout.arguments())

@@ -30,7 +30,9 @@ class ScenesTest(tf.test.TestCase):
         self.assertLen(set(texts), scene_captions.NUM_WORDINGS)
       for text in texts:
         self.assertTrue(judge_caption(scene, text).is_correct, f"{text}: {scene}")
-        self.assertAllEqual(VOCABULARY.encode(text, scene_captions.MAX_WORDS)[:3] > 0, [True] * 3)
+        self.assertAllEqual(
+          VOCABULARY.encode(text, scene_captions.longest_caption())[:3] > 0, [True] * 3
+        )
       other_digits = scene._replace(labels=(scene.labels + 1) % 10)
       other_sizes = scene._replace(is_large=~scene.is_large)
       mirrored = scene._replace(
@@ -69,6 +71,19 @@ class ScenesTest(tf.test.TestCase):
     self.assertNotAllEqual(batch(2, 0)[1], batch(1, 0)[1])
     self.assertNotAllEqual(batch(1, 1)[1], batch(1, 0)[1])
 
+  def test_fewer_digits_have_their_own_longest_caption(self):
+    for most_digits in (1, 2):
+      drawn = scenes.evaluation_scenes(_DIGITS, num_scenes=200, seed=5, most_digits=most_digits)
+      counts = [len(scene.labels) for scene in drawn.scenes]
+      self.assertEqual(set(counts), set(range(1, most_digits + 1)))
+      texts = [[VOCABULARY.decode(caption) for caption in captions] for captions in drawn.captions]
+      longest = max(len(text.split()) for wordings in texts for text in wordings) + 1
+      self.assertEqual(drawn.captions.shape[-1], longest)
+      self.assertEqual(scene_captions.longest_caption(most_digits), longest)
+      for scene, wordings in zip(drawn.scenes, texts, strict=True):
+        for text in wordings:
+          self.assertTrue(judge_caption(scene, text).is_correct, f"{text}: {scene}")
+
   def test_evaluation_scenes_are_a_prefix_of_more(self):
     few, more = _scenes(20), _scenes(700)
     self.assertAllEqual(few.images, more.images[:20])
@@ -79,6 +94,7 @@ class ScenesTest(tf.test.TestCase):
       ({"canvas_side": 63}, "canvas_side=63: must be even"),
       ({"large": (22, 33)}, r"large=\(22, 33\): must be a range of pixels from 1 to half"),
       ({"small": (12, 20)}, r"large=\(22, 28\): must begin at a quarter above"),
+      ({"most_digits": 4}, "most_digits=4: must be from 1 to 3"),
       ({"num_scenes": 0}, "num_scenes=0: must be at least 1"),
       ({"seed": -1}, "seed=-1: must be from 0"),
     ):

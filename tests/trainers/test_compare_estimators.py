@@ -52,6 +52,7 @@ class CompareEstimatorsTest(tf.test.TestCase):
     arguments = (
       f"--flagfile={programs.ROOT / 'trainers' / 'flagfiles' / 'scenes_long.flags'}",
       *small_runs.SCENES,
+      "--most_digits=1",
       "--updates=1",
       "--estimators=",
       "--variant=soft --attention=soft --estimator=variational --num_samples=1",

@@ -285,7 +285,7 @@ class JudgeTest(tf.test.TestCase):
     text = "a large three left of a small seven"
     lie = "a large three left of a small nine"
     encode = scene_captions.VOCABULARY.encode
-    length = scene_captions.MAX_WORDS
+    length = scene_captions.longest_caption()
     locations = np.full([2, length, 2], 1.0, np.float32)
     locations[0, 2] = [-0.7, -0.7]  # Pixel (9.6, 9.6): on the three.
     locations[0, 7] = [0.4, 0.7]  # Pixel (44.8, 54.4): on the seven.

@@ -16,7 +16,6 @@ from wsram_tf.data.vocabulary import END, PADDING, Vocabulary
 
 __all__ = [
   "DIGIT_WORDS",
-  "MAX_WORDS",
   "MOST_DIGITS",
   "NUM_WORDINGS",
   "REVERSED_WORDINGS",
@@ -26,6 +25,7 @@ __all__ = [
   "Scene",
   "caption_templates",
   "judge_caption",
+  "longest_caption",
 ]
 
 MOST_DIGITS = 3
@@ -60,8 +60,6 @@ VOCABULARY = Vocabulary(
     *DIGIT_WORDS,
   ]
 )
-# Words of the longest caption, and the end.
-MAX_WORDS = 18
 
 
 class Scene(NamedTuple):
@@ -91,15 +89,15 @@ class Judgement(NamedTuple):
   mentions: list[tuple[int, list[int]]]
 
 
-def caption_templates() -> np.ndarray:
-  """All captions with gaps for what the digits are, int32 `[3, wordings, 4, 4, MAX_WORDS]`.
+def caption_templates(most_digits: int = MOST_DIGITS) -> np.ndarray:
+  """All captions with gaps for what the digits are, int32 `[most_digits, wordings, 4, 4, T]`.
 
   The axes are the number of digits less 1, the wording, and the relations of the first digit
   mentioned to the second and of the second to the third. A gap for the size of digit i is
-  `-1 - i`, for its name `-1 - MOST_DIGITS - i`.
+  `-1 - i`, for its name `-1 - MOST_DIGITS - i`. The longest caption and its end fill T words.
   """
-  shape = [MOST_DIGITS, NUM_WORDINGS, len(RELATIONS), len(RELATIONS)]
-  templates = np.full([*shape, MAX_WORDS], PADDING, np.int32)
+  shape = [most_digits, NUM_WORDINGS, len(RELATIONS), len(RELATIONS)]
+  captions = {}
   gaps = {f"{{size{i}}}": -1 - i for i in range(MOST_DIGITS)}
   gaps |= {f"{{digit{i}}}": -1 - MOST_DIGITS - i for i in range(MOST_DIGITS)}
   numbers = {word: number for number, word in enumerate(VOCABULARY.words)}
@@ -109,8 +107,16 @@ def caption_templates() -> np.ndarray:
     said |= {f"s{i}": RELATIONS[INVERSE[relation]] for i, relation in enumerate(relations)}
     words = _WORDINGS[wording][count].format(*_NAMES, **said).split()
     encoded = [gaps[word] if word in gaps else numbers[word] for word in words]
-    templates[place][: len(words) + 1] = [*encoded, END]
+    captions[place] = [*encoded, END]
+  templates = np.full([*shape, max(map(len, captions.values()))], PADDING, np.int32)
+  for place, caption in captions.items():
+    templates[place][: len(caption)] = caption
   return templates
+
+
+def longest_caption(most_digits: int = MOST_DIGITS) -> int:
+  """Words of the longest caption of a scene with at most so many digits, its end included."""
+  return caption_templates(most_digits).shape[-1]
 
 
 def _patterns() -> list[re.Pattern]:

@@ -1,4 +1,4 @@
-"""Scenes: canvases with one to three digits of two sizes, and captions that describe them.
+"""Scenes: canvases with up to three digits of two sizes, and captions that describe them.
 
 As canvases of digits, every batch is a pure function of the seed and the step. Each digit lies in
 a quarter of the canvas of its own, so that no two touch.
@@ -22,7 +22,7 @@ from wsram_tf.data.scene_captions import (
   caption_templates,
 )
 
-__all__ = ["SceneSet", "check_sizes", "evaluation_scenes", "scene_dataset"]
+__all__ = ["SceneSet", "check_layout", "evaluation_scenes", "scene_dataset"]
 
 # Random numbers for training and for evaluation must differ even under one seed.
 _TRAINING_STREAM, _EVALUATION_STREAM = 0, 1
@@ -64,6 +64,7 @@ def scene_dataset(
   canvas_side: int = 64,
   small: tuple[int, int] = (12, 15),
   large: tuple[int, int] = (22, 28),
+  most_digits: int = MOST_DIGITS,
   batch_size: int,
   seed: int,
   start_step: int = 0,
@@ -75,6 +76,7 @@ def scene_dataset(
     canvas_side: pixels, even.
     small: pixels, the least and greatest side of a digit that is called small.
     large: pixels, the same for large; at most half the canvas.
+    most_digits: 1 to 3; scenes have 1 to that many digits, each number as often.
     batch_size: scenes a batch, B.
     seed: 0 to 2**63 - 1; with the step, determines a batch.
     start_step: the number of batches to leave out.
@@ -84,9 +86,10 @@ def scene_dataset(
     `VOCABULARY`, then its end, then padding).
 
   Raises:
-    ValueError: if sizes leave no room, or small and large could be mistaken.
+    ValueError: if sizes leave no room, small and large could be mistaken, or most_digits is not
+      from 1 to 3.
   """
-  draw = _drawer(digits, canvas_side, small, large)
+  draw = _drawer(digits, canvas_side, small, large, most_digits)
   key = _stream_key(seed, _TRAINING_STREAM)
 
   def draw_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -104,13 +107,14 @@ def evaluation_scenes(
   canvas_side: int = 64,
   small: tuple[int, int] = (12, 15),
   large: tuple[int, int] = (22, 28),
+  most_digits: int = MOST_DIGITS,
   num_scenes: int,
   seed: int,
 ) -> SceneSet:
   """One fixed set of scenes; scene i depends on the seed and i alone. See `scene_dataset`."""
   if num_scenes < 1:
     raise ValueError(f"num_scenes={num_scenes}: must be at least 1")
-  draw = tf.function(_drawer(digits, canvas_side, small, large))
+  draw = tf.function(_drawer(digits, canvas_side, small, large, most_digits))
   key = _stream_key(seed, _EVALUATION_STREAM)
   blocks = [
     tf.nest.map_structure(
@@ -143,12 +147,17 @@ def _random_numbers(key: tf.Tensor, data: tf.Tensor, count: int) -> tf.Tensor:
   )
 
 
-def check_sizes(canvas_side: int, small: tuple[int, int], large: tuple[int, int]) -> None:
-  """Checks sizes of scenes, in pixels; see `scene_dataset`.
+def check_layout(
+  canvas_side: int, small: tuple[int, int], large: tuple[int, int], most_digits: int
+) -> None:
+  """Checks the layout of scenes; see `scene_dataset`.
 
   Raises:
-    ValueError: if sizes leave no room, or small and large could be mistaken.
+    ValueError: if sizes leave no room, small and large could be mistaken, or most_digits is not
+      from 1 to 3.
   """
+  if not 1 <= most_digits <= MOST_DIGITS:
+    raise ValueError(f"most_digits={most_digits}: must be from 1 to {MOST_DIGITS}")
   if canvas_side < 2 or canvas_side % 2:
     raise ValueError(f"canvas_side={canvas_side}: must be even, for the canvas has quarters")
   for name, (least, most) in (("small", small), ("large", large)):
@@ -164,20 +173,26 @@ def check_sizes(canvas_side: int, small: tuple[int, int], large: tuple[int, int]
     )
 
 
-def _drawer(digits: Digits, canvas_side: int, small: tuple[int, int], large: tuple[int, int]):
+def _drawer(
+  digits: Digits,
+  canvas_side: int,
+  small: tuple[int, int],
+  large: tuple[int, int],
+  most_digits: int,
+):
   """Makes the function from random numbers int32 `[B, _NUMBERS]` to scenes, tensors by name."""
-  check_sizes(canvas_side, small, large)
+  check_layout(canvas_side, small, large, most_digits)
   if not len(digits.images):
     raise ValueError("digits must not be empty")
   with tf.device("/CPU:0"):  # As canvases have it: captured by reference, on the host.
     pixels, classes = tf.constant(digits.images), tf.constant(digits.labels, tf.int32)
-    templates = tf.constant(caption_templates())
+    templates = tf.constant(caption_templates(most_digits))
     words = {word: number for number, word in enumerate(VOCABULARY.words)}
     size_words = tf.constant([words[word] for word in SIZE_WORDS])
     digit_words = tf.constant([words[word] for word in DIGIT_WORDS])
 
   def draw(numbers: tf.Tensor) -> dict[str, tf.Tensor]:
-    count = 1 + numbers[:, 0] % MOST_DIGITS
+    count = 1 + numbers[:, 0] % most_digits
     wording = numbers[:, 2] % NUM_WORDINGS
     which, size, extent, row, column = tf.split(numbers[:, 3:], 5, axis=1)  # [B, 3] each
     choices = [tf.gather(q, numbers[:, 1] % len(q)) for q in _QUARTERS.values()]
