@@ -215,7 +215,9 @@ def describe(
 def _traced_search(network: wsram_tf.CaptionNetwork, config: wsram_tf.DecodingConfig) -> Callable:
   images = tf.TensorSpec([None, *network.image_shape])
   return tf.function(
-    lambda batch: decoding.beam_search(network, batch, config), input_signature=[images]
+    lambda batch: decoding.beam_search(network, batch, config),
+    input_signature=[images],
+    autograph=False,
   )
 
 

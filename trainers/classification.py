@@ -268,7 +268,7 @@ def log_marginal_likelihood(
     true value in expectation.
   """
 
-  @tf.function
+  @tf.function(autograph=False)
   def log_sum_of_weights(images, labels, seed, samples):
     drawn = learner.sample(images, labels, learner.uniforms(images, samples, seed))
     return tf.reduce_logsumexp(learner.score(drawn, labels).log_weights[..., 0], axis=0)

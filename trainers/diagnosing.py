@@ -56,7 +56,9 @@ class Diagnosis:
     sequences = diagnostics.count_sequences(learner)
     if sequences and sequences <= diagnostics.MOST_SEQUENCES:
       few = [part[: max(1, MOST_ENUMERATED_ROWS // sequences)] for part in self.batch]
-      self.enumerate = tf.function(lambda: diagnostics.enumerate_model(learner, *few))
+      self.enumerate = tf.function(
+        lambda: diagnostics.enumerate_model(learner, *few), autograph=False
+      )
 
   def __call__(self, update: int) -> dict[str, float]:
     """The figures after so many updates; empty where no flag asks and nothing can be enumerated."""

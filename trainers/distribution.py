@@ -149,7 +149,9 @@ class ReplicatedLearner:
       weight_transfer.copy_state(self.learner, self.copy)
       self._check_start(int(learner.optimizer.iterations))
     # Collective operations cannot be compiled by XLA; what comes before them can.
-    self._differentiate = tf.function(self._own_update, jit_compile=learner.jit_compile)
+    self._differentiate = tf.function(
+      self._own_update, jit_compile=learner.jit_compile, autograph=False
+    )
     self._train = tf.function(self._train_steps)
 
   def _check_start(self, start: int) -> None:
@@ -178,6 +180,7 @@ class ReplicatedLearner:
     figures = {name: replicas.weighted_sums(value) for name, value in update.figures.items()}
     return update._replace(gradients=gradients, figures=figures)
 
+  @tf.autograph.experimental.do_not_convert
   def _train_step(self, images: tf.Tensor, targets: tf.Tensor) -> None:
     """As the learner's own `train_step`, but for the mean over replicas before the clipping."""
     learner, optimizer = self.learner, self.copy.optimizer

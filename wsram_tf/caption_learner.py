@@ -13,6 +13,7 @@ from wsram_tf.caption_config import CaptionLossConfig, CaptionModelConfig
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
 from wsram_tf.data import caption_checks
 from wsram_tf.data.checks import images_and_targets
+from wsram_tf.data.pipelines import map_in_order
 
 __all__ = ["CaptionLearner"]
 
@@ -253,16 +254,16 @@ class CaptionLearner(BaseLearner):
     """The data as `fit` and `evaluate` may use it; see `fit`."""
     config = self.model_config
     if isinstance(x, tf.data.Dataset):
-      checked = x.map(
+      checked = map_in_order(
+        x,
         lambda *batch: caption_checks.check_caption_batch(
           *images_and_targets(batch, self.target_name),
           self.prediction_network.image_shape,
           config.vocabulary_size,
           config.max_words,
         ),
-        num_parallel_calls=tf.data.AUTOTUNE,
       )
-      return checked.prefetch(tf.data.AUTOTUNE), None
+      return checked, None
     if not hasattr(x, "__array__") or not hasattr(y, "__array__"):
       raise ValueError(
         f"x of {type(x).__name__} and y of {type(y).__name__}: must be arrays of images and "

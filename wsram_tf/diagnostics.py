@@ -70,7 +70,7 @@ class GradientProbe:
       raise ValueError(f"draws={draws}: must be at least 2, since a variance needs two")
     self.draws = draws
 
-    @tf.function
+    @tf.function(autograph=False)
     def gradients(step: tf.Tensor, draw: tf.Tensor) -> dict[str, tf.Tensor]:
       # Training's own samples have the learner's seed and other second numbers.
       seed = tf.stack([learner.seed, -1 - draw])
@@ -146,7 +146,7 @@ def enumerate_gradient(
     )
   images, labels = image[tf.newaxis], tf.constant([label])
 
-  @tf.function
+  @tf.function(autograph=False)
   def gradients(chosen: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     with tf.GradientTape() as tape:
       drawn = _score_cells(learner, images, labels, chosen)

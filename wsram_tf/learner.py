@@ -11,6 +11,7 @@ from wsram_tf import models, numerics, objectives, sampling
 from wsram_tf.base_learner import BaseLearner
 from wsram_tf.config import ExplorationConfig, ModelConfig, ObjectiveConfig
 from wsram_tf.data import checks
+from wsram_tf.data.pipelines import map_in_order
 
 __all__ = ["WakeSleepLearner"]
 
@@ -159,11 +160,10 @@ class WakeSleepLearner(BaseLearner):
     """The data as `fit` and `evaluate` may use it; see `fit`."""
     shape, classes = self.model_config.image_shape, self.model_config.num_classes
     if isinstance(x, tf.data.Dataset):
-      checked = x.map(
-        lambda *batch: checks.check_batch(*checks.images_and_targets(batch), shape, classes),
-        num_parallel_calls=tf.data.AUTOTUNE,
+      checked = map_in_order(
+        x, lambda *batch: checks.check_batch(*checks.images_and_targets(batch), shape, classes)
       )
-      return checked.prefetch(tf.data.AUTOTUNE), None
+      return checked, None
     if not hasattr(x, "__array__") or not hasattr(y, "__array__"):
       raise ValueError(
         f"x of {type(x).__name__} and y of {type(y).__name__}: must be arrays of images and "

@@ -5,13 +5,14 @@ batches that it would have seen. A whole batch is drawn by one handful of tensor
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from wsram_tf.data.digits import Digits
+from wsram_tf.data.pipelines import map_in_order
 from wsram_tf.data.splits import shuffled_indices
 
 __all__ = ["add_clutter", "canvas_dataset", "evaluation_canvases", "render_digits"]
@@ -147,7 +148,7 @@ def canvas_dataset(
     return _draw(images, setting, indices, numbers), tf.gather(labels, indices)
 
   steps = tf.data.Dataset.counter(start=start_step)
-  return _map_in_order(steps, draw_batch)
+  return map_in_order(steps, draw_batch)
 
 
 def evaluation_canvases(
@@ -201,12 +202,7 @@ def evaluation_canvases(
   canvases = tf.data.Dataset.range(num_canvases).batch(
     batch_size, drop_remainder=num_canvases % batch_size == 0
   )
-  return _map_in_order(canvases, draw_batch)
-
-
-def _map_in_order(dataset: tf.data.Dataset, draw_batch: Callable[..., tuple]) -> tf.data.Dataset:
-  drawn = dataset.map(draw_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-  return drawn.prefetch(tf.data.AUTOTUNE)
+  return map_in_order(canvases, draw_batch)
 
 
 def _host_tensors(digits: Digits) -> tuple[tf.Tensor, tf.Tensor]:

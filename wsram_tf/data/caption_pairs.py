@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from wsram_tf.data.computed_grids import ComputedGrids
+from wsram_tf.data.pipelines import map_in_order
 from wsram_tf.data.splits import shuffled_indices
 
 __all__ = ["evaluation_pairs", "training_pairs"]
@@ -42,7 +43,7 @@ def training_pairs(
     return read(tf.gather(rows, pairs)), tf.gather(captions, pairs)
 
   steps = tf.data.Dataset.counter(start=start_step)
-  return steps.map(draw_batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+  return map_in_order(steps, draw_batch)
 
 
 def evaluation_pairs(
@@ -52,7 +53,7 @@ def evaluation_pairs(
   _check(rows, captions)
   read = _reader(grids)
   pairs = tf.data.Dataset.from_tensor_slices((rows, captions)).batch(batch_size)
-  return pairs.map(lambda row, caption: (read(row), caption)).prefetch(2)
+  return map_in_order(pairs, lambda row, caption: (read(row), caption))
 
 
 def _reader(grids: np.ndarray | ComputedGrids):

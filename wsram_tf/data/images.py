@@ -8,6 +8,7 @@ import PIL.Image
 import PIL.ImageOps
 import tensorflow as tf
 
+from wsram_tf.data.pipelines import map_in_order
 from wsram_tf.data.splits import shuffled_indices, stratified_order
 
 __all__ = [
@@ -178,8 +179,7 @@ def training_dataset(
     return batch, tf.gather(labels, indices)
 
   steps = tf.data.Dataset.counter(start=start_step)
-  drawn = steps.map(draw_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-  return drawn.prefetch(tf.data.AUTOTUNE)
+  return map_in_order(steps, draw_batch)
 
 
 def evaluation_dataset(data: LabelledImages, batch_size: int) -> tf.data.Dataset:
@@ -190,7 +190,7 @@ def evaluation_dataset(data: LabelledImages, batch_size: int) -> tf.data.Dataset
     batch may hold fewer.
   """
   batches = tf.data.Dataset.from_tensor_slices(_on_host(data)).batch(batch_size)
-  return batches.map(lambda images, labels: (tf.cast(images, tf.float32) / 255.0, labels))
+  return map_in_order(batches, lambda images, labels: (tf.cast(images, tf.float32) / 255.0, labels))
 
 
 def _on_host(data: LabelledImages) -> tuple[tf.Tensor, tf.Tensor]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from wsram_tf.data.canvases import render_digits
 from wsram_tf.data.digits import Digits
+from wsram_tf.data.pipelines import map_in_order
 from wsram_tf.data.scene_captions import (
   DIGIT_WORDS,
   MOST_DIGITS,
@@ -97,8 +98,7 @@ def scene_dataset(
     return scene["images"], scene["caption"]
 
   steps = tf.data.Dataset.counter(start=start_step)
-  drawn = steps.map(draw_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-  return drawn.prefetch(tf.data.AUTOTUNE)
+  return map_in_order(steps, draw_batch)
 
 
 def evaluation_scenes(
@@ -114,7 +114,7 @@ def evaluation_scenes(
   """One fixed set of scenes; scene i depends on the seed and i alone. See `scene_dataset`."""
   if num_scenes < 1:
     raise ValueError(f"num_scenes={num_scenes}: must be at least 1")
-  draw = tf.function(_drawer(digits, canvas_side, small, large, most_digits))
+  draw = tf.function(_drawer(digits, canvas_side, small, large, most_digits), autograph=False)
   key = _stream_key(seed, _EVALUATION_STREAM)
   blocks = [
     tf.nest.map_structure(
