@@ -9,6 +9,9 @@ from wsram_tf.data.splits import shuffled_indices
 
 __all__ = ["evaluation_pairs", "training_pairs"]
 
+# Batches, each of which may take a backbone's memory.
+_AT_ONCE = 2
+
 
 def training_pairs(
   grids: np.ndarray | ComputedGrids,
@@ -43,7 +46,7 @@ def training_pairs(
     return read(tf.gather(rows, pairs)), tf.gather(captions, pairs)
 
   steps = tf.data.Dataset.counter(start=start_step)
-  return map_in_order(steps, draw_batch)
+  return map_in_order(steps, draw_batch, at_once=_AT_ONCE)
 
 
 def evaluation_pairs(
@@ -53,7 +56,7 @@ def evaluation_pairs(
   _check(rows, captions)
   read = _reader(grids)
   pairs = tf.data.Dataset.from_tensor_slices((rows, captions)).batch(batch_size)
-  return map_in_order(pairs, lambda row, caption: (read(row), caption))
+  return map_in_order(pairs, lambda row, caption: (read(row), caption), at_once=_AT_ONCE)
 
 
 def _reader(grids: np.ndarray | ComputedGrids):
