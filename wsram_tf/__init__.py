@@ -24,6 +24,7 @@ from wsram_tf.models import (
   InferenceNetwork,
   PredictionNetwork,
 )
+from wsram_tf.objectives import Estimator, ScoredSequences, register_estimator
 from wsram_tf.pretrained import PRETRAINED, load_pretrained
 from wsram_tf.update_guard import NonFiniteUpdateError
 
@@ -36,6 +37,7 @@ __all__ = [
   "CaptionModelConfig",
   "CaptionNetwork",
   "DecodingConfig",
+  "Estimator",
   "ExplorationConfig",
   "GlimpseConfig",
   "GlimpseSequences",
@@ -47,6 +49,8 @@ __all__ = [
   "OptimizerConfig",
   "PredictionNetwork",
   "SceneConfig",
+  "ScoredSequences",
   "WakeSleepLearner",
   "load_pretrained",
+  "register_estimator",
 ]

@@ -6,6 +6,7 @@ dataclass checks the rule when it is made, and the trainers turn the same record
 
 import dataclasses
 import math
+from collections.abc import Collection
 from typing import Any
 
 from wsram_tf.objectives import ESTIMATORS
@@ -44,7 +45,7 @@ def setting(
   minimum: float | None = None,
   above: float | None = None,
   maximum: float | None = None,
-  choices: tuple[str, ...] | None = None,
+  choices: Collection[str] | None = None,
 ) -> Any:
   """Declares one dataclass field with its help text (unit included) and its rule.
 
@@ -54,7 +55,7 @@ def setting(
     minimum: the smallest value allowed, or None.
     above: a bound that the value must exceed, or None.
     maximum: the largest value allowed, or None.
-    choices: the allowed strings, or None.
+    choices: the allowed strings, or None; a table that grows keeps the rule up to date.
 
   Returns:
     A `dataclasses.field` whose metadata holds `help` and the rule.
@@ -67,7 +68,8 @@ def rule_violation(field: dataclasses.Field, value: Any) -> str | None:
   """Says which rule of `field` the value breaks, as 'must be ...', or None where it breaks none."""
   rule = field.metadata
   if rule.get("choices"):
-    return None if value in rule["choices"] else f"must be one of {', '.join(rule['choices'])}"
+    is_known = isinstance(value, str) and value in rule["choices"]
+    return None if is_known else f"must be one of {', '.join(rule['choices'])}"
   if isinstance(value, tuple) != isinstance(field.default, tuple):
     return "must be several numbers" if isinstance(field.default, tuple) else "must be one value"
   for item in value if isinstance(value, tuple) else (value,):
@@ -234,7 +236,7 @@ class ObjectiveConfig:
     "wake_sleep",
     "how the gradient is estimated: "
     + "; ".join(f"{name}: {estimator.help}" for name, estimator in ESTIMATORS.items()),
-    choices=tuple(ESTIMATORS),
+    choices=ESTIMATORS,
   )
   num_samples: int = setting(5, "glimpse sequences sampled for each image (M)", minimum=1)
   prior_fraction: float = setting(

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests import enumeration
-from wsram_tf import objectives
+from wsram_tf import config, objectives
 
 _ESTIMATORS = objectives.ESTIMATORS
 _TOY = enumeration.TOY
@@ -329,6 +329,34 @@ class CreditTest(tf.test.TestCase):
     self.assertAllClose(
       found["log_prior"], -prior_weights * rest(self.log_likelihood), 0, enumeration.TOLERANCE
     )
+
+
+class RegisterEstimatorTest(tf.test.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.addCleanup(_ESTIMATORS.pop, "likelihood_only", None)
+
+  def test_a_registered_estimator_is_accepted_by_name_and_may_be_replaced(self):
+    with self.assertRaisesRegex(ValueError, "estimator='likelihood_only': must be one of"):
+      config.ObjectiveConfig(estimator="likelihood_only")
+    for help in ("first", "second"):  # A notebook's cell runs twice.
+      own = _ESTIMATORS["variational"]._replace(help=help)
+      objectives.register_estimator("likelihood_only", own)
+      self.assertIs(_ESTIMATORS["likelihood_only"], own)
+    self.assertEqual(config.ObjectiveConfig(estimator="likelihood_only").num_samples, 5)
+
+  def test_refuses_what_cannot_work(self):
+    own = _ESTIMATORS["variational"]
+    for name, estimator, error, message in (
+      ("wake_sleep", own, ValueError, "name='wake_sleep': must be new"),
+      ("a b", own, ValueError, "name='a b': must be 1 to 100 letters"),
+      ("own", own.prediction_loss, TypeError, "must be a wsram_tf.Estimator"),
+      ("own", own._replace(samples_from="q"), ValueError, "samples_from='q': must be one of"),
+      ("own", own._replace(samples_from="mixture"), ValueError, "inference_loss=None: must be"),
+    ):
+      with self.assertRaisesRegex(error, message):
+        objectives.register_estimator(name, estimator)
+    self.assertNotIn("own", _ESTIMATORS)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,12 @@
 """The estimators' mathematics: pure functions from log-probabilities to losses."""
 
 from wsram_tf.objectives.control_variates import prior_control_variate, proposal_control_variate
-from wsram_tf.objectives.estimators import ESTIMATORS, Estimator, ScoredSequences
+from wsram_tf.objectives.estimators import (
+  ESTIMATORS,
+  Estimator,
+  ScoredSequences,
+  register_estimator,
+)
 from wsram_tf.objectives.exploration import coverage_loss, entropy_loss, linear_schedule
 from wsram_tf.objectives.importance import importance_log_weights, multi_sample_bound
 from wsram_tf.objectives.sleep import sleep_proposal_loss
@@ -27,6 +32,7 @@ __all__ = [
   "multi_sample_bound",
   "prior_control_variate",
   "proposal_control_variate",
+  "register_estimator",
   "sleep_proposal_loss",
   "variational_likelihood_loss",
   "variational_prior_loss",

@@ -1,8 +1,9 @@
-"""The estimators by name: which distribution is sampled, and what the samples' losses are.
+"""The estimators by name: the distribution that each samples from, and its losses.
 
-A new estimator is a file of pure functions beside this one and a line in `ESTIMATORS`.
+`register_estimator` adds one of your own.
 """
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -11,7 +12,10 @@ import tensorflow as tf
 
 from wsram_tf.objectives import control_variates, importance, variational, vimco, wake
 
-__all__ = ["ESTIMATORS", "Estimator", "ScoredSequences"]
+__all__ = ["ESTIMATORS", "Estimator", "ScoredSequences", "register_estimator"]
+
+# The distributions that an estimator may sample from.
+SAMPLES_FROM = ("prior", "inference", "mixture")
 
 
 class ScoredSequences(NamedTuple):
@@ -247,3 +251,50 @@ ESTIMATORS: dict[str, Estimator] = {
     "VIMCO on the M-sample bound, the prior as the proposal", "prior", vimco_prior_loss
   ),
 }
+
+
+def register_estimator(name: str, estimator: Estimator) -> None:
+  """Adds an estimator, so that `ObjectiveConfig(estimator=name)` accepts its name.
+
+  A saved learner stores the name alone: register the estimator before you load one.
+
+  Args:
+    name: a new name, of letters, digits and underscores.
+    estimator: the distribution to sample from, and the losses.
+
+  Raises:
+    ValueError: if the name is malformed or built in, or the estimator lacks what it samples from.
+    TypeError: if `estimator` is no `Estimator`.
+
+  Example:
+
+  ```python
+  def likelihood_only_loss(scored):
+    return -tf.reduce_mean(tf.reduce_sum(scored.log_likelihood, axis=-1), axis=0)
+
+  wsram_tf.register_estimator(
+    "likelihood_only",
+    wsram_tf.Estimator("the likelihood alone", "prior", likelihood_only_loss, least_samples=1),
+  )
+  ```
+  """
+  if not isinstance(name, str) or not re.fullmatch(r"\w{1,100}", name, re.ASCII):
+    raise ValueError(f"name={name!r}: must be 1 to 100 letters, digits and underscores")
+  if not isinstance(estimator, Estimator):
+    raise TypeError(f"estimator={estimator!r}: must be a wsram_tf.Estimator")
+  if estimator.samples_from not in SAMPLES_FROM:
+    raise ValueError(
+      f"samples_from={estimator.samples_from!r}: must be one of {', '.join(SAMPLES_FROM)}"
+    )
+  if estimator.samples_from != "prior" and not estimator.inference_loss:
+    raise ValueError(
+      f"inference_loss=None: must be given for samples_from={estimator.samples_from!r}, "
+      "which samples from an inference network"
+    )
+  # Running a notebook's cell again replaces its own estimator, never a built-in one.
+  if name in _BUILT_IN:
+    raise ValueError(f"name={name!r}: must be new, the package defines an estimator of this name")
+  ESTIMATORS[name] = estimator
+
+
+_BUILT_IN = frozenset(ESTIMATORS)
