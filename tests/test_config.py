@@ -110,12 +110,14 @@ class ConfigTest(tf.test.TestCase):
         r"glimpse_filters=\(4, 4, 4\): .*glimpse_side=7 allows at most 2",
       ),
       (
-        lambda: config.ModelConfig(height=30, width=17),
-        "glimpse_side=18: must be at most the canvas' shorter side, 17 pixels",
+        lambda: config.ModelConfig(
+          height=30, width=17, glimpse=config.GlimpseConfig(glimpse_side=20)
+        ),
+        "glimpse_side=20: must be at most the canvas' shorter side, 17 pixels",
       ),
       (
-        lambda: config.ModelConfig(height=11, width=30, glimpse=small),
-        "context_side=12: must be at most the canvas' shorter side, 11 pixels",
+        lambda: config.ModelConfig(height=11, width=30, glimpse=small, context_side=13),
+        "context_side=13: must be at most the canvas' shorter side, 11 pixels",
       ),
       (
         lambda: config.ObjectiveConfig(estimator="variational_leave_one_out", num_samples=1),
@@ -135,6 +137,21 @@ class ConfigTest(tf.test.TestCase):
     config.GlimpseConfig(glimpse_side=8, glimpse_filters=(4, 4, 4))
     config.ModelConfig(height=12, width=30, glimpse=small)
     config.OptimizerConfig(updates=10, warmup_updates=9)
+
+  def test_defaults_shrink_to_small_images(self):
+    made = config.ModelConfig(height=8, width=9)
+    self.assertEqual((made.glimpse.glimpse_side, made.context_side), (8, 8))
+    self.assertEqual(config.ModelConfig.from_dict(made.to_dict()), made)
+    made = config.ModelConfig(height=15, width=40)
+    self.assertEqual((made.glimpse.glimpse_side, made.context_side), (15, 12))
+
+  def test_help_explains_every_field(self):
+    for config_class in _CLASSES:
+      text = " ".join(config_class.__doc__.split())
+      for field in _settings(config_class):
+        with self.subTest(field.name):
+          self.assertIn(f"{field.name}: {field.metadata['help']}", text)
+          self.assertIn(f"Default: {field.default!r}.", text)
 
   def test_settings_hold_help_and_a_default_within_the_rule(self):
     for config_class in _CLASSES:

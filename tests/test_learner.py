@@ -38,6 +38,7 @@ _TRAINING_METRICS = {
   "error_percent",
 }
 _EVALUATION_METRICS = {
+  "loss",
   "error_percent",
   "error_percent_averaged",
   "log_likelihood",

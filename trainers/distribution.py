@@ -255,7 +255,7 @@ class ReplicatedLearner:
       steps=steps_per_epoch,
       verbose=0,
     )
-    batches = iter(learner.checked(data, None)[0])
+    batches = iter(learner.checked(data)[0])
     called.on_train_begin()
     for epoch in range(initial_epoch, epochs):
       learner.reset_metrics()

@@ -17,6 +17,7 @@ from wsram_tf.config import (
   OptimizerConfig,
 )
 from wsram_tf.learner import WakeSleepLearner
+from wsram_tf.location_families import register_location_family
 from wsram_tf.models import (
   CaptionInferenceNetwork,
   CaptionNetwork,
@@ -53,4 +54,15 @@ __all__ = [
   "WakeSleepLearner",
   "load_pretrained",
   "register_estimator",
+  "register_location_family",
+  "show_glimpses",
 ]
+
+
+def __getattr__(name: str) -> object:
+  """Loads `show_glimpses` when it is asked for, because Matplotlib takes time to import."""
+  if name == "show_glimpses":
+    from wsram_tf.drawing import show_glimpses
+
+    return show_glimpses
+  raise AttributeError(f"module 'wsram_tf' has no attribute {name!r}")

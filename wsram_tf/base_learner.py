@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -17,8 +17,9 @@ from wsram_tf import (
   update_guard,
   weight_transfer,
 )
+from wsram_tf.checked_model import CheckedModel
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
-from wsram_tf.data.checks import images_and_targets
+from wsram_tf.data import inputs
 
 __all__ = ["BaseLearner", "Update"]
 
@@ -30,20 +31,32 @@ class Update(NamedTuple):
     losses: float scalars, nats, by network.
     gradients: one tensor a variable, by network.
     figures: what metrics are made of: values, or pairs of values and their weights.
+    log_probs: for metrics of `compile`, one tensor, float `[M, B, K]`, nats; without them, none.
   """
 
   losses: dict[str, tf.Tensor]
   gradients: dict[str, list[tf.Tensor]]
   figures: dict[str, tf.Tensor | tuple[tf.Tensor, tf.Tensor]]
+  log_probs: tuple[tf.Tensor, ...] = ()
 
 
-class BaseLearner(keras.Model):
+class BaseLearner(CheckedModel):
   """Trains a prediction network by the estimator that is named, whatever the target is.
 
   A subclass names its metrics and offers `make_prediction_network()`, `make_inference_network()`,
   `sample(images, targets, uniforms, temperature)`, `score(drawn, targets)`,
   `dream(images, seed)` (log q of what the model makes up, float `[M, B, N]`),
-  `training_figures(drawn, scored, targets)` and `checked(x, y)` (the data, or a ValueError).
+  `training_figures(drawn, scored, targets)` and `test_step(data)`.
+
+  `fit` and `evaluate` take images and targets as arrays or lists, as a `tf.data.Dataset` or a
+  `keras.utils.PyDataset` of batches, or from a generator of batches, with `class_weight` or
+  `sample_weight`, and refuse bad values by name. `predict` takes images in the same forms.
+
+  Figures of `fit`: `loss` is the estimator's surrogate, of which the gradient has a meaning and the
+  value has none. Figures of `evaluate`, `val_` before their names during `fit`: `loss` is the mean
+  negative log-likelihood, nats, and the lower the better, as are all names that hold `error`; of
+  `log_likelihood` and `bound` the higher the better. Callbacks that monitor another figure than
+  `val_loss` need Keras' argument `mode` ("min" or "max").
 
   Args:
     model_config: the shape of the networks.
@@ -57,10 +70,10 @@ class BaseLearner(keras.Model):
       counts as made, since data, samples and schedules go by the count, and training goes on.
   """
 
-  target_name = "labels"
   training_metrics: tuple[str, ...] = ()
   evaluation_metrics: tuple[str, ...] = ()
 
+  @layers.follows_policy
   def __init__(
     self,
     model_config: Any,
@@ -106,13 +119,66 @@ class BaseLearner(keras.Model):
       name: keras.metrics.Mean(name=name)
       for name in dict.fromkeys(self.training_metrics + self.evaluation_metrics)
     }
+    self._has_compiled_metrics = False
     self.guard = update_guard.UpdateGuard(list(self.network_variables()))
     self.built = True
 
   @property
+  def input_rules(self) -> inputs.InputRules:
+    """The rules of the prediction network's images and targets."""
+    return self.prediction_network.input_rules
+
+  @property
   def metrics(self) -> list[keras.metrics.Metric]:
-    """The means that `fit` and `evaluate` report; Keras resets them."""
-    return list(self._trackers.values())
+    """The means that `fit` and `evaluate` report, and those of `compile`; Keras resets them."""
+    compiled = [metric for metric in super().metrics if metric.name == "compile_metrics"]
+    return [*self._trackers.values(), *compiled]
+
+  @property
+  def metrics_names(self) -> list[str]:
+    """The names of what `evaluate` returns, in its order; metrics of `compile` come last.
+
+    Keras builds the metrics of `compile` with their first batch, and names them from then on.
+    """
+    names = [name for name in self._trackers if name in self.evaluation_metrics]
+    for compiled in self.metrics[len(self._trackers) :]:
+      names += [metric.name for metric in compiled.metrics]
+    return names
+
+  def compile(
+    self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Any = None, **kwargs
+  ) -> None:
+    """Configures training as `keras.Model.compile` does; the estimator is the loss.
+
+    Args:
+      optimizer: as Keras has it.
+      loss: must be None.
+      metrics: more metrics, which get the class probabilities: in an evaluation those of `predict`,
+        in training their mean over the update's samples.
+      **kwargs: as Keras has them.
+
+    Raises:
+      ValueError: if a loss is given, or metrics where targets are no classes.
+    """
+    for name, value in (("loss", loss), ("loss_weights", kwargs.get("loss_weights"))):
+      if value is not None:
+        raise ValueError(
+          f"{name}={value!r}: must be None, because the estimator is the loss; choose it by "
+          "ObjectiveConfig(estimator=...)"
+        )
+    weighted = kwargs.get("weighted_metrics")
+    if (metrics or weighted) and self.input_rules.num_classes is None:
+      raise ValueError(
+        f"metrics={metrics or weighted!r}: must be None, because Keras' metrics would count "
+        f"padding; {', '.join(self.evaluation_metrics)} are reported without them"
+      )
+    super().compile(optimizer, metrics=metrics, **kwargs)
+    self._has_compiled_metrics = bool(metrics or weighted)
+
+  def compile_from_config(self, config: dict[str, Any]) -> None:
+    """Configures training as the saved learner was configured."""
+    self.compile(**keras.saving.deserialize_keras_object(config))
+    self.optimizer.build(self.trainable_variables)
 
   def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Answers as the prediction network does."""
@@ -239,14 +305,19 @@ class BaseLearner(keras.Model):
     """As `keras.Model.make_train_function`, after the optimizer's variables have been made.
 
     Made while the step is traced, they would have it traced a second time.
+
+    Raises:
+      ValueError: under a `tf.distribute` strategy.
     """
+    self._refuse_strategy()
     with self.distribute_strategy.scope():
       self.build_optimizer()
     return super().make_train_function(force)
 
   def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
     """One update of all networks on images `[B, H, W, C]` and their targets."""
-    update = self.differentiate(*images_and_targets(data, self.target_name))
+    images, targets, weights = inputs.unpack_batch(data, self.input_rules.target_name)
+    update = self.differentiate(images, targets, weights)
     gradients, norms = self.clip(update.gradients)
     step = self.optimizer.iterations
     self.build_optimizer()  # No variable can be made inside a branch.
@@ -255,14 +326,25 @@ class BaseLearner(keras.Model):
       lambda: self.apply_update(gradients, norms, update.figures),
       self.pass_over,
     )
-    return self.results(self.training_metrics)
+    results = self.results(self.training_metrics)
+    return results | self.compiled_results(targets, *update.log_probs, sample_weight=weights)
 
-  def differentiate(self, images: tf.Tensor, targets: tf.Tensor) -> Update:
-    """Losses and gradients of the next update; changes nothing."""
+  def differentiate(
+    self, images: tf.Tensor, targets: tf.Tensor, sample_weight: tf.Tensor | None = None
+  ) -> Update:
+    """Losses and gradients of the next update; changes nothing.
+
+    Args:
+      images: float `[B, H, W, C]`.
+      targets: one an image.
+      sample_weight: float `[B]`, factors of each image's losses; None for ones.
+    """
     step = self.optimizer.iterations
     seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
     with self.tracing(), tf.GradientTape() as tape:
       losses, drawn, scored = self.losses(images, targets, step, seed)
+      if sample_weight is not None:
+        losses = {name: sample_weight * one for name, one in losses.items()}
       loss = tf.reduce_mean(tf.add_n(list(losses.values())))
     # Each loss reaches its own network alone, so one backward pass serves all.
     variables = self.network_variables()
@@ -273,7 +355,8 @@ class BaseLearner(keras.Model):
       **self.sample_figures(drawn, scored),
     }
     means = {name: tf.reduce_mean(one) for name, one in losses.items()}
-    return Update(means, dict(zip(variables, gradients, strict=True)), figures)
+    log_probs = (drawn.sequences.log_probs,) if self._has_compiled_metrics else ()
+    return Update(means, dict(zip(variables, gradients, strict=True)), figures, log_probs)
 
   def clip(
     self, gradients: dict[str, list[tf.Tensor]]
@@ -310,8 +393,61 @@ class BaseLearner(keras.Model):
     if self.on_nan == "skip":
       self.optimizer.iterations.assign_add(1)
 
-  def fit(self, x: Any = None, y: Any = None, **kwargs) -> keras.callbacks.History:
+  def compiled_results(
+    self,
+    targets: tf.Tensor,
+    log_probs: tf.Tensor | None = None,
+    sample_weight: tf.Tensor | None = None,
+  ) -> dict[str, tf.Tensor]:
+    """Updates the metrics of `compile` and returns their values; none without `log_probs`.
+
+    Args:
+      targets: int `[B]`.
+      log_probs: float `[M, B, K]`, nats.
+      sample_weight: float `[B]`, for weighted metrics.
+    """
+    if log_probs is None:
+      return {}
+    probabilities = tf.reduce_mean(tf.exp(log_probs), axis=0)
+    results = self.compute_metrics(None, targets, probabilities, sample_weight)
+    return {name: value for name, value in results.items() if name not in self._trackers}
+
+  def _refuse_strategy(self) -> None:
+    strategy = self.distribute_strategy
+    if tf.distribute.has_strategy() or strategy is not tf.distribute.get_strategy():
+      raise ValueError(
+        f"strategy={type(strategy).__name__}: must be none for fit, because Keras' step under a "
+        "strategy cannot withhold an update that is not finite; make, compile and fit the learner "
+        "outside of strategy.scope(), or train on several devices with a program: python "
+        "trainers/train_mnist.py --strategy=mirrored"
+      )
+
+  def fit(
+    self,
+    x: Any = None,
+    y: Any = None,
+    batch_size: int | None = None,
+    epochs: int = 1,
+    verbose: str | int = "auto",
+    callbacks: Any = None,
+    validation_split: float = 0.0,
+    validation_data: Any = None,
+    shuffle: bool = True,
+    class_weight: Mapping[int, float] | None = None,
+    sample_weight: Any = None,
+    **kwargs,
+  ) -> keras.callbacks.History:
     """Trains as `keras.Model.fit` does, on checked images and targets.
+
+    Args:
+      x: images, an array or a list; or a `tf.data.Dataset`, a `keras.utils.PyDataset` or a
+        generator of batches `(images, targets)` or `(images, targets, sample_weight)`.
+      y: targets, where `x` is images.
+      class_weight: factors of the losses of each class's images; classes not named have 1.
+      sample_weight: `[B]`, factors of each image's losses, where `x` is images.
+      batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle: as Keras
+        has them.
+      **kwargs: Keras' other arguments.
 
     Raises:
       ValueError: if arrays break a rule of the input (shape, range, finite pixels, targets).
@@ -319,25 +455,88 @@ class BaseLearner(keras.Model):
       NonFiniteUpdateError: if an update is not finite and `on_nan` is stop.
     """
     watch = update_guard.WatchUpdates(self.guard, self.on_nan == "skip")
-    kwargs["callbacks"] = [watch, *tf.nest.flatten(kwargs.get("callbacks") or [])]
-    if kwargs.get("validation_data") is not None:
-      validation = kwargs["validation_data"]
-      checked = (
-        self.checked(*images_and_targets(validation, self.target_name))
-        if isinstance(validation, tuple | list)
-        else self.checked(validation, None)
-      )
-      kwargs["validation_data"] = checked if checked[1] is not None else checked[0]
+    if validation_data is not None:
+      is_tuple = isinstance(validation_data, tuple | list)
+      parts = self.checked(*(validation_data if is_tuple else (validation_data,)))
+      while parts[-1] is None:
+        parts = parts[:-1]
+      validation_data = parts if len(parts) > 1 else parts[0]
     if isinstance(x, tf.data.Dataset):
-      kwargs.setdefault("shuffle", False)  # Keras cannot shuffle a dataset, and warns by default.
-    x, y = self.checked(x, y)
-    return super().fit(x, y, **kwargs)
+      shuffle = False  # Keras cannot shuffle a dataset, and warns by default.
+    x, y, sample_weight = self.checked(x, y, sample_weight, class_weight)
+    return super().fit(
+      x,
+      y,
+      batch_size=batch_size,
+      epochs=epochs,
+      verbose=verbose,
+      callbacks=[watch, *tf.nest.flatten(callbacks or [])],
+      validation_split=validation_split,
+      validation_data=validation_data,
+      shuffle=shuffle,
+      sample_weight=sample_weight,
+      **kwargs,
+    )
 
-  def evaluate(self, x: Any = None, y: Any = None, **kwargs) -> Any:
-    """Evaluates as `keras.Model.evaluate` does, on checked images and targets; see `fit`."""
+  def evaluate(
+    self,
+    x: Any = None,
+    y: Any = None,
+    batch_size: int | None = None,
+    verbose: str | int = "auto",
+    sample_weight: Any = None,
+    steps: int | None = None,
+    callbacks: Any = None,
+    return_dict: bool = False,
+    **kwargs,
+  ) -> Any:
+    """Evaluates as `keras.Model.evaluate` does, on checked images and targets; see `fit`.
+
+    `sample_weight` weighs `loss` and Keras' weighted metrics; the other figures are plain means.
+    """
     if not kwargs.get("_use_cached_eval_dataset"):  # During `fit`, Keras brings checked data.
-      x, y = self.checked(x, y)
-    return super().evaluate(x, y, **kwargs)
+      x, y, sample_weight = self.checked(x, y, sample_weight)
+    return super().evaluate(
+      x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict, **kwargs
+    )
+
+  def train_on_batch(
+    self,
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
+    return_dict: bool = False,
+  ) -> Any:
+    """Makes one update as `keras.Model.train_on_batch` does, on a checked batch.
+
+    Raises:
+      ValueError: if the batch breaks a rule.
+      NonFiniteUpdateError: if the update is not finite and `on_nan` is stop.
+    """
+    self.guard.reset()
+    x, y, sample_weight = self.checked(x, y, sample_weight, class_weight)
+    results = super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
+    error = None if self.on_nan == "skip" else self.guard.first_error()
+    if error:
+      raise error
+    return results
+
+  def test_on_batch(
+    self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+  ) -> Any:
+    """Evaluates one batch as `keras.Model.test_on_batch` does, after checking it."""
+    return super().test_on_batch(*self.checked(x, y, sample_weight), return_dict=return_dict)
+
+  def checked(
+    self,
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
+  ) -> tuple[Any, Any, Any]:
+    """The data as `fit` and `evaluate` may use it; see `inputs.checked_inputs`."""
+    return inputs.checked_inputs(self.input_rules, x, y, sample_weight, class_weight)
 
   def tracing(self) -> contextlib.AbstractContextManager:
     """What holds while a step is traced."""

@@ -3,11 +3,12 @@
 import dataclasses
 from typing import Any
 
-from wsram_tf.config import PRECISION_HELP, PRECISIONS, check_settings, setting
+from wsram_tf.config import PRECISION_HELP, PRECISIONS, check_settings, documented, setting
 
 __all__ = ["CaptionLossConfig", "CaptionModelConfig", "DecodingConfig", "SceneConfig"]
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
 class CaptionModelConfig:
   """The shape of a caption network and of its inference network."""
@@ -96,6 +97,7 @@ class CaptionModelConfig:
     return dataclasses.asdict(self)
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
 class CaptionLossConfig:
   """What the loss of a caption has beside the estimator."""
@@ -117,6 +119,7 @@ class CaptionLossConfig:
     check_settings(self)
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
 class DecodingConfig:
   """How a caption is searched for."""
@@ -133,6 +136,7 @@ class DecodingConfig:
     check_settings(self)
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
 class SceneConfig:
   """How digits are laid out in scenes."""

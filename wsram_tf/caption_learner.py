@@ -4,16 +4,13 @@ import functools
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from wsram_tf import models, numerics, objectives, replicas, sampling
+from wsram_tf import layers, models, numerics, objectives, replicas, sampling
 from wsram_tf.base_learner import BaseLearner
 from wsram_tf.caption_config import CaptionLossConfig, CaptionModelConfig
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
-from wsram_tf.data import caption_checks
-from wsram_tf.data.checks import images_and_targets
-from wsram_tf.data.pipelines import map_in_order
+from wsram_tf.data import inputs
 
 __all__ = ["CaptionLearner"]
 
@@ -38,7 +35,6 @@ class CaptionLearner(BaseLearner):
     Models, NIPS 2015, caption generation, arXiv 1509.06812.
   """
 
-  target_name = "captions"
   training_metrics = (
     "loss",
     "bound",
@@ -51,6 +47,7 @@ class CaptionLearner(BaseLearner):
     "word_error_percent",
   )
   evaluation_metrics = (
+    "loss",
     "word_error_percent",
     "log_likelihood_per_word",
     "bound",
@@ -59,6 +56,7 @@ class CaptionLearner(BaseLearner):
     "proposal_entropy",
   )
 
+  @layers.follows_policy
   def __init__(
     self,
     model_config: CaptionModelConfig,
@@ -230,7 +228,7 @@ class CaptionLearner(BaseLearner):
   def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Scores images and captions, with glimpses at the prior's mode, sampled from the prior, and
     sampled as in training at temperature 1."""
-    images, captions = images_and_targets(data, self.target_name)
+    images, captions, weights = inputs.unpack_batch(data, "captions")
     samples, network = self.num_evaluation_samples, self.prediction_network
     seed = tf.stack([self.seed, self.count("bound")])
     uniforms = self.uniforms(images, samples + self.objective_config.num_samples, seed)
@@ -243,37 +241,14 @@ class CaptionLearner(BaseLearner):
     wrong = tf.argmax(greedy, axis=-1, output_type=captions.dtype) != captions
     averaged = numerics.log_mean_exp(tf.reduce_sum(log_likelihood(sampled, captions), axis=-1))
     lengths = tf.reduce_sum(words, axis=-1)
+    counted = lengths if weights is None else weights * lengths
     self.update(
+      loss=(-averaged / lengths, counted),
       word_error_percent=(100.0 * tf.cast(wrong, greedy.dtype), words),
       log_likelihood_per_word=(averaged / lengths, lengths),
       **self.sample_figures(drawn, scored),
     )
     return self.results(self.evaluation_metrics)
-
-  def checked(self, x: Any, y: Any) -> tuple[Any, Any]:
-    """The data as `fit` and `evaluate` may use it; see `fit`."""
-    config = self.model_config
-    if isinstance(x, tf.data.Dataset):
-      checked = map_in_order(
-        x,
-        lambda *batch: caption_checks.check_caption_batch(
-          *images_and_targets(batch, self.target_name),
-          self.prediction_network.image_shape,
-          config.vocabulary_size,
-          config.max_words,
-        ),
-      )
-      return checked, None
-    if not hasattr(x, "__array__") or not hasattr(y, "__array__"):
-      raise ValueError(
-        f"x of {type(x).__name__} and y of {type(y).__name__}: must be arrays of images and "
-        "captions, or x a tf.data.Dataset of such batches"
-      )
-    x, y = np.asarray(x), np.asarray(y)
-    caption_checks.check_caption_arrays(
-      x, y, self.prediction_network.image_shape, config.vocabulary_size, config.max_words
-    )
-    return x, y
 
   def get_config(self) -> dict[str, Any]:
     """Returns the constructor's arguments, ready for JSON."""
@@ -286,16 +261,17 @@ class CaptionLearner(BaseLearner):
   @classmethod
   def from_config(cls, config, custom_objects=None):
     """Makes the learner that `get_config` described."""
-    return cls(
-      **{
-        **config,
-        "model_config": CaptionModelConfig(**config["model_config"]),
-        "objective_config": ObjectiveConfig(**config["objective_config"]),
-        "exploration_config": ExplorationConfig(**config["exploration_config"]),
-        "loss_config": CaptionLossConfig(**config["loss_config"]),
-        "backbone": models.deserialized_backbone(config.get("backbone")),
-      }
-    )
+    with layers.full_precision():  # The configuration decides, whatever the policy is now.
+      return cls(
+        **{
+          **config,
+          "model_config": CaptionModelConfig(**config["model_config"]),
+          "objective_config": ObjectiveConfig(**config["objective_config"]),
+          "exploration_config": ExplorationConfig(**config["exploration_config"]),
+          "loss_config": CaptionLossConfig(**config["loss_config"]),
+          "backbone": models.deserialized_backbone(config.get("backbone")),
+        }
+      )
 
 
 def log_likelihood(log_probs: tf.Tensor, captions: tf.Tensor) -> tf.Tensor:

@@ -6,9 +6,11 @@ dataclass checks the rule when it is made, and the trainers turn the same record
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Collection
 from typing import Any
 
+from wsram_tf.location_families import LOCATION_FAMILIES
 from wsram_tf.objectives import ESTIMATORS
 
 __all__ = [
@@ -23,6 +25,8 @@ __all__ = [
   "ObjectiveConfig",
   "OptimizerConfig",
   "check_settings",
+  "documented",
+  "rule_text",
   "rule_violation",
   "setting",
 ]
@@ -115,11 +119,44 @@ def check_settings(config: Any) -> None:
       raise ValueError(f"{field.name}={value!r}: {violation}")
 
 
+def documented(config_class: type) -> type:
+  """Adds each field's help, rule and default to a dataclass's docstring, for `help`."""
+  lines = []
+  for field in dataclasses.fields(config_class):
+    if "help" in field.metadata:
+      text = (
+        f"{field.name}: {field.metadata['help']}{rule_text(field)}. Default: {field.default!r}."
+      )
+    else:
+      text = f"{field.name}: see `{field.type.__name__}`."
+    lines += textwrap.wrap(
+      text, 94, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+    )
+  config_class.__doc__ = "\n".join([config_class.__doc__.rstrip(), "", "Args:", *lines, ""])
+  return config_class
+
+
+def rule_text(field: dataclasses.Field) -> str:
+  """The bounds of a field, as `; at least 1, at most 8`; empty where it has none."""
+  rule = field.metadata
+  parts = [
+    f"{words} {rule[key]}"
+    for key, words in (("minimum", "at least"), ("above", "above"), ("maximum", "at most"))
+    if rule[key] is not None
+  ]
+  return f"; {', '.join(parts)}" if parts else ""
+
+
+@documented
 @dataclasses.dataclass(frozen=True)
 class GlimpseConfig:
   """What the glimpse sensor cuts out, and how the glimpse network encodes it."""
 
-  glimpse_side: int = setting(18, "side of a glimpse patch, in pixels", minimum=1)
+  glimpse_side: int = setting(
+    18,
+    "side of a glimpse patch, in pixels; the default shrinks to a smaller image's shorter side",
+    minimum=1,
+  )
   glimpse_scales: int = setting(
     2, "number of patches a glimpse; scale s covers side * 2**s pixels", minimum=1, maximum=8
   )
@@ -140,6 +177,7 @@ class GlimpseConfig:
       )
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
 class LocationConfig:
   """The family of distributions over locations that prior and proposal share."""
@@ -149,7 +187,7 @@ class LocationConfig:
     "family of the prior and the proposal: normal (fixed scale), normal_learned_scale, grid "
     "(categorical over the cells of a grid), or keyed_grid (over the pixels of the low-resolution "
     "copy, by what each shows: for small things in large images)",
-    choices=("normal", "normal_learned_scale", "grid", "keyed_grid"),
+    choices=LOCATION_FAMILIES,
   )
   location_scale: float = setting(
     0.1,
@@ -179,6 +217,11 @@ class LocationConfig:
       )
 
 
+def _default(config_class: type, name: str) -> Any:
+  return next(field.default for field in dataclasses.fields(config_class) if field.name == name)
+
+
+@documented
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
   """The shape of a prediction network and of its inference network."""
@@ -191,7 +234,10 @@ class ModelConfig:
   units: int = setting(256, "units of each recurrent layer and of each hidden layer", minimum=1)
   cell: str = setting("lstm", "recurrent cell of both layers", choices=("lstm", "gru"))
   context_side: int = setting(
-    12, "side of the low-resolution copy that the context network sees, in pixels", minimum=1
+    12,
+    "side of the low-resolution copy that the context network sees, in pixels; the default shrinks "
+    "to a smaller image's shorter side",
+    minimum=1,
   )
   precision: str = setting("float32", PRECISION_HELP, choices=PRECISIONS)
   glimpse: GlimpseConfig = dataclasses.field(default_factory=GlimpseConfig)
@@ -200,6 +246,11 @@ class ModelConfig:
   def __post_init__(self):
     check_settings(self)
     shorter = min(self.height, self.width)
+    if self.context_side == _default(ModelConfig, "context_side"):
+      object.__setattr__(self, "context_side", min(self.context_side, shorter))
+    if shorter < self.glimpse.glimpse_side == _default(GlimpseConfig, "glimpse_side"):
+      smaller = dataclasses.replace(self.glimpse, glimpse_side=shorter)
+      object.__setattr__(self, "glimpse", smaller)
     if self.glimpse.glimpse_side > shorter:
       raise ValueError(
         f"glimpse_side={self.glimpse.glimpse_side}: must be at most the canvas' shorter side, "
@@ -228,6 +279,7 @@ class ModelConfig:
     return cls(**{**values, "glimpse": glimpse, "location": location})
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
 class ObjectiveConfig:
   """Which estimator of the gradient is used, and with how many samples."""
@@ -268,6 +320,7 @@ class ObjectiveConfig:
       )
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
 class ExplorationConfig:
   """What keeps the samples and the prior looking around, for any estimator."""
@@ -298,6 +351,7 @@ class ExplorationConfig:
     check_settings(self)
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
   """Adam, its learning-rate schedule and the clipping of gradients."""
@@ -322,6 +376,7 @@ class OptimizerConfig:
       )
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
 class CanvasConfig:
   """How digits are laid on canvases."""

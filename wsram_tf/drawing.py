@@ -1,6 +1,8 @@
 """Pictures of glimpses: where a model looked, what it saw there, and what it said."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -10,7 +12,25 @@ from matplotlib.patches import Rectangle
 
 from wsram_tf.layers import locations_to_pixels
 
-__all__ = ["draw_captions", "draw_glimpse_squares", "draw_glimpses"]
+__all__ = [
+  "draw_answers",
+  "draw_captions",
+  "draw_glimpse_squares",
+  "draw_glimpses",
+  "show_glimpses",
+]
+
+# The most images of one picture.
+MOST_SHOWN = 64
+
+
+class Picture(Figure):
+  """A figure that notebooks show without `pyplot`."""
+
+  def _repr_png_(self) -> bytes:
+    contents = io.BytesIO()
+    self.savefig(contents, format="png", dpi=100)
+    return contents.getvalue()
 
 
 def glimpse_colour(n: int, num_glimpses: int) -> tuple[float, ...]:
@@ -62,7 +82,7 @@ def draw_glimpses(
   patches: np.ndarray,
   captions: Sequence[str],
   *,
-  right: Sequence[bool],
+  right: Sequence[bool] | None = None,
   columns: int = 2,
 ) -> Figure:
   """Draws one case a panel: the canvas with its glimpses, and what each glimpse saw.
@@ -72,7 +92,7 @@ def draw_glimpses(
     locations: float `[B, N, 2]`, (row, column) in [-1, 1].
     patches: float `[B, N, S, G, G, C]`, what the glimpse sensor cut out.
     captions: B lines, each over its panel.
-    right: whether each answer was right; its caption is green or red.
+    right: whether each answer is right; its caption is green or red. None: unknown; black.
     columns: panels side by side.
 
   Returns:
@@ -80,11 +100,14 @@ def draw_glimpses(
   """
   _, num_glimpses, scales, side = patches.shape[:4]
   rows = -(-len(images) // columns)
-  figure = Figure(figsize=(columns * (2.3 + 0.75 * num_glimpses), 2.3 * rows), layout="constrained")
+  figure = Picture(
+    figsize=(columns * (2.3 + 0.75 * num_glimpses), 2.3 * rows), layout="constrained"
+  )
   panels = np.ravel(figure.subfigures(rows, columns, squeeze=False))
   for b in range(len(images)):
     panel = panels[b]
-    panel.suptitle(captions[b], size=8, color="darkgreen" if right[b] else "firebrick")
+    colour = "black" if right is None else "darkgreen" if right[b] else "firebrick"
+    panel.suptitle(captions[b], size=8, color=colour)
     canvas, seen = panel.subfigures(1, 2, width_ratios=(2.3, 0.75 * num_glimpses))
     draw_glimpse_squares(canvas.subplots(), images[b], locations[b], side, scales)
     cells = seen.subplots(scales, num_glimpses, squeeze=False)
@@ -97,6 +120,74 @@ def draw_glimpses(
         if scale == 0:
           axes.set_title(f"glimpse {n + 1}", size=6, pad=2)
   return figure
+
+
+def show_glimpses(
+  model: Any,
+  images: np.ndarray,
+  labels: np.ndarray | None = None,
+  *,
+  class_names: Sequence[str] = (),
+  columns: int = 2,
+) -> Figure:
+  """Draws where a model looks at images, what it sees there, and its answers.
+
+  Args:
+    model: a `WakeSleepLearner` or a `PredictionNetwork`.
+    images: float `[B, H, W, C]` in 0..1, or one image `[H, W, C]`; at most 64.
+    labels: int `[B]`, the true classes; captions are then green where the answer is right, else
+      red. None where they are unknown.
+    class_names: K names, by label; empty to show numbers.
+    columns: panels side by side.
+
+  Returns:
+    the figure, which notebooks show and `figure.savefig(path)` saves.
+
+  Raises:
+    ValueError: if the model gives no classes, or if images or labels break a rule.
+
+  Example:
+
+  ```python
+  network = wsram_tf.load_pretrained("translated_scaled")
+  wsram_tf.show_glimpses(network, images[:4], labels[:4]).savefig("glimpses.png")
+  ```
+  """
+  network = getattr(model, "prediction_network", model)
+  if not hasattr(network, "patches"):
+    raise ValueError(
+      f"model of {type(model).__name__}: must be a WakeSleepLearner or a PredictionNetwork"
+    )
+  images = np.asarray(images)
+  images = images[np.newaxis] if images.ndim == 3 else images
+  if not 1 <= len(images) <= MOST_SHOWN:
+    raise ValueError(f"images: must be 1 to {MOST_SHOWN}, got {len(images)}")
+  if labels is not None and np.shape(labels) != (len(images),):
+    raise ValueError(f"labels: must have shape ({len(images)},), got {np.shape(labels)}")
+  answer = {name: np.asarray(value) for name, value in network.predict_on_batch(images).items()}
+  return draw_answers(network, images, answer, labels, class_names, columns)
+
+
+def draw_answers(
+  network: Any,
+  images: np.ndarray,
+  answer: Mapping[str, np.ndarray],
+  labels: np.ndarray | None,
+  class_names: Sequence[str],
+  columns: int = 2,
+) -> Figure:
+  """As `show_glimpses`, for answers at hand: what `PredictionNetwork` returned for the images."""
+  names = class_names or range(network.config.num_classes)
+  class_id, confidence = answer["class_id"], answer["probabilities"].max(axis=-1)
+  captions = [
+    f"{names[found]} ({100 * sure:.0f}%)"
+    if labels is None
+    else f"{names[labels[b]]}, read as {names[found]} ({100 * sure:.0f}%)"
+    for b, (found, sure) in enumerate(zip(class_id, confidence, strict=True))
+  ]
+  patches = network.patches(images, answer["locations"]).numpy()
+  right = None if labels is None else class_id == np.asarray(labels)
+  return draw_glimpses(images, answer["locations"], patches, captions, right=right, columns=columns)
 
 
 def draw_captions(
@@ -120,7 +211,7 @@ def draw_captions(
     the figure, to be saved by `figure.savefig(path)`.
   """
   columns = max(len(caption) for caption in words)
-  figure = Figure(figsize=(1.1 * columns, 1.35 * len(images)), layout="constrained")
+  figure = Picture(figsize=(1.1 * columns, 1.35 * len(images)), layout="constrained")
   panels = figure.subplots(len(images), columns, squeeze=False)
   height, width = images.shape[1:3]
   points = locations_to_pixels(np.asarray(locations, np.float32), height, width).numpy()

@@ -1,17 +1,14 @@
 """The learner: a Keras model whose training step is reweighted wake-sleep, or a rival of it."""
 
 import contextlib
-from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from wsram_tf import models, numerics, objectives, sampling
+from wsram_tf import layers, models, numerics, objectives, sampling
 from wsram_tf.base_learner import BaseLearner
 from wsram_tf.config import ExplorationConfig, ModelConfig, ObjectiveConfig
-from wsram_tf.data import checks
-from wsram_tf.data.pipelines import map_in_order
+from wsram_tf.data import inputs
 
 __all__ = ["WakeSleepLearner"]
 
@@ -20,9 +17,9 @@ __all__ = ["WakeSleepLearner"]
 class WakeSleepLearner(BaseLearner):
   """Trains a prediction network by the estimator that is named, through `compile` and `fit`.
 
-  `fit` and `evaluate` take float images `[B, H, W, C]` in 0..1 and integer labels `[B]`, as arrays
-  or as a `tf.data.Dataset` of such batches, and refuse anything else by name. `predict` takes
-  images and returns what `PredictionNetwork` returns.
+  `fit` and `evaluate` take float images `[B, H, W, C]` in 0..1 and labels: integers `[B]` or
+  `[B, 1]`, or one-hot `[B, K]`; see `BaseLearner` for the forms of data and the figures. `predict`
+  takes images and returns what `PredictionNetwork` returns.
 
   Args:
     model_config: the shape of the networks.
@@ -48,6 +45,7 @@ class WakeSleepLearner(BaseLearner):
     "error_percent",
   )
   evaluation_metrics = (
+    "loss",
     "error_percent",
     "error_percent_averaged",
     "log_likelihood",
@@ -134,7 +132,7 @@ class WakeSleepLearner(BaseLearner):
   def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Scores images `[B, H, W, C]` and labels `[B]`, with glimpses at the prior's mode, sampled
     from the prior, and sampled as in training at temperature 1."""
-    images, labels = checks.images_and_targets(data)
+    images, labels, weights = inputs.unpack_batch(data, "labels")
     samples = self.num_evaluation_samples
     # Counts the images so far: Keras resets it, so each evaluation draws the same numbers.
     step = self.count("bound")
@@ -148,30 +146,17 @@ class WakeSleepLearner(BaseLearner):
     averaged = numerics.log_mean_exp(sampled)
     target = tf.cast(labels, tf.int64)
     one_hot = tf.one_hot(labels, self.model_config.num_classes, dtype=images.dtype)
+    log_likelihood = tf.reduce_sum(averaged * one_hot, axis=-1)
     self.update(
+      loss=-log_likelihood if weights is None else -weights * log_likelihood,
       error_percent=100.0 * tf.cast(tf.argmax(greedy, axis=-1) != target, tf.float32),
       error_percent_averaged=100.0 * tf.cast(tf.argmax(averaged, axis=-1) != target, tf.float32),
-      log_likelihood=tf.reduce_sum(averaged * one_hot, axis=-1),
+      log_likelihood=log_likelihood,
       **self.sample_figures(drawn, scored),
     )
-    return self.results(self.evaluation_metrics)
-
-  def checked(self, x: Any, y: Any) -> tuple[Any, Any]:
-    """The data as `fit` and `evaluate` may use it; see `fit`."""
-    shape, classes = self.model_config.image_shape, self.model_config.num_classes
-    if isinstance(x, tf.data.Dataset):
-      checked = map_in_order(
-        x, lambda *batch: checks.check_batch(*checks.images_and_targets(batch), shape, classes)
-      )
-      return checked, None
-    if not hasattr(x, "__array__") or not hasattr(y, "__array__"):
-      raise ValueError(
-        f"x of {type(x).__name__} and y of {type(y).__name__}: must be arrays of images and "
-        "labels, or x a tf.data.Dataset of such batches"
-      )
-    x, y = np.asarray(x), np.asarray(y)
-    checks.check_arrays(x, y, shape, classes)
-    return x, y
+    results = self.results(self.evaluation_metrics)
+    log_probs = greedy[tf.newaxis] if self._has_compiled_metrics else None
+    return results | self.compiled_results(labels, log_probs, weights)
 
   def tracing(self) -> contextlib.AbstractContextManager:
     """The way to cut glimpses that is fastest on this device, for what is traced inside.
@@ -185,11 +170,12 @@ class WakeSleepLearner(BaseLearner):
   @classmethod
   def from_config(cls, config, custom_objects=None):
     """Makes the learner that `get_config` described."""
-    return cls(
-      **{
-        **config,
-        "model_config": ModelConfig.from_dict(config["model_config"]),
-        "objective_config": ObjectiveConfig(**config["objective_config"]),
-        "exploration_config": ExplorationConfig(**config["exploration_config"]),
-      }
-    )
+    with layers.full_precision():  # The configuration decides, whatever the policy is now.
+      return cls(
+        **{
+          **config,
+          "model_config": ModelConfig.from_dict(config["model_config"]),
+          "objective_config": ObjectiveConfig(**config["objective_config"]),
+          "exploration_config": ExplorationConfig(**config["exploration_config"]),
+        }
+      )

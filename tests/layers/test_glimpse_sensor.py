@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -101,6 +102,16 @@ class GlimpseSensorTest(tf.test.TestCase):
         self.assertAllEqual(loops(images, locations), expected)
         gather = tf.function(lambda i, at, s=sensor: _sense(s, i, at), jit_compile=True)
         self.assertAllEqual(gather(images, locations), expected)
+
+  def test_image_size_may_be_unknown_before_running(self):
+    images = tf.constant(_images(3, 2, np.float32))
+    locations = tf.constant(_locations()[:3], tf.float32)
+    sensor = GlimpseSensor(3, 2)
+    expected = _sense(sensor, images, locations)
+    inputs = [keras.Input((None, None, 2)), keras.Input((2,))]
+    model = keras.Model(inputs, sensor(*inputs))
+    self.assertAllEqual(model([images, locations]), expected)
+    self.assertAllEqual(model.predict([images.numpy(), locations.numpy()], verbose=0), expected)
 
   def test_canvases_smaller_than_the_widest_patch(self):
     locations = _locations()[3:49:9]

@@ -1,5 +1,8 @@
 """The recurrent core: its cells against NumPy, and the wall between its two layers."""
 
+import os
+
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -104,6 +107,30 @@ class RecurrentCoreTest(tf.test.TestCase):
         state = core.initial_state(upper)
         self.assertAllEqual(state.lower, np.zeros([num_states, ROWS, UNITS]))
         self.assertAllEqual(state.upper, upper)
+
+  def test_runs_in_keras_rnn_and_functional_models(self):
+    for cell in CELLS:
+      with self.subTest(cell):
+        core = _core(cell)
+        sequence = _normal(ROWS, STEPS, 3)
+        state = CoreState(*[[tf.zeros([ROWS, UNITS])] * core.num_states for _ in range(2)])
+        outputs = []
+        for step in range(STEPS):
+          state = core(sequence[:, step], state)
+          outputs.append(state.lower[0])
+        inputs = keras.Input((STEPS, 3))
+        rnn = keras.layers.RNN(core, return_sequences=True, return_state=True)
+        found, *last = keras.Model(inputs, rnn(inputs))(sequence)
+        self.assertAllClose(found, tf.stack(outputs, axis=1), rtol=1e-5, atol=1e-5)
+        self.assertAllClose(last, [*state.lower, *state.upper], rtol=1e-5, atol=1e-5)
+
+  def test_a_functional_model_with_a_core_is_saved_and_loaded(self):
+    inputs = keras.Input((STEPS, 3))
+    model = keras.Model(inputs, keras.layers.RNN(RecurrentCore(UNITS))(inputs))
+    path = os.path.join(self.get_temp_dir(), "model.keras")
+    model.save(path)
+    sequence = _normal(ROWS, STEPS, 3)
+    self.assertAllEqual(keras.saving.load_model(path)(sequence), model(sequence))
 
   def test_rejects_an_unknown_cell(self):
     with self.assertRaisesRegex(ValueError, "cell='rnn': must be one of lstm, gru"):

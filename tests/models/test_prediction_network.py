@@ -11,12 +11,8 @@ import tensorflow as tf
 
 from wsram_tf import layers
 from wsram_tf.config import GlimpseConfig, LocationConfig, ModelConfig
-from wsram_tf.models import (
-  PredictionNetwork,
-  make_location_distribution,
-  samples_first,
-  samples_last,
-)
+from wsram_tf.location_families import make_location_distribution
+from wsram_tf.models import PredictionNetwork, samples_first, samples_last
 
 # B, M, N, and the size of the canvas; the context copy averages blocks of 5 x 6 pixels.
 IMAGES, SAMPLES, GLIMPSES = 3, 2, 3

@@ -1,5 +1,6 @@
-"""Checks of images or feature grids and of captions, before they reach a network."""
+"""Checks images or feature grids and captions before they reach a network."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,10 +8,53 @@ import tensorflow as tf
 
 from wsram_tf.data.vocabulary import PADDING
 
-__all__ = ["check_caption_arrays", "check_caption_batch"]
+__all__ = ["CaptionRules", "check_caption_arrays", "check_caption_batch"]
 
 _EMPTY_RULE = "captions must each begin with a word, got an empty one"
 _PADDING_RULE = "captions must hold no word after padding"
+
+
+@dataclasses.dataclass(frozen=True)
+class CaptionRules:
+  """The rules of images and captions, as `inputs.InputRules` has them.
+
+  Attributes:
+    image_shape: (H, W, C) of what the network takes.
+    vocabulary_size: V, words.
+    max_words: the greatest length of a caption.
+  """
+
+  image_shape: tuple[int, int, int]
+  vocabulary_size: int
+  max_words: int
+  target_name = "captions"
+  num_classes = None
+
+  def images(self, images: np.ndarray) -> np.ndarray:
+    """Returns finite float images `[B, H, W, C]`, or raises ValueError."""
+    _check_images_static(images.shape, images.dtype, self.image_shape)
+    _check_finite(images)
+    return images
+
+  def static_images(self, shape: tf.TensorShape, dtype: tf.DType) -> None:
+    """Raises ValueError where shape or dtype of images break a rule."""
+    _check_images_static(tuple(shape), dtype.as_numpy_dtype, self.image_shape)
+
+  def image_batch(self, images: tf.Tensor) -> tf.Tensor:
+    """Returns finite float images `[B, H, W, C]`, or stops the graph."""
+    images = tf.convert_to_tensor(images)
+    _check_images_static(tuple(images.shape), images.dtype.as_numpy_dtype, self.image_shape)
+    with tf.control_dependencies([_finite_assertion(images)]):
+      return tf.identity(images)
+
+  def arrays(self, images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images and captions `[B, T]`, or raises ValueError."""
+    check_caption_arrays(images, captions, *dataclasses.astuple(self))
+    return images, captions
+
+  def batch(self, images: tf.Tensor, captions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns images and captions `[B, T]`, or stops the graph."""
+    return check_caption_batch(images, captions, *dataclasses.astuple(self))
 
 
 def check_caption_arrays(
@@ -35,8 +79,7 @@ def check_caption_arrays(
   _check_static(
     images.shape, images.dtype, captions.shape, captions.dtype, tuple(image_shape), max_words
   )
-  if not np.isfinite([images.min(), images.max()]).all():
-    raise ValueError(f"images must be finite, got values from {images.min()} to {images.max()}")
+  _check_finite(images)
   if captions.min() < 0 or captions.max() >= vocabulary_size:
     raise ValueError(
       f"{_words_rule(vocabulary_size)}, got values from {captions.min()} to {captions.max()}"
@@ -76,14 +119,10 @@ def check_caption_batch(
     max_words,
   )
   is_word = captions != PADDING
-  lowest, highest = tf.reduce_min(images), tf.reduce_max(images)
   smallest, largest = tf.reduce_min(captions), tf.reduce_max(captions)
   in_range = (smallest >= 0) & (largest < vocabulary_size)
   assertions = [
-    tf.debugging.Assert(
-      tf.math.is_finite(lowest) & tf.math.is_finite(highest),
-      ["images must be finite, got values from", lowest, "to", highest],
-    ),
+    _finite_assertion(images),
     tf.debugging.Assert(
       in_range, [f"{_words_rule(vocabulary_size)}, got values from", smallest, "to", largest]
     ),
@@ -94,8 +133,34 @@ def check_caption_batch(
     return tf.identity(images), tf.identity(captions)
 
 
+def _check_finite(images: np.ndarray) -> None:
+  if images.size and not np.isfinite([images.min(), images.max()]).all():
+    raise ValueError(f"images must be finite, got values from {images.min()} to {images.max()}")
+
+
+def _finite_assertion(images: tf.Tensor) -> tf.Operation | None:
+  lowest, highest = tf.reduce_min(images), tf.reduce_max(images)
+  finite = tf.math.is_finite(lowest) & tf.math.is_finite(highest)
+  return tf.debugging.Assert(
+    finite | tf.equal(tf.size(images), 0),
+    ["images must be finite, got values from", lowest, "to", highest],
+  )
+
+
 def _words_rule(vocabulary_size: int) -> str:
   return f"captions must lie within 0..{vocabulary_size - 1} (vocabulary_size - 1)"
+
+
+def _check_images_static(
+  images_shape: tuple[int | None, ...], images_dtype: np.dtype, image_shape: tuple[int, ...]
+) -> None:
+  if not np.issubdtype(images_dtype, np.floating):
+    raise ValueError(f"images must be of a floating dtype, got {np.dtype(images_dtype).name}")
+  if images_shape[1:] != image_shape:
+    raise ValueError(
+      f"images must have the model's shape [B, {', '.join(map(str, image_shape))}], got "
+      f"{images_shape}"
+    )
 
 
 def _check_static(
@@ -106,15 +171,9 @@ def _check_static(
   image_shape: tuple[int, ...],
   max_words: int,
 ) -> None:
-  if not np.issubdtype(images_dtype, np.floating):
-    raise ValueError(f"images must be of a floating dtype, got {np.dtype(images_dtype).name}")
+  _check_images_static(images_shape, images_dtype, image_shape)
   if not np.issubdtype(captions_dtype, np.integer):
     raise ValueError(f"captions must be of an integer dtype, got {np.dtype(captions_dtype).name}")
-  if images_shape[1:] != image_shape:
-    raise ValueError(
-      f"images must have the model's shape [B, {', '.join(map(str, image_shape))}], got "
-      f"{images_shape}"
-    )
   if len(captions_shape) != 2 or not 1 <= (captions_shape[1] or 0) <= max_words:
     raise ValueError(
       f"captions must have shape [B, T], T known and from 1 to max_words={max_words}, got "

@@ -1,32 +1,129 @@
-"""Checks of images and labels that come from a user, before they reach a network."""
+"""Checks images and labels before they reach a network."""
 
+import dataclasses
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["check_arrays", "check_batch", "images_and_targets"]
+__all__ = ["LabelRules", "check_arrays", "check_batch", "check_image_batch", "check_images"]
 
 _PIXEL_RULE = "must lie within 0..1 (divide pixels stored as 0..255 by 255)"
+_ONE_HOT_RULE = (
+  "labels of shape [B, num_classes] must be one-hot, a single 1 in each row and 0 elsewhere"
+)
+_WHOLE_RULE = "labels must be whole numbers"
+_BITS_OF_ONE = np.float32(1).view(np.uint32)
 
 
-def images_and_targets(data: tuple, name: str = "labels") -> tuple[tf.Tensor, tf.Tensor]:
-  """Takes a batch apart, as Keras hands it to a step.
+@dataclasses.dataclass(frozen=True)
+class LabelRules:
+  """The rules of images and class labels, as `inputs.InputRules` has them.
 
-  Args:
-    data: the batch.
-    name: what the targets are called in messages.
+  Labels are integers `[B]`, whole numbers of any dtype, `[B, 1]`, or one-hot `[B, num_classes]`.
+
+  Attributes:
+    image_shape: (H, W, C), pixels and channels.
+    num_classes: K.
+  """
+
+  image_shape: tuple[int, int, int]
+  num_classes: int
+  target_name = "labels"
+
+  def images(self, images: np.ndarray) -> np.ndarray:
+    """Returns float images `[B, H, W, C]` in 0..1, or raises ValueError."""
+    check_images(images, self.image_shape)
+    return images
+
+  def static_images(self, shape: tf.TensorShape, dtype: tf.DType) -> None:
+    """Raises ValueError where shape or dtype of images break a rule."""
+    _check_images_static(None if shape.rank is None else tuple(shape), dtype, self.image_shape)
+
+  def image_batch(self, images: tf.Tensor) -> tf.Tensor:
+    """Returns float images `[B, H, W, C]` in 0..1, or stops the graph."""
+    return check_image_batch(images, self.image_shape)
+
+  def arrays(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images and integer labels `[B]`, or raises ValueError."""
+    labels = class_labels(labels, self.num_classes)
+    check_arrays(images, labels, self.image_shape, self.num_classes)
+    return images, labels
+
+  def batch(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns images and integer labels `[B]`, or stops the graph."""
+    labels = class_label_batch(tf.convert_to_tensor(labels), self.num_classes)
+    return check_batch(images, labels, self.image_shape, self.num_classes)
+
+
+def class_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
+  """Returns integer labels `[B]` from any form that `LabelRules` names.
 
   Raises:
-    ValueError: if targets are missing, or samples carry weights, which the estimators do not know.
+    ValueError: if rows are not one-hot, or labels are not whole numbers.
   """
-  images, targets, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-  if targets is None:
-    raise ValueError(f"{name}=None: must be given with the images")
-  if sample_weight is not None:
-    raise ValueError("sample_weight: must be None, importance weights are the model's own")
-  return images, targets
+  if labels.dtype.kind not in "biuf":
+    raise ValueError(
+      f"labels of dtype {labels.dtype}: must be whole numbers from 0 to {num_classes - 1}, "
+      "one a class"
+    )
+  if labels.ndim == 2 and labels.shape[1] == num_classes:
+    is_one = labels == 1
+    good = (is_one.sum(axis=1) == 1) & (is_one | (labels == 0)).all(axis=1)
+    if not good.all():
+      row = int(np.argmin(good))
+      raise ValueError(f"{_ONE_HOT_RULE}, got row {row}: {labels[row]}")
+    return is_one.argmax(axis=1)
+  if labels.ndim == 2 and labels.shape[1] == 1:
+    labels = labels[:, 0]
+  if labels.dtype.kind == "f":
+    if labels.size and not (np.isfinite(labels) & (labels == np.floor(labels))).all():
+      raise ValueError(f"{_WHOLE_RULE}, got {labels[labels != np.floor(labels)][:3]}")
+    labels = labels.astype(np.int64)
+  return labels.astype(np.int32) if labels.dtype == bool else labels
+
+
+def class_label_batch(labels: tf.Tensor, num_classes: int) -> tf.Tensor:
+  """As `class_labels`, for a batch of a dataset; asserts in the graph."""
+  if labels.shape.rank == 2 and labels.shape[1] == num_classes:
+    is_one = tf.equal(labels, tf.ones([], labels.dtype))
+    ones = tf.reduce_sum(tf.cast(is_one, tf.int32), axis=1)
+    others = tf.reduce_all(is_one | tf.equal(labels, tf.zeros([], labels.dtype)))
+    good = tf.reduce_all(tf.equal(ones, 1)) & others
+    with tf.control_dependencies([tf.debugging.Assert(good, [_ONE_HOT_RULE])]):
+      return tf.argmax(tf.cast(is_one, tf.int32), axis=1, output_type=tf.int32)
+  if labels.shape.rank == 2 and labels.shape[1] == 1:
+    labels = labels[:, 0]
+  if labels.dtype.is_floating:
+    whole = tf.reduce_all(tf.equal(labels, tf.floor(labels)) & tf.math.is_finite(labels))
+    with tf.control_dependencies([tf.debugging.Assert(whole, [f"{_WHOLE_RULE}, got", labels])]):
+      return tf.cast(labels, tf.int32)
+  return tf.cast(labels, tf.int32) if labels.dtype == tf.bool else labels
+
+
+def check_images(images: np.ndarray, image_shape: Sequence[int]) -> None:
+  """Raises unless whole arrays of images are fit to be looked at.
+
+  Args:
+    images: float `[B, H, W, C]`, within 0..1.
+    image_shape: (H, W, C), pixels and channels.
+
+  Raises:
+    ValueError: naming the argument, its value and the rule that it breaks.
+  """
+  _check_images_static(images.shape, tf.as_dtype(images.dtype), tuple(image_shape))
+  _check_pixels(images)
+
+
+def check_image_batch(images: tf.Tensor, image_shape: Sequence[int]) -> tf.Tensor:
+  """As `check_batch`, for images alone."""
+  images, image_shape = tf.convert_to_tensor(images), tuple(image_shape)
+  _check_images_static(_known_shape(images), images.dtype, image_shape)
+  with tf.control_dependencies(_image_shape_assertions(images, image_shape)):
+    images = tf.identity(images)
+  images.set_shape((None, *image_shape))
+  with tf.control_dependencies(_pixel_assertions(images)):
+    return tf.identity(images)
 
 
 def check_arrays(
@@ -53,12 +150,7 @@ def check_arrays(
   )
   if not images.size:
     raise ValueError(f"images must hold at least one pixel, got shape {images.shape}")
-  # A minimum and a maximum see every NaN and infinity too, and need no array of flags.
-  lowest, highest = images.min(), images.max()
-  if not (np.isfinite(lowest) and np.isfinite(highest)):
-    raise ValueError(f"images must be finite, got values from {lowest} to {highest}")
-  if lowest < 0 or highest > 1:
-    raise ValueError(f"images {_PIXEL_RULE}, got values from {lowest} to {highest}")
+  _check_pixels(images)
   if labels.min() < 0 or labels.max() >= num_classes:
     raise ValueError(
       f"labels must lie within 0..{num_classes - 1} (num_classes - 1), got values from "
@@ -97,8 +189,47 @@ def check_batch(
     return tf.identity(images), tf.identity(labels)
 
 
+def _check_pixels(images: np.ndarray) -> None:
+  if not images.size:
+    return
+  # One pass in place of two: as unsigned integers, the bits of 0..1 lie at or below those of 1, and
+  # the bits of all else, NaN included, above them. -0.0 alone goes the long way.
+  is_plain = images.dtype == np.float32 and images.flags.c_contiguous
+  if is_plain and images.view(np.uint32).max() <= _BITS_OF_ONE:
+    return
+  # A minimum and a maximum see every NaN and infinity too, and need no array of flags.
+  lowest, highest = images.min(), images.max()
+  if not (np.isfinite(lowest) and np.isfinite(highest)):
+    raise ValueError(f"images must be finite, got values from {lowest} to {highest}")
+  if lowest < 0 or highest > 1:
+    raise ValueError(f"images {_PIXEL_RULE}, got values from {lowest} to {highest}")
+
+
 def _known_shape(tensor: tf.Tensor) -> tuple[int | None, ...] | None:
   return None if tensor.shape.rank is None else tuple(tensor.shape)
+
+
+def _check_images_static(
+  images_shape: tuple[int | None, ...] | None,
+  images_dtype: tf.DType,
+  image_shape: tuple[int, ...],
+) -> None:
+  if len(image_shape) != 3:
+    raise ValueError(f"image_shape must be (height, width, channels), got {image_shape}")
+  if not images_dtype.is_floating:
+    raise ValueError(
+      f"images must be of a floating dtype and {_PIXEL_RULE}, got {images_dtype.name}"
+    )
+  if images_shape is not None and not (
+    len(images_shape) == 4
+    and all(size in (None, want) for size, want in zip(images_shape[1:], image_shape, strict=True))
+  ):
+    remedy = ""
+    if len(images_shape) == 3:
+      remedy = "; one image needs a batch axis, images without channels need a channel axis"
+    raise ValueError(
+      f"images must have shape [B, {', '.join(map(str, image_shape))}], got {images_shape}{remedy}"
+    )
 
 
 def _check_static(
@@ -108,21 +239,9 @@ def _check_static(
   labels_dtype: tf.DType,
   image_shape: tuple[int, ...],
 ) -> None:
-  if len(image_shape) != 3:
-    raise ValueError(f"image_shape must be (height, width, channels), got {image_shape}")
-  if not images_dtype.is_floating:
-    raise ValueError(
-      f"images must be of a floating dtype and {_PIXEL_RULE}, got {images_dtype.name}"
-    )
+  _check_images_static(images_shape, images_dtype, image_shape)
   if not labels_dtype.is_integer:
     raise ValueError(f"labels must be of an integer dtype, got {labels_dtype.name}")
-  if images_shape is not None and not (
-    len(images_shape) == 4
-    and all(size in (None, want) for size, want in zip(images_shape[1:], image_shape, strict=True))
-  ):
-    raise ValueError(
-      f"images must have shape [B, {', '.join(map(str, image_shape))}], got {images_shape}"
-    )
   if labels_shape is not None and len(labels_shape) != 1:
     raise ValueError(
       f"labels must have rank 1, one class index per image, got shape {labels_shape}"
@@ -136,8 +255,8 @@ def _check_static(
     )
 
 
-def _shape_assertions(
-  images: tf.Tensor, labels: tf.Tensor, image_shape: tuple[int, ...]
+def _image_shape_assertions(
+  images: tf.Tensor, image_shape: tuple[int, ...]
 ) -> list[tf.Operation | None]:
   assertions = []
   if not images.shape[1:].is_fully_defined():
@@ -147,6 +266,13 @@ def _shape_assertions(
     )
     wanted = f"images must have shape [B, {', '.join(map(str, image_shape))}], got"
     assertions.append(tf.debugging.Assert(tf.reduce_all(fits), [wanted, tf.shape(images)]))
+  return assertions
+
+
+def _shape_assertions(
+  images: tf.Tensor, labels: tf.Tensor, image_shape: tuple[int, ...]
+) -> list[tf.Operation | None]:
+  assertions = _image_shape_assertions(images, image_shape)
   if labels.shape.rank is None:
     assertions.append(
       tf.debugging.Assert(
@@ -163,12 +289,9 @@ def _shape_assertions(
   return assertions
 
 
-def _value_assertions(
-  images: tf.Tensor, labels: tf.Tensor, num_classes: int
-) -> list[tf.Operation | None]:
+def _pixel_assertions(images: tf.Tensor) -> list[tf.Operation | None]:
   # A minimum and a maximum see every NaN and infinity too, at a fraction of the cost of a mask.
   lowest, highest = tf.reduce_min(images), tf.reduce_max(images)
-  smallest, largest = tf.reduce_min(labels), tf.reduce_max(labels)
   is_empty = tf.equal(tf.size(images), 0)  # Its minimum is infinite, yet it breaks no rule.
   finite = tf.math.is_finite(lowest) & tf.math.is_finite(highest)
   in_range = (lowest >= 0) & (highest <= 1)
@@ -181,8 +304,18 @@ def _value_assertions(
       in_range | is_empty | ~finite,
       [f"images {_PIXEL_RULE}, got values from", lowest, "to", highest],
     ),
+  ]
+
+
+def _value_assertions(
+  images: tf.Tensor, labels: tf.Tensor, num_classes: int
+) -> list[tf.Operation | None]:
+  smallest, largest = tf.reduce_min(labels), tf.reduce_max(labels)
+  in_range = (smallest >= 0) & (largest < tf.cast(num_classes, labels.dtype))
+  return [
+    *_pixel_assertions(images),
     tf.debugging.Assert(
-      ((smallest >= 0) & (largest < tf.cast(num_classes, labels.dtype))) | is_empty,
+      in_range | tf.equal(tf.size(labels), 0),
       [
         f"labels must lie within 0..{num_classes - 1} (num_classes - 1), got values from",
         smallest,

@@ -14,7 +14,7 @@ from wsram_tf.layers.location_distributions import (
   NormalLocations,
 )
 from wsram_tf.layers.location_network import LocationNetwork
-from wsram_tf.layers.precision import computing_in
+from wsram_tf.layers.precision import computing_in, follows_policy, full_precision
 from wsram_tf.layers.recurrent_core import CoreState, RecurrentCore
 
 __all__ = [
@@ -33,5 +33,7 @@ __all__ = [
   "NormalLocations",
   "RecurrentCore",
   "computing_in",
+  "follows_policy",
+  "full_precision",
   "locations_to_pixels",
 ]

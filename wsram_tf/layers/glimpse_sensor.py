@@ -10,7 +10,9 @@ from tensorflow.compiler.tf2xla.python import xla
 __all__ = ["GlimpseSensor", "locations_to_pixels"]
 
 
-def locations_to_pixels(locations: tf.Tensor, height: int, width: int) -> tf.Tensor:
+def locations_to_pixels(
+  locations: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
+) -> tf.Tensor:
   """Turns locations into pixel coordinates; the only place where this happens.
 
   Pixel (i, j) covers the square from (i, j) to (i + 1, j + 1). Location -1 is the outer edge of the
@@ -19,13 +21,16 @@ def locations_to_pixels(locations: tf.Tensor, height: int, width: int) -> tf.Ten
 
   Args:
     locations: float `[..., 2]`, (row, column).
-    height: canvas height, pixels.
-    width: canvas width, pixels.
+    height: canvas height, pixels; an integer, or an int32 scalar where the graph alone knows it.
+    width: canvas width, likewise.
 
   Returns:
     float `[..., 2]`, (row, column) in pixels, from (0, 0) to (height, width).
   """
-  size = tf.constant([height, width], locations.dtype)
+  if tf.is_tensor(height):
+    size = tf.cast(tf.stack([height, width]), locations.dtype)
+  else:
+    size = tf.constant([height, width], locations.dtype)
   return (tf.clip_by_value(locations, -1.0, 1.0) + 1.0) * 0.5 * size
 
 
@@ -36,6 +41,14 @@ def halve(images: tf.Tensor) -> tf.Tensor:
   pairs = tf.reshape(images, [-1, height // 2, 2, width * channels])
   rows = tf.reshape(pairs[:, :, 0] + pairs[:, :, 1], [-1, height // 2, width // 2, 2, channels])
   return (rows[:, :, :, 0] + rows[:, :, :, 1]) * 0.25
+
+
+def _sides(images: tf.Tensor) -> tuple[int | tf.Tensor, int | tf.Tensor, int]:
+  """Height, width and channels of `[B, H, W, C]`; both sides as tensors where one is unknown."""
+  _, height, width, channels = images.shape
+  if None in (height, width):
+    _, height, width, _ = tf.unstack(tf.shape(images))
+  return height, width, channels
 
 
 @keras.saving.register_keras_serializable("wsram_tf")
@@ -52,7 +65,8 @@ class GlimpseSensor(keras.layers.Layer):
     scales: S.
 
   Call arguments:
-    prepared: what `prepare(images)` returned for float `[B, H, W, C]`.
+    prepared: what `prepare(images)` returned for float `[B, H, W, C]`; C must be known before
+      running, H and W need not.
     locations: float `[R, 2]`, (row, column) in [-1, 1]; R = B * M, the M glimpses of one image
       being neighbours: row r looks at image r // M.
 
@@ -107,7 +121,7 @@ class GlimpseSensor(keras.layers.Layer):
 
   def call(self, prepared: tf.Tensor, locations: tf.Tensor) -> tf.Tensor:
     """Cuts one glimpse a row; see the class."""
-    _, height, width, channels = prepared.shape
+    height, width, channels = _sides(prepared)
     margin = self.margin if self._loops else 0
     centre = locations_to_pixels(
       tf.stop_gradient(locations), height - 2 * margin, width - 2 * margin
@@ -130,9 +144,12 @@ class GlimpseSensor(keras.layers.Layer):
     return tf.reshape(patches, [-1, self.scales, self.side, self.side, channels])
 
   def _gather(self, canvas: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
-    _, height, width, channels = canvas.shape
+    height, width, channels = _sides(canvas)
+    is_known = isinstance(height, int)
     # Wider indices cost some time, so only where 2,048 images hold more pixels than int32 counts.
-    integers = tf.int64 if height * width > 2**20 else tf.int32
+    integers = tf.int32 if is_known and height * width <= 2**20 else tf.int64
+    if not is_known:
+      height, width = tf.cast(height, integers), tf.cast(width, integers)
     first = tf.cast(first, integers)
     batch, count = tf.shape(canvas, integers)[0], tf.shape(first, integers)[0]
     # An empty batch has no row, whatever the divisor.

@@ -36,10 +36,19 @@ class RecurrentCore(keras.layers.Layer):
 
   Call arguments:
     inputs: float `[R, D']`, one encoded glimpse a row.
-    state: `CoreState`.
+    state: `CoreState`; or, as Keras' cells have it, the flat list of its tensors, the lower layer's
+      first, so that `keras.layers.RNN(core)` runs it along a sequence.
 
   Returns:
-    the next `CoreState`.
+    the next `CoreState`; for a flat list the lower layer's output, float `[R, D]`, and the next
+    flat list.
+
+  Example:
+
+  ```python
+  glimpses = keras.Input((4, 128))  # Four encoded glimpses.
+  outputs = keras.layers.RNN(RecurrentCore(64), return_sequences=True)(glimpses)  # [B, 4, 64]
+  ```
 
   Source: J. Ba, V. Mnih, K. Kavukcuoglu, Multiple Object Recognition with Visual Attention, ICLR
     2015, the recurrent network, arXiv 1412.7755.
@@ -60,6 +69,20 @@ class RecurrentCore(keras.layers.Layer):
     sizes = self.lower.state_size
     return len(sizes) if isinstance(sizes, list | tuple) else 1
 
+  @property
+  def state_size(self) -> list[int]:
+    """The width of each tensor of a flat state, as `keras.layers.RNN` asks for it."""
+    return [self.units] * (2 * self.num_states)
+
+  @property
+  def output_size(self) -> int:
+    """The width of the lower layer's output."""
+    return self.units
+
+  def get_initial_state(self, batch_size: int | None = None) -> list[tf.Tensor]:
+    """A flat state of zeros, floats `[B, D]`, as `keras.layers.RNN` asks for it."""
+    return [keras.ops.zeros((batch_size, size), self.compute_dtype) for size in self.state_size]
+
   def build(self, inputs_shape, state_shape=None):
     """Makes the weights from the static shape of the inputs."""
     self.lower.build(inputs_shape)
@@ -73,8 +96,14 @@ class RecurrentCore(keras.layers.Layer):
     """
     return CoreState(lower=[tf.zeros_like(upper[0]) for _ in upper], upper=list(upper))
 
-  def call(self, inputs: tf.Tensor, state: CoreState) -> CoreState:
+  def call(
+    self, inputs: tf.Tensor, state: CoreState | list[tf.Tensor]
+  ) -> CoreState | tuple[tf.Tensor, list[tf.Tensor]]:
     """Takes one step; see the class."""
+    if not isinstance(state[0], list | tuple):
+      count = self.num_states
+      lower, upper = self.call(inputs, CoreState(list(state[:count]), list(state[count:])))
+      return lower[0], [*lower, *upper]
     lower, upper = state  # A functional Keras model hands over a plain list.
     output, lower = self.lower(inputs, lower)
     _, upper = self.upper(output, upper)

@@ -14,7 +14,6 @@ from wsram_tf.models.prediction_network import (
   GlimpseSequences,
   PredictionNetwork,
   along_sequences,
-  make_location_distribution,
   samples_first,
   samples_last,
 )
@@ -29,7 +28,6 @@ __all__ = [
   "PredictionNetwork",
   "along_sequences",
   "deserialized_backbone",
-  "make_location_distribution",
   "samples_first",
   "samples_last",
   "serialized_backbone",

@@ -33,6 +33,7 @@ class CaptionInferenceNetwork(keras.Model):
     directions, is ours.
   """
 
+  @layers.follows_policy
   def __init__(self, config: CaptionModelConfig, **kwargs):
     super().__init__(**kwargs)
     self.config = config
@@ -85,4 +86,5 @@ class CaptionInferenceNetwork(keras.Model):
   @classmethod
   def from_config(cls, config, custom_objects=None):
     """Makes the network that `get_config` described."""
-    return cls(CaptionModelConfig(**config["config"]), name=config["name"])
+    with layers.full_precision():  # The configuration decides, whatever the policy is now.
+      return cls(CaptionModelConfig(**config["config"]), name=config["name"])

@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from wsram_tf import layers
 from wsram_tf.caption_config import CaptionModelConfig
+from wsram_tf.checked_model import CheckedModel
+from wsram_tf.data.caption_checks import CaptionRules
 from wsram_tf.data.vocabulary import END, PADDING, START, UNKNOWN
 from wsram_tf.models.prediction_network import (
   ChooseLocation,
@@ -47,7 +49,7 @@ def word_mask(captions: tf.Tensor) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable("wsram_tf")
-class CaptionNetwork(keras.Model):
+class CaptionNetwork(CheckedModel):
   """p(a | image) and p(caption | a, image): one glimpse at a cell of a grid before each word.
 
   The lower layer reads the previous word and the cell looked at, and says the word. The upper layer
@@ -76,6 +78,7 @@ class CaptionNetwork(keras.Model):
     ICML 2015, hard attention, arXiv 1502.03044.
   """
 
+  @layers.follows_policy
   def __init__(self, config: CaptionModelConfig, backbone: keras.Model | None = None, **kwargs):
     super().__init__(**kwargs)
     if backbone is not None and tuple(backbone.output_shape[1:]) != config.image_shape:
@@ -129,6 +132,11 @@ class CaptionNetwork(keras.Model):
     if self.backbone is None:
       return self.config.image_shape
     return tuple(self.backbone.input_shape[1:])
+
+  @property
+  def input_rules(self) -> CaptionRules:
+    """The rules of the network's images, and of captions to train it with."""
+    return CaptionRules(self.image_shape, self.config.vocabulary_size, self.config.max_words)
 
   def without_backbone(self) -> "CaptionNetwork":
     """A copy that is given what the backbone made of an image."""
@@ -335,11 +343,12 @@ class CaptionNetwork(keras.Model):
   @classmethod
   def from_config(cls, config, custom_objects=None):
     """Makes the network that `get_config` described."""
-    return cls(
-      CaptionModelConfig(**config["config"]),
-      deserialized_backbone(config.get("backbone")),
-      name=config["name"],
-    )
+    with layers.full_precision():  # The configuration decides, whatever the policy is now.
+      return cls(
+        CaptionModelConfig(**config["config"]),
+        deserialized_backbone(config.get("backbone")),
+        name=config["name"],
+      )
 
 
 def serialized_backbone(backbone: keras.Model | None) -> dict[str, Any] | None:

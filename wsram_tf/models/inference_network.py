@@ -36,6 +36,7 @@ class InferenceNetwork(keras.Model):
     Models, NIPS 2015, the inference network, arXiv 1509.06812.
   """
 
+  @layers.full_precision()
   def __init__(
     self,
     num_parameters: int,

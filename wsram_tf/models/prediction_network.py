@@ -7,14 +7,16 @@ import keras
 import tensorflow as tf
 
 from wsram_tf import layers
+from wsram_tf.checked_model import CheckedModel
 from wsram_tf.config import ModelConfig
+from wsram_tf.data.checks import LabelRules
+from wsram_tf.location_families import make_location_distribution
 
 __all__ = [
   "ChooseLocation",
   "GlimpseSequences",
   "PredictionNetwork",
   "along_sequences",
-  "make_location_distribution",
   "samples_first",
   "samples_last",
   "stacked_glimpses",
@@ -41,17 +43,6 @@ class GlimpseSequences(NamedTuple):
   log_prior: tf.Tensor
   prior_entropy: tf.Tensor
   log_probs: tf.Tensor
-
-
-def make_location_distribution(config: ModelConfig) -> layers.LocationDistribution:
-  """The family of distributions over locations that the configuration names."""
-  location = config.location
-  if location.location_distribution == "grid":
-    return layers.GridLocations(location.grid_rows, location.grid_columns)
-  if location.location_distribution == "keyed_grid":
-    return layers.GridLocations(config.context_side, config.context_side)
-  learned = location.location_distribution == "normal_learned_scale"
-  return layers.NormalLocations(location.location_scale, learned_scale=learned)
 
 
 def samples_first(rows: tf.Tensor, num_samples: int) -> tf.Tensor:
@@ -92,7 +83,7 @@ def along_sequences(network: Callable[..., tf.Tensor], *inputs: tf.Tensor) -> tf
 
 
 @keras.saving.register_keras_serializable("wsram_tf")
-class PredictionNetwork(keras.Model):
+class PredictionNetwork(CheckedModel):
   """p(a | image) and p(y | a, image): two recurrent layers that look N times, then answer.
 
   The context network starts the upper layer, which says where to look; the lower layer sees the
@@ -114,6 +105,7 @@ class PredictionNetwork(keras.Model):
     Models, NIPS 2015, the prediction network, arXiv 1509.06812.
   """
 
+  @layers.follows_policy
   def __init__(self, config: ModelConfig, **kwargs):
     super().__init__(**kwargs)
     self.config = config
@@ -171,6 +163,11 @@ class PredictionNetwork(keras.Model):
       self.location_network.build(state)
     self.classifier.build(state)
     self.built = True
+
+  @property
+  def input_rules(self) -> LabelRules:
+    """The rules of the network's images, and of labels to train it with."""
+    return LabelRules(self.config.image_shape, self.config.num_classes)
 
   def cells(self, low_resolution: tf.Tensor) -> tf.Tensor | None:
     """What each cell that may be looked at shows, once for all glimpses.
@@ -276,6 +273,21 @@ class PredictionNetwork(keras.Model):
     num_samples = 1 if uniforms is None else uniforms.shape[0]
     return self.unroll(images, num_samples, choose_location, low_resolution, cells)
 
+  def patches(self, images: tf.Tensor, locations: tf.Tensor) -> tf.Tensor:
+    """What the glimpse sensor gives at locations, for pictures.
+
+    Args:
+      images: float `[B, H, W, C]`.
+      locations: float `[B, N, 2]`, (row, column) in [-1, 1].
+
+    Returns:
+      float `[B, N, S, G, G, C]`.
+    """
+    images, locations = tf.convert_to_tensor(images), tf.convert_to_tensor(locations)
+    prepared = self.glimpse_sensor.prepare(images)
+    glimpses = [self.glimpse_sensor(prepared, at) for at in tf.unstack(locations, axis=1)]
+    return tf.stack(glimpses, axis=1)
+
   def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Answers from one sequence at the prior's mode; see the class."""
     sequences = self.attend(images)
@@ -293,4 +305,5 @@ class PredictionNetwork(keras.Model):
   @classmethod
   def from_config(cls, config, custom_objects=None):
     """Makes the network that `get_config` described."""
-    return cls(ModelConfig.from_dict(config["config"]), name=config["name"])
+    with layers.full_precision():  # The configuration decides, whatever the policy is now.
+      return cls(ModelConfig.from_dict(config["config"]), name=config["name"])
