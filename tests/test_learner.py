@@ -220,6 +220,12 @@ class TrainingTest(tf.test.TestCase):
     )
     self.assertEqual(first, again)
 
+  def test_evaluates_to_plain_floats(self):
+    images, labels = _data()
+    tensors = {"loss": tf.constant(0.5)}  # What Keras before 3.14 answers.
+    with mock.patch.object(keras.Model, "evaluate", return_value=tensors):
+      self.assertEqual(json.dumps(_learner().evaluate(images, labels)), '{"loss": 0.5}')
+
   def test_learns_a_few_images_by_heart(self):
     learner = _learner(estimator="wake_sleep_equal_likelihood")
     learner.compile(optimizer=keras.optimizers.Adam(0.01), jit_compile=False)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from wsram_tf import (
@@ -496,9 +497,11 @@ class BaseLearner(CheckedModel):
     """
     if not kwargs.get("_use_cached_eval_dataset"):  # During `fit`, Keras brings checked data.
       x, y, sample_weight = self.checked(x, y, sample_weight)
-    return super().evaluate(
+    figures = super().evaluate(
       x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict, **kwargs
     )
+    # Before Keras 3.14 they are tensors. A metric of `compile` may be an array.
+    return tf.nest.map_structure(lambda one: one if np.ndim(one) else float(one), figures)
 
   def train_on_batch(
     self,
