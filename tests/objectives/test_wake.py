@@ -1,6 +1,7 @@
 """The wake phase's losses: their values, their gradients' bias, and what they refuse."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tests import enumeration
@@ -100,6 +101,7 @@ class WakeLossesTest(tf.test.TestCase):
             )
 
 
+@pytest.mark.smoke
 class WakeGradientsTest(tf.test.TestCase):
   def _check_bias_shrinks(self, loss, of: str, exact: np.ndarray):
     biases = [
