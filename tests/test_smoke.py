@@ -71,7 +71,8 @@ def test_a_training_is_resumed_evaluated_loaded_and_exported(tmp_path):
   assert error == pytest.approx(figures["test_error_percent"])
   _run("-c", _LOAD, str(run_dir / "model.keras"), cwd=tmp_path)
   arguments = (f"--run_dir={run_dir}", f"--export_dir={export_dir}", "--name=small")
-  assert re.search(r"refusals +ok", _program("export/export_classifier.py", *arguments, cwd=tmp_path))
+  said = _program("export/export_classifier.py", *arguments, cwd=tmp_path)
+  assert re.search(r"refusals +ok", said)
   model_dir = f"--model_dir={export_dir / 'small' / '1'}"
   assert _program("export/verify.py", model_dir, cwd=tmp_path).endswith("\nverified\n")
 
