@@ -64,6 +64,7 @@ ALLOWED = {
   "decoding": {"caption_config", "data.vocabulary", "models"},
   "diagnostics": {"layers", "learner", "sampling"},
   "drawing": {"config", "layers", "numerics"},
+  "extensions": set(),
   "layers": {"numerics"},
   "learner": {
     "base_learner",
@@ -127,7 +128,8 @@ def package_modules(root: pathlib.Path = ROOT) -> dict[str, Module]:
 
 def script_modules(folder: str, root: pathlib.Path = ROOT) -> dict[str, Module]:
   """Every module of a folder of scripts, by the name that its siblings import it by."""
-  paths = sorted((root / folder).glob("*.py"))
+  # Nobody imports __init__.py, which lets `python -m` find the siblings.
+  paths = sorted(path for path in (root / folder).glob("*.py") if path.stem != "__init__")
   return {path.stem: Module(path.stem, path, ast.parse(path.read_text())) for path in paths}
 
 
