@@ -33,12 +33,13 @@ print(json.dumps(endings))
 """
 
 
-def endings(program: str, *command_lines: list[str]) -> list[str]:
+def endings(program: str, *command_lines: list[str], folder: str | None = None) -> list[str]:
   """How each command line of a program ends.
 
   Args:
     program: its name, without `.py`.
     command_lines: flags, as a user gives them.
+    folder: the working directory; None for that of temporary files.
 
   Returns:
     for each, the error that ended it; else TRAINED, or what a program that does not train printed.
@@ -50,7 +51,7 @@ def endings(program: str, *command_lines: list[str]) -> list[str]:
     [sys.executable, "-c", _PROGRAM, program, json.dumps(command_lines)],
     capture_output=True,
     text=True,
-    cwd=tempfile.gettempdir(),
+    cwd=folder or tempfile.gettempdir(),
     env={
       **os.environ,
       "PYTHONPATH": os.pathsep.join([str(ROOT / "trainers"), str(ROOT)]),

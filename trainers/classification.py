@@ -1,8 +1,6 @@
 """What training and evaluating classifiers share, on any images: flags, figures, pictures."""
 
 import dataclasses
-import json
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -284,15 +282,16 @@ def log_marginal_likelihood(
   return float(values.mean()), float(values.std() / np.sqrt(len(values)))
 
 
-def run_evaluation(name: str, read_test: Callable[[], tf.data.Dataset]) -> None:
-  """Prints the figures of a finished run as JSON; ends with one clear line on bad input.
+def run_evaluation(name: str, argv: list[str], read_test: Callable[[], tf.data.Dataset]) -> None:
+  """Prints the figures of a finished run as JSON; see `evaluating.run_evaluation`.
 
   Args:
     name: of the program, for its messages.
+    argv: what the flags left of the command line.
     read_test: reads the flags, which are by then those of the run, and gives the test images.
   """
-  try:
-    run = evaluating.take_up()
+
+  def evaluate(run: RunFolder) -> dict[str, Any]:
     test = read_test()
     learner = load_learner(run.model)
     results = score(learner, test)
@@ -302,6 +301,6 @@ def run_evaluation(name: str, read_test: Callable[[], tf.data.Dataset]) -> None:
       results["test_log_marginal_likelihood_nats"] = mean
       results["standard_error_nats"] = error
       results["importance_samples"] = samples
-    print(json.dumps(results, indent=2))
-  except (ValueError, FileNotFoundError) as error:
-    sys.exit(f"{name}: {error}")
+    return results
+
+  evaluating.run_evaluation(name, argv, evaluate)

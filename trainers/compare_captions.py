@@ -8,11 +8,9 @@ attention, which is no estimator, is a variant:
 `--variant='soft --attention=soft --estimator=variational --num_samples=1'`.
 """
 
-import os
+import startup  # noqa: F401
 
-# Before TensorFlow is imported: its start-up notes would bury the first lines.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
+# isort: split
 import caption_sources
 import comparing
 import comparison

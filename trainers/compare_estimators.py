@@ -8,11 +8,9 @@ DIR/LABEL/seed_SEED. Stopped and started again, the comparison passes by what is
 on with what is not; the table and the plots are written anew after each run.
 """
 
-import os
+import startup  # noqa: F401
 
-# Before TensorFlow is imported: its start-up notes would bury the first lines.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
+# isort: split
 import comparing
 import comparison
 import flag_groups

@@ -1,17 +1,21 @@
 """What the programs share that compare: a run for each estimator and seed, one table, plots."""
 
 import contextlib
+import copy
 import os
 import pathlib
 import re
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import comparison
 import flag_groups
+import run_flags
+import startup
 import training
 from absl import flags
 from run_folder import RunFolder
@@ -22,7 +26,26 @@ from wsram_tf.config import LARGEST_INTEGER
 __all__ = ["define_flags", "run_comparison"]
 
 # Flags that are each run's own, or the comparing program's.
-OWN = ("out_dir", "estimators", "variant", "seeds", "estimator", "seed", "run_dir", "resume")
+OWN = (*run_flags.COMPARING_PROGRAM, "estimator", "seed", "run_dir", "resume")
+# Differing runs that a message describes.
+NAMED_AT_MOST = 3
+
+
+class PlannedRun(NamedTuple):
+  """One run of a comparison.
+
+  Attributes:
+    folder: where it is made.
+    lines: the flags that it is started with.
+    stored: the flags that its folder records.
+  """
+
+  folder: RunFolder
+  lines: list[str]
+  stored: list[str]
+
+
+Plan = dict[tuple[str, int], PlannedRun]
 
 
 def define_flags(estimators: list[str]) -> None:
@@ -71,8 +94,13 @@ def run_comparison(
     failed = compare(plan_runs(read_settings), program, layout)
   except (ValueError, OSError) as error:
     sys.exit(f"{name}: {error}")
+  except KeyboardInterrupt:
+    startup.stop(f"{name}: stopped; start again with the same flags to go on")
   if failed:
-    sys.exit(f"{name}: failed: {'; '.join(failed)}; start again to go on with them")
+    sys.exit(
+      f"{name}: failed: {'; '.join(failed)}. Remove the cause and start again: finished runs are "
+      "kept, and these go on"
+    )
 
 
 def variants() -> dict[str, list[str]]:
@@ -101,24 +129,42 @@ def variants() -> dict[str, list[str]]:
   return found
 
 
-def plan_runs(
-  read_settings: Callable[[], Any],
-) -> dict[tuple[str, int], tuple[RunFolder, list[str]]]:
-  """The folder and the flags of each run, by label and seed, in the order that they are made.
+def plan_runs(read_settings: Callable[[], Any]) -> Plan:
+  """The runs by label and seed, in the order that they are made.
 
   Raises:
-    ValueError: if the flags of a run contradict each other; nothing has been started then.
+    ValueError: if the flags of a run contradict each other, or its folder holds a run with other
+      flags; nothing has been started then.
   """
   shared = flag_groups.flag_lines(leave_out=OWN)
-  runs = {}
   seeds = list(map(int, flags.FLAGS.seeds))
-  for label, lines in variants().items():
+  labels = variants()
+  for label, lines in labels.items():
     check_flags(label, [*shared, *lines, f"--seed={max(seeds)}"], read_settings)
+  plan = {}
   for seed in seeds:
-    for label, lines in variants().items():
+    for label, own in labels.items():
       path = pathlib.Path(flags.FLAGS.out_dir) / label / f"seed_{seed}"
-      runs[label, seed] = RunFolder(str(path)), [*shared, *lines, f"--seed={seed}"]
-  return runs
+      lines = [*shared, *own, f"--seed={seed}"]
+      with parsed(lines):
+        stored = flag_groups.flag_lines(
+          leave_out=(*run_flags.COMPARING_PROGRAM, *run_flags.NOT_PART_OF_A_RUN)
+        )
+      plan[label, seed] = PlannedRun(RunFolder(str(path)), lines, stored)
+  check_folders(plan)
+  return plan
+
+
+@contextlib.contextmanager
+def parsed(lines: list[str]) -> Iterator[list[str]]:
+  """Sets flags for a while; gives what is no flag."""
+  # Copied, since a flag that may be given several times adds to its list.
+  before = {name: copy.copy(flags.FLAGS[name].value) for name in flags.FLAGS}
+  try:
+    yield flags.FLAGS([sys.argv[0], *lines])[1:]
+  finally:
+    for name, value in before.items():
+      flags.FLAGS[name].value = value
 
 
 def check_flags(label: str, lines: list[str], read_settings: Callable[[], Any]) -> None:
@@ -127,40 +173,55 @@ def check_flags(label: str, lines: list[str], read_settings: Callable[[], Any]) 
   Raises:
     ValueError: naming the label and what is wrong.
   """
-  before = {name: flags.FLAGS[name].value for name in flags.FLAGS}
   try:
-    rest = flags.FLAGS([sys.argv[0], *lines])
-    if len(rest) > 1:
-      raise ValueError(f"{rest[1]!r}: not a flag; write --NAME=VALUE")
-    training.evaluation_interval(read_settings().optimizer.updates)
+    with parsed(lines) as rest:
+      if rest:
+        raise ValueError(f"{rest[0]!r}: not a flag; write --NAME=VALUE")
+      training.evaluation_interval(read_settings().optimizer.updates)
   except (ValueError, flags.Error) as error:
     raise ValueError(f"{label}: {error}") from error
-  finally:
-    for name, value in before.items():
-      flags.FLAGS[name].value = value
 
 
-def compare(
-  runs: dict[tuple[str, int], tuple[RunFolder, list[str]]],
-  program: str,
-  layout: comparison.Layout,
-) -> list[str]:
+def check_folders(plan: Plan) -> None:
+  """Refuses folders that hold a run with other flags, finished or not: it is no answer to these.
+
+  Raises:
+    ValueError: naming the runs and the flags that differ.
+  """
+  differing = []
+  for (label, seed), run in plan.items():
+    if not run.folder.flagfile.exists():
+      continue
+    found = run_flags.differences(run.folder.read_flags(), run.stored)
+    if found:
+      differing.append(f"{label}/seed_{seed} has other flags than these ({', '.join(found)})")
+  if differing:
+    more = len(differing) - NAMED_AT_MOST
+    named = ", ".join(differing[:NAMED_AT_MOST]) + (
+      f" and {more} more likewise" if more > 0 else ""
+    )
+    raise ValueError(
+      f"out_dir={flags.FLAGS.out_dir}: {named}; name another out_dir, or give the flags it had"
+    )
+
+
+def compare(plan: Plan, program: str, layout: comparison.Layout) -> list[str]:
   """Makes the runs that are missing, one after the other, and writes what they tell.
 
   Several processes may do so at once: each passes over a run that another is making.
 
   Returns:
-    which runs failed.
+    which runs failed, and why.
 
   Raises:
     OSError: if the folder of the comparison cannot be written.
   """
-  out = comparison.ComparisonFolder(flags.FLAGS.out_dir, runs, layout)
+  folders = {key: run.folder for key, run in plan.items()}
+  out = comparison.ComparisonFolder(flags.FLAGS.out_dir, folders, layout)
   out.create()
-  path = pathlib.Path(__file__).with_name(program)
   failed = []
-  for number, ((label, seed), (run, lines)) in enumerate(runs.items(), 1):
-    print(f"run {number} of {len(runs)}: {label}, seed {seed}", end=" ", flush=True)
+  for number, ((label, seed), (run, lines, _)) in enumerate(plan.items(), 1):
+    print(f"run {number} of {len(plan)}: {label}, seed {seed}", end=" ", flush=True)
     with contextlib.ExitStack() as claims:
       try:
         claims.enter_context(out.claim(label, seed))
@@ -172,12 +233,62 @@ def compare(
         continue
       resume = ["--resume"] if run.flagfile.exists() else []
       print("goes on" if resume else "starts", flush=True)
-      command = [sys.executable, os.fspath(path), *lines, f"--run_dir={run.path}", *resume]
-      if subprocess.run(command, check=False).returncode:
-        failed.append(f"{label}, seed {seed}")
+      reason = train([*program_command(program), *lines, f"--run_dir={run.path}", *resume])
+      if reason:
+        if (run.path / "nan" / "report.json").exists():
+          reason = f"{reason}; --on_nan=skip goes on without such updates"
+        failed.append(f"{label}, seed {seed}: {reason}")
         continue
     out.write()
-  if any(run.results.exists() for run, _ in runs.values()):
+  if any(run.results.exists() for run in folders.values()):
     out.write()
     print(f"table: {out.markdown}\nplots: {out.plots}")
   return failed
+
+
+def program_command(program: str) -> list[str]:
+  """What starts a program beside this file as this one was started."""
+  path = pathlib.Path(__file__).with_name(program)
+  started_as = sys.modules["__main__"].__spec__
+  if started_as is not None and started_as.parent == path.parent.name:
+    # By `python -m`, which looks for wsram_tf in the working directory first.
+    return [sys.executable, "-m", f"{path.parent.name}.{path.stem}"]
+  return [sys.executable, os.fspath(path)]
+
+
+def train(command: list[str]) -> str:
+  """Runs a training program and passes on what it prints.
+
+  Returns:
+    why it failed, in one line; empty if it did not.
+
+  Raises:
+    KeyboardInterrupt: once the program has ended too.
+  """
+  last = ""
+  with subprocess.Popen(
+    command, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
+  ) as child:
+    try:
+      for line in child.stderr:
+        sys.stderr.write(line)
+        sys.stderr.flush()
+        last = line.strip() or last
+      status = child.wait()
+    except KeyboardInterrupt:
+      end(child)
+      raise
+  if status < 0:
+    return f"ended by {signal.Signals(-status).name}"
+  return (last or f"ended with status {status}") if status else ""
+
+
+def end(child: subprocess.Popen) -> None:
+  """Ends a program as Ctrl-C does, and waits for it."""
+  # A terminal has sent it the same signal. `kill -INT` has not, so it gets one after a while.
+  for seconds, act in ((3, lambda: child.send_signal(signal.SIGINT)), (60, child.kill)):
+    try:
+      child.communicate(timeout=seconds)
+      return
+    except subprocess.TimeoutExpired:
+      act()

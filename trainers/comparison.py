@@ -37,7 +37,7 @@ class ComparisonFolder:
 
   Args:
     path: the folder.
-    runs: each run's folder and flags, by label and seed.
+    runs: each run's folder, by label and seed.
     layout: what is shown.
 
   Attributes:
@@ -49,12 +49,12 @@ class ComparisonFolder:
   def __init__(
     self,
     path: str,
-    runs: Mapping[tuple[str, int], tuple[RunFolder, list[str]]],
+    runs: Mapping[tuple[str, int], RunFolder],
     layout: Layout,
   ):
     self.path = pathlib.Path(path)
     self.layout = layout
-    self.runs = {key: run for key, (run, _) in runs.items()}
+    self.runs = dict(runs)
     self.table = self.path / "comparison.csv"
     self.markdown = self.path / "comparison.md"
     self.plots = self.path / "comparison.png"

@@ -3,11 +3,9 @@
 python trainers/evaluate_classifier.py --run_dir=DIR [--importance_samples=1000]
 """
 
-import os
+import startup  # noqa: F401
 
-# Before TensorFlow is imported: its start-up notes would bury the first lines.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
+# isort: split
 import classification
 import flag_groups
 import own_images
@@ -19,10 +17,10 @@ own_images.define_flags()
 classification.define_evaluation_flags()
 
 
-def main(_: list[str]) -> None:
+def main(argv: list[str]) -> None:
   """Prints the figures as JSON."""
   classification.run_evaluation(
-    "evaluate_classifier", lambda: own_images.make_data(own_images.read_settings()).test
+    "evaluate_classifier", argv, lambda: own_images.make_data(own_images.read_settings()).test
   )
 
 

@@ -1,32 +1,96 @@
 """Flags made from the fields of configuration dataclasses: one flag a field, with its rule."""
 
 import dataclasses
+import glob
+import os
 import pathlib
+import re
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from absl import app, flags
 
 from wsram_tf.config import LARGEST_INTEGER, rule_violation
 
-__all__ = ["define", "define_count", "define_path", "flag_lines", "own_flags", "parse", "read"]
+__all__ = [
+  "PathParser",
+  "define",
+  "define_count",
+  "define_path",
+  "define_paths",
+  "define_text",
+  "flag_lines",
+  "own_flags",
+  "parse",
+  "read",
+  "stored_line",
+]
 
 Config = TypeVar("Config")
 
 
-def define(config_class: type, *, leave_out: tuple[str, ...] = ()) -> None:
+class PathParser(flags.ArgumentParser):
+  """Takes a path; `~` is expanded, since the shell does not expand it behind a flag's `=`.
+
+  Args:
+    is_name: whether a value is the name of something and no path; None where all are paths.
+  """
+
+  def __init__(self, is_name: Callable[[str], bool] | None = None):
+    self._is_name = is_name
+
+  def parse(self, argument: str) -> str:
+    """The path as it is used; a relative one stays relative."""
+    return os.path.expanduser(argument)
+
+  def stored(self, value: str) -> str:
+    """The path as a run records it: it holds in every working directory."""
+    if not value or (self._is_name and self._is_name(value)):
+      return value
+    return os.path.abspath(value)
+
+  def leads_nowhere(self, value: str) -> bool:
+    """Whether a stored path is of nothing; a path may lack its files' ending."""
+    if not os.path.isabs(value) or os.path.exists(value):
+      return False
+    return not glob.glob(f"{glob.escape(value)}.*")
+
+  def flag_type(self) -> str:
+    """What absl calls the type in its help."""
+    return "string"
+
+
+def define(
+  config_class: type,
+  *,
+  leave_out: tuple[str, ...] = (),
+  paths: dict[str, PathParser] | None = None,
+) -> None:
   """Defines a flag for each field of a dataclass whose fields `wsram_tf.config.setting` made.
 
   Args:
     config_class: the dataclass.
     leave_out: fields that get no flag.
+    paths: parsers of the text fields that hold paths.
   """
   for field in _settings(config_class):
     if field.name in leave_out:
       continue
     help = f"{field.metadata['help']}{_rule_text(field)}"
-    if field.metadata["choices"]:
-      flags.DEFINE_enum(field.name, field.default, field.metadata["choices"], help)
+    choices = field.metadata["choices"]
+    if isinstance(choices, Mapping):
+      # A table that an extension may add to, so the rule is checked when all flags are parsed.
+      flags.DEFINE_string(field.name, field.default, _one_a_line(help, choices))
+      flags.register_validator(field.name, _validator(field))
+      continue
+    if choices:
+      flags.DEFINE_enum(field.name, field.default, choices, help)
+      continue
+    if paths and field.name in paths:
+      parser, serializer = paths[field.name], flags.ArgumentSerializer()
+      flags.DEFINE(parser, field.name, field.default, help, serializer=serializer)
+      flags.register_validator(field.name, _validator(field))
       continue
     kind = {
       bool: flags.DEFINE_bool,
@@ -44,15 +108,23 @@ def define_count(name: str, default: int, help: str, *, minimum: int = 1) -> Non
   flags.DEFINE_integer(name, default, help, lower_bound=minimum, upper_bound=LARGEST_INTEGER)
 
 
-def define_path(name: str, help: str) -> None:
-  """Defines a flag, absent by default, that names a folder or the like and is not empty."""
-  flags.DEFINE_string(name, None, help)
-  flags.register_validator(
-    name,
-    # An empty one is a variable of the shell that was never set.
-    lambda value: value is None or (value.isprintable() and bool(value.strip())),
-    "must be printable text, and not empty",
+def define_path(name: str, help: str, *, required: bool = False) -> None:
+  """Defines a flag, absent by default, that names a file or a folder; see `PathParser`."""
+  flags.DEFINE(
+    PathParser(), name, None, help, serializer=flags.ArgumentSerializer(), required=required
   )
+  _refuse_empty(name)
+
+
+def define_paths(name: str, help: str, parser: PathParser) -> None:
+  """Defines a flag that may be given several times, each time with one path."""
+  flags.DEFINE_multi(parser, flags.ArgumentSerializer(), name, None, help)
+
+
+def define_text(name: str, help: str) -> None:
+  """Defines a flag, absent by default, of text that is not empty."""
+  flags.DEFINE_string(name, None, help)
+  _refuse_empty(name)
 
 
 def read(config_class: type[Config], **values: Any) -> Config:
@@ -85,11 +157,24 @@ def own_flags() -> list[flags.Flag]:
 
 
 def flag_lines(leave_out: tuple[str, ...]) -> list[str]:
-  """All flags of the program and its flag groups, as lines of a flagfile that sets them alike."""
+  """All flags of the program and its flag groups, as lines of a flagfile that sets them alike.
+
+  The lines set the same in every working directory.
+  """
   named = {
     flag.name: flag for flag in own_flags() if flag.name not in leave_out and flag.value is not None
   }
-  return [_line(named[name]) for name in sorted(named)]
+  lines = [line for name in sorted(named) for line in _lines(named[name])]
+  return list(dict.fromkeys(lines))  # A file that is named twice counts once.
+
+
+def stored_line(line: str) -> str:
+  """A line of a flagfile as `flag_lines` writes it: a path does not depend on where one works."""
+  name, equals, value = line.lstrip("-").partition("=")
+  if not equals or name not in flags.FLAGS or not isinstance(flags.FLAGS[name].parser, PathParser):
+    return line
+  parser = flags.FLAGS[name].parser
+  return f"--{name}={parser.stored(PathParser.parse(parser, value))}"
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -106,10 +191,29 @@ def parse(argv: list[str]) -> list[str]:
     sys.exit(f"flagfile: must be a text file of flags, one a line: {error}")
 
 
-def _line(flag: flags.Flag) -> str:
+def _refuse_empty(name: str) -> None:
+  flags.register_validator(
+    name,
+    # An empty one is a variable of the shell that was never set.
+    lambda value: value is None or (value.isprintable() and bool(value.strip())),
+    "must be printable text, and not empty",
+  )
+
+
+def _lines(flag: flags.Flag) -> list[str]:
   if isinstance(flag.value, bool):
-    return f"--{flag.name}={str(flag.value).lower()}"
-  return flag.serialize() or f"--{flag.name}="
+    return [f"--{flag.name}={str(flag.value).lower()}"]
+  if isinstance(flag.parser, PathParser):
+    values = flag.value if isinstance(flag.value, list) else [flag.value]
+    return [f"--{flag.name}={flag.parser.stored(value)}" for value in values]
+  return [flag.serialize() or f"--{flag.name}="]
+
+
+def _one_a_line(help: str, names: Iterable[str]) -> str:
+  """A help text that explains names, with each name at the start of a line."""
+  for name in names:
+    help = re.sub(rf"([:;]) (?={re.escape(name)}: )", r"\1\n", help)
+  return help
 
 
 def _settings(config_class: type) -> list[dataclasses.Field]:

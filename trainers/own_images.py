@@ -105,7 +105,7 @@ class Settings(classification.Settings):
 def define_flags() -> None:
   """Defines the flags of the images and of `classification.Settings`."""
   flag_groups.define_path("image_dir", "folder that holds a folder of JPEG or PNG files a class")
-  flag_groups.define_path(
+  flag_groups.define_text(
     "dataset",
     f"instead of image_dir, a classification set of TensorFlow Datasets by its name, or {NEEDLE}: "
     "large canvases with one small digit, made on the fly",

@@ -55,7 +55,13 @@ class FeatureConfig:
 
 def define_flags() -> None:
   """Defines the flags of features."""
-  flag_groups.define(FeatureConfig)
+  flag_groups.define(
+    FeatureConfig,
+    paths={
+      "backbone": flag_groups.PathParser(is_name=lambda value: not value.endswith(".keras")),
+      "features": flag_groups.PathParser(),
+    },
+  )
 
 
 class FeatureMaker:

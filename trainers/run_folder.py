@@ -10,12 +10,10 @@ from typing import Any
 
 import file_locks
 import keras
+import run_flags
 import whole_files
 
 __all__ = ["RunFolder", "RunFolderError"]
-
-# Flags that a run may be resumed with changed.
-FREE_TO_CHANGE = ("--on_nan", "--strategy")
 
 
 class RunFolderError(ValueError):
@@ -99,24 +97,27 @@ class RunFolder:
     Raises:
       RunFolderError: naming the folder, and the flags that differ.
     """
+    differing = run_flags.differences(self.read_flags(), flag_lines, may_move=True)
+    if differing:
+      raise RunFolderError(
+        f"run_dir={self.path}: its run has other flags than these ({', '.join(differing)}); leave "
+        f"them out, or give --flagfile={self.flagfile}"
+      )
+
+  def read_flags(self) -> list[str]:
+    """The lines of the run's flagfile.
+
+    Raises:
+      RunFolderError: if there is no run, or the file cannot be read.
+    """
     try:
-      written = self.flagfile.read_text(encoding="utf-8").splitlines()
+      return self.flagfile.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError as error:
       raise RunFolderError(f"run_dir={self.path}: holds no run to resume") from error
     except (OSError, ValueError) as error:
       raise RunFolderError(
         f"run_dir={self.path}: {self.flagfile.name} cannot be read: {error}"
       ) from error
-    there, here = (
-      {line for line in lines if line.partition("=")[0] not in FREE_TO_CHANGE}
-      for lines in (written, flag_lines)
-    )
-    differing = sorted(here - there) + sorted(f"not {line}" for line in there - here)
-    if differing:
-      raise RunFolderError(
-        f"run_dir={self.path}: its run has other flags than these ({', '.join(differing)}); give "
-        f"--flagfile={self.flagfile}"
-      )
 
   def lock(self) -> None:
     """Keeps other processes from the folder until `release` or the end of this one, by any means.

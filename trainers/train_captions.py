@@ -7,11 +7,9 @@ python trainers/train_captions.py --flagfile=trainers/flagfiles/flickr8k.flags \
   --dataset=coco_captions --backbone=FILE.keras [--data_dir=DIR] [--run_dir=DIR]
 """
 
-import os
+import startup  # noqa: F401
 
-# Before TensorFlow is imported: its start-up notes would bury the first lines.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
+# isort: split
 import caption_sources
 import captions
 import first_weights

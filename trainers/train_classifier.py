@@ -5,11 +5,9 @@ python trainers/train_classifier.py --dataset=NAME --data_dir=DIR     of TensorF
 python trainers/train_classifier.py --flagfile=trainers/flagfiles/needle_small.flags
 """
 
-import os
+import startup  # noqa: F401
 
-# Before TensorFlow is imported: its start-up notes would bury the first lines.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
+# isort: split
 import classification
 import diagnosing
 import flag_groups

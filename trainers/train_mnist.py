@@ -3,11 +3,9 @@
 python trainers/train_mnist.py --flagfile=trainers/flagfiles/quickstart.flags [--run_dir=DIR]
 """
 
-import os
+import startup  # noqa: F401
 
-# Before TensorFlow is imported: its start-up notes would bury the first lines.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
+# isort: split
 import classification
 import diagnosing
 import flag_groups

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import distribution
+import extending
 import first_weights
 import flag_groups
 import keras
+import run_flags
+import startup
 import tensorflow as tf
 from absl import flags
 from bad_update import save_for_replay
@@ -31,15 +34,19 @@ __all__ = [
 
 # Updates that run without coming back to Python.
 MOST_STEPS_PER_EXECUTION = 50
-# Flags that a run may be repeated or resumed with unchanged.
-NOT_PART_OF_A_RUN = ("run_dir", "resume", "data_dir", "download")
 
 
 def define_flags(batch_size: int) -> None:
   """Defines the flags of a run, with the default of `batch_size`."""
   flag_groups.define_path("run_dir", "folder for the run, new or empty; absent: runs/DATE-TIME")
   first_weights.define_flags()
-  flags.DEFINE_bool("resume", False, "go on with the run in run_dir from its newest checkpoint")
+  extending.define_flags()
+  flags.DEFINE_bool(
+    "resume",
+    False,
+    "go on with the run in run_dir from its newest checkpoint; flags that are not given are the "
+    "run's",
+  )
   flag_groups.define_count(
     "seed", 1, "seed of weights, data order, canvases and samples", minimum=0
   )
@@ -212,17 +219,26 @@ def run_program(
     read_settings: reads the flags; what it returns has `optimizer`.
     train: does the work, given the settings, the folder and the lines of the flagfile.
   """
+  taken: list[str] = []
+  run = None
   try:
     if len(argv) > 1:
       raise ValueError(f"{argv[1]!r}: not a flag; write --NAME=VALUE")
-    strategy, run_dir = flags.FLAGS.strategy, flags.FLAGS.run_dir
-    if flags.FLAGS.resume and not run_dir:
-      raise ValueError("resume=true: needs --run_dir, the folder of the run to go on with")
+    run_dir = flags.FLAGS.run_dir
+    if flags.FLAGS.resume:
+      if not run_dir:
+        raise ValueError("resume=true: needs --run_dir, the folder of the run to go on with")
+      earlier = RunFolder(run_dir)
+      taken = run_flags.take_up(earlier.path, earlier.read_flags(), name)
+    strategy = flags.FLAGS.strategy
     if strategy == "multi_worker" and not run_dir:
       raise ValueError("strategy=multi_worker: needs --run_dir, the folder that all workers see")
     if not flags.FLAGS.resume:
       first_weights.finished_run()
-    lines = flag_groups.flag_lines(leave_out=NOT_PART_OF_A_RUN)
+    lines = [
+      run_flags.program_line(name),
+      *flag_groups.flag_lines(leave_out=run_flags.NOT_PART_OF_A_RUN),
+    ]
     is_writer = distribution.is_chief(strategy)
     run = RunFolder(run_dir or time.strftime("runs/%Y%m%d-%H%M%S"), is_writer=is_writer)
     if flags.FLAGS.resume:
@@ -242,4 +258,8 @@ def run_program(
   except NonFiniteUpdateError as error:
     sys.exit(f"{name}: {error}; what replays it lies in {run.path / 'nan'}")
   except (ValueError, OSError, distribution.WorkerLostError) as error:
-    sys.exit(f"{name}: {error}")
+    sys.exit(f"{name}: {error}{run_flags.what_moved(taken)}")
+  except KeyboardInterrupt:
+    if run is None or not run.flagfile.exists():
+      startup.stop(f"{name}: stopped; nothing was written")
+    startup.stop(f"{name}: stopped; go on with --resume --run_dir={run.path}")
