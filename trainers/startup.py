@@ -1,12 +1,15 @@
-"""What a program does before all else: it keeps TensorFlow quiet, and ends on Ctrl-C in one line.
+"""What a program does before all else: it loads TensorFlow quietly, and ends on Ctrl-C in one line.
 
-Programs import it first: TensorFlow reads its log level while it is imported.
+Programs import it first. What it sets does not depend on who imports TensorFlow later.
 """
 
+import contextlib
 import os
 import pathlib
+import re
 import signal
 import sys
+from collections.abc import Iterator
 from types import TracebackType
 from typing import NoReturn
 
@@ -16,6 +19,8 @@ __all__ = ["stop"]
 INTERRUPTED = 130
 # Of an NVIDIA GPU, one under WSL, and one of AMD.
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+# Lines of severity INFO, and the line before the first of them.
+NOTE = re.compile(rb"I\d{4} |WARNING: All log messages before absl::InitializeLog")
 
 
 def log_level() -> str:
@@ -42,5 +47,39 @@ def report(kind: type[BaseException], error: BaseException, trace: TracebackType
     sys.__excepthook__(kind, error, trace)
 
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", log_level())
+@contextlib.contextmanager
+def without_notes() -> Iterator[None]:
+  """Leaves out of the standard error the notes that TensorFlow writes while it is imported.
+
+  TensorFlow writes them before it reads its log level. Another process filters the lines, so that
+  nothing is lost, or late, where the import itself fails or aborts.
+  """
+  reading, writing = os.pipe()
+  child = os.fork()
+  if not child:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # It ends with its input.
+    os.close(writing)
+    with os.fdopen(reading, "rb") as lines:
+      for line in lines:
+        if not NOTE.match(line):
+          os.write(2, line)
+    os._exit(0)
+  os.close(reading)
+  kept = os.dup(2)
+  os.dup2(writing, 2)
+  os.close(writing)
+  try:
+    yield
+  finally:
+    sys.stderr.flush()
+    os.dup2(kept, 2)
+    os.close(kept)
+    os.waitpid(child, 0)
+
+
 sys.excepthook = report
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", log_level())
+# Whoever asks for level 0 wants the notes.
+if "tensorflow" not in sys.modules and os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
+  with without_notes():
+    import tensorflow  # noqa: F401
