@@ -1,6 +1,5 @@
 """What answers about image files: an export, a running server, or weights of the package."""
 
-import os
 from typing import NamedTuple, Protocol
 
 import cpp_loader
@@ -8,6 +7,7 @@ import examples
 import manifests
 import numpy as np
 import server_client
+import starting
 
 __all__ = ["Cells", "ExportedModel", "Glimpses", "Model", "PretrainedModel", "ServedModel"]
 
@@ -109,12 +109,11 @@ class PretrainedModel:
   """
 
   def __init__(self, name: str):
-    # Before TensorFlow is imported: its start-up notes would bury the answer.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Only here: everything else works without TensorFlow's Python package.
-    import signatures
+    with starting.quiet_tensorflow():
+      import signatures
 
-    import wsram_tf
+      import wsram_tf
 
     network = wsram_tf.load_pretrained(name)
     self.fit = "resize"

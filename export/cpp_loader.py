@@ -15,6 +15,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import protos
+import starting
 
 __all__ = ["LoadedModel", "ServingError"]
 
@@ -114,15 +115,15 @@ def _library() -> ctypes.CDLL:
       "tensorflow: must be installed, for the C++ libraries in its wheel; see setup.cfg"
     )
   folder = pathlib.Path(spec.submodule_search_locations[0])
-  # Its notes on absent accelerators say nothing about an export.
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-  for name in ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2"):
-    if not (folder / name).is_file():
-      raise FileNotFoundError(
-        f"{folder.name}/{name}: must be in TensorFlow's wheel, as it is in those for Linux"
-      )
-    # RTLD_LOCAL: the wheel's TLS library would otherwise replace the one that Python's ssl needs.
-    library = ctypes.CDLL(str(folder / name), mode=ctypes.RTLD_LOCAL)
+  # What it notes on absent accelerators says nothing about an export.
+  with starting.quiet_tensorflow():
+    for name in ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2"):
+      if not (folder / name).is_file():
+        raise FileNotFoundError(
+          f"{folder.name}/{name}: must be in TensorFlow's wheel, as it is in those for Linux"
+        )
+      # RTLD_LOCAL: the wheel's TLS library would otherwise replace the one that Python's ssl needs.
+      library = ctypes.CDLL(str(folder / name), mode=ctypes.RTLD_LOCAL)
   for name, (result, arguments) in _PROTOTYPES.items():
     function = getattr(library, name)
     function.restype, function.argtypes = result, arguments

@@ -6,17 +6,15 @@ Writes the next version, BASE/NAME/VERSION, and beside it what a model server is
 version is verified through the C++ loader before it is published (see verify.py).
 """
 
-import os
 import pathlib
-import sys
 
 import manifests
 import publishing
-from absl import app, flags, logging
+import starting
+from absl import flags, logging
 
-_RUN_DIR = flags.DEFINE_string(
+_RUN_DIR = starting.define_path(
   "run_dir",
-  None,
   "folder of a finished run, which holds model.keras, vocabulary.txt and, where a backbone makes "
   "the grid of an image, backbone.keras",
 )
@@ -44,16 +42,16 @@ flags.register_validator(
 
 def main(_) -> None:
   """Exports one version."""
-  # What TensorFlow notes at its start, and of what it saves where, is no news to anybody.
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
   # Only here: a wrong flag is told at once, not after TensorFlow has been loaded.
-  import caption_signatures
-  import finished_run
+  with starting.quiet_tensorflow():
+    import caption_signatures
+    import finished_run
 
-  import wsram_tf
+    import wsram_tf
 
-  logging.set_verbosity(logging.WARNING)  # TensorFlow lowers it while it is imported.
-  run = finished_run.load_caption_run(_RUN_DIR.value)
+  # What TensorFlow saves where is no news. While it is imported it lowers this.
+  logging.set_verbosity(logging.WARNING)
+  run = finished_run.load_caption_run(_RUN_DIR.value, publishing.EXTENSION.value or ())
   config, backbone = run.network.config, run.backbone
   module, functions = caption_signatures.build_caption_signatures(
     run.network,
@@ -88,7 +86,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-  try:
-    app.run(main)
-  except (ValueError, RuntimeError, OSError) as error:
-    sys.exit(f"export_captioner.py: {error}")
+  starting.run(main, RuntimeError)

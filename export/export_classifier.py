@@ -7,15 +7,14 @@ Writes the next version, BASE/NAME/VERSION, and beside it what a model server is
 version is verified through the C++ loader before it is published (see verify.py).
 """
 
-import os
 import pathlib
-import sys
 
 import manifests
 import publishing
-from absl import app, flags, logging
+import starting
+from absl import flags, logging
 
-_RUN_DIR = flags.DEFINE_string("run_dir", None, "folder of a finished run, which holds model.keras")
+_RUN_DIR = starting.define_path("run_dir", "folder of a finished run, which holds model.keras")
 _PRETRAINED = flags.DEFINE_string(
   "pretrained", None, "name of weights that the package ships, instead of --run_dir"
 )
@@ -37,21 +36,21 @@ flags.register_validator(
 
 def main(_) -> None:
   """Exports one version."""
-  # What TensorFlow notes at its start, and of what it saves where, is no news to anybody.
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
   # Only here: a wrong flag is told at once, not after TensorFlow has been loaded.
-  import finished_run
-  import signatures
+  with starting.quiet_tensorflow():
+    import finished_run
+    import signatures
 
-  import wsram_tf
+    import wsram_tf
 
-  logging.set_verbosity(logging.WARNING)  # TensorFlow lowers it while it is imported.
+  # What TensorFlow saves where is no news. While it is imported it lowers this.
+  logging.set_verbosity(logging.WARNING)
   if _PRETRAINED.value is not None:
     source = f"pretrained {_PRETRAINED.value}"
     run = finished_run.FinishedRun(wsram_tf.load_pretrained(_PRETRAINED.value), None, (), "resize")
   else:
     source = f"run {pathlib.Path(_RUN_DIR.value).resolve().name}"
-    run = finished_run.load_run(_RUN_DIR.value)
+    run = finished_run.load_run(_RUN_DIR.value, publishing.EXTENSION.value or ())
   config = run.network.config
   module, functions = signatures.build_signatures(
     run.network, _AVERAGED_SAMPLES.value, run.class_names
@@ -82,7 +81,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-  try:
-    app.run(main)
-  except (ValueError, RuntimeError, OSError) as error:
-    sys.exit(f"export_classifier.py: {error}")
+  starting.run(main, RuntimeError)

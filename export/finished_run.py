@@ -4,12 +4,14 @@ import json
 import os
 import pathlib
 import zipfile
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
 
 import wsram_tf
 from wsram_tf.data.vocabulary import Vocabulary
+from wsram_tf.extensions import load_extension
 
 __all__ = ["FinishedCaptionRun", "FinishedRun", "load_caption_run", "load_run"]
 
@@ -47,13 +49,18 @@ class FinishedCaptionRun(NamedTuple):
   test_figures: dict[str, float]
 
 
-def load_run(run_dir: str | os.PathLike) -> FinishedRun:
+def load_run(run_dir: str | os.PathLike, extensions: Sequence[str] = ()) -> FinishedRun:
   """Loads what an export takes from a classifier's run.
+
+  Args:
+    run_dir: the run's folder.
+    extensions: files that register its estimator, in place of those that the run recorded.
 
   Raises:
     ValueError: if a file of the run is damaged, or is no classifier's.
   """
   run_dir = pathlib.Path(run_dir)
+  _load_extensions(run_dir, extensions)
   learner = _load_learner(run_dir, wsram_tf.WakeSleepLearner)
   figures, names = _read_results(run_dir), run_dir / "class_names.txt"
   return FinishedRun(
@@ -64,13 +71,16 @@ def load_run(run_dir: str | os.PathLike) -> FinishedRun:
   )
 
 
-def load_caption_run(run_dir: str | os.PathLike) -> FinishedCaptionRun:
-  """Loads what an export takes from a captioner's run.
+def load_caption_run(
+  run_dir: str | os.PathLike, extensions: Sequence[str] = ()
+) -> FinishedCaptionRun:
+  """Loads what an export takes from a captioner's run; see `load_run`.
 
   Raises:
     ValueError: if a file of the run is missing or damaged, or is no captioner's.
   """
   run_dir = pathlib.Path(run_dir)
+  _load_extensions(run_dir, extensions)
   learner = _load_learner(run_dir, wsram_tf.CaptionLearner)
   try:
     vocabulary = Vocabulary.load(run_dir / "vocabulary.txt")
@@ -90,6 +100,20 @@ def load_caption_run(run_dir: str | os.PathLike) -> FinishedCaptionRun:
     if isinstance(figure, int | float) and not isinstance(figure, bool)
   }
   return FinishedCaptionRun(network, vocabulary, backbone, figures)
+
+
+def _load_extensions(run_dir: pathlib.Path, extensions: Sequence[str]) -> None:
+  """Runs the files that register what a learner was trained with: those given, or the run's own.
+
+  Raises:
+    ValueError: if one is missing or fails.
+  """
+  flagfile, flag = run_dir / "flags.flags", "--extension="
+  if not extensions and flagfile.is_file():
+    lines = flagfile.read_text(encoding="utf-8", errors="replace").splitlines()
+    extensions = [line.removeprefix(flag) for line in lines if line.startswith(flag)]
+  for path in extensions:
+    load_extension(path)
 
 
 def _load_learner(run_dir: pathlib.Path, kind: type) -> Any:

@@ -35,6 +35,7 @@ __all__ = [
   "manifest_digest",
   "read_manifest",
   "read_versions",
+  "version_dir",
   "version_numbers",
   "write_json",
 ]
@@ -235,6 +236,13 @@ def read_versions(model_base: pathlib.Path) -> dict[int, str]:
   if not _is_of(versions, dict[int, str]):
     raise ValueError(f"{path}: must be digests by version, as an export writes them")
   return versions
+
+
+def version_dir(path: str | os.PathLike) -> pathlib.Path:
+  """The folder of a version: the one that is named, or the newest in the folder of a model."""
+  path = pathlib.Path(path)
+  versions = version_numbers(path) if path.is_dir() else []
+  return path / str(versions[-1]) if versions else path
 
 
 def version_numbers(model_base: pathlib.Path) -> list[int]:

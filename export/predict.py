@@ -8,9 +8,10 @@ Images are PNG or JPEG files of any size; one that is not of the model's size is
 where the model takes any size, by the model.
 """
 
+import contextlib
 import io
+import os
 import pathlib
-import sys
 
 import cpp_loader
 import examples
@@ -20,6 +21,7 @@ import PIL.ExifTags
 import PIL.Image
 import PIL.ImageOps
 import server_client
+import starting
 from absl import app, flags
 from answering import Cells, ExportedModel, Glimpses, Model, PretrainedModel, ServedModel
 
@@ -28,8 +30,10 @@ _ORIENTATION = PIL.ExifTags.Base.Orientation
 _CLASSES_SHOWN = 3
 NO_WORDS = "(nothing)"
 
-_MODEL_DIR = flags.DEFINE_string(
-  "model_dir", None, "folder of one exported version, EXPORT_DIR/NAME/VERSION"
+_MODEL_DIR = starting.define_path(
+  "model_dir",
+  "folder of an exported version, EXPORT_DIR/NAME/VERSION, or of a model, EXPORT_DIR/NAME, whose "
+  "newest version is taken",
 )
 _SERVER = flags.DEFINE_string("server", None, "host:port of a running model server")
 _PRETRAINED = flags.DEFINE_string(
@@ -47,14 +51,14 @@ _INVERT = flags.DEFINE_bool(
   False,
   "swap dark and bright: for dark ink on white, of a model that learned the reverse",
 )
-_DRAW_DIR = flags.DEFINE_string(
-  "draw_dir", None, "folder for a picture of each image with its glimpses; made if need be"
+_DRAW_DIR = starting.define_path(
+  "draw_dir", "folder for a picture of each image with its glimpses; made if need be"
 )
 
 flags.register_validator(
   "model_dir",
-  lambda path: path is None or (pathlib.Path(path) / manifests.MANIFEST_FILE).is_file(),
-  message="must be a folder that an export wrote, EXPORT_DIR/NAME/VERSION",
+  lambda path: path is None or (manifests.version_dir(path) / manifests.MANIFEST_FILE).is_file(),
+  message="must be a folder that an export wrote, EXPORT_DIR/NAME/VERSION or EXPORT_DIR/NAME",
 )
 flags.register_validator(
   "server",
@@ -86,7 +90,7 @@ def open_model() -> Model:
     client = server_client.GrpcClient if _PROTOCOL.value == "grpc" else server_client.RestClient
     return ServedModel(client(_SERVER.value, _NAME.value, _TIMEOUT.value), _NAME.value)
   if _MODEL_DIR.value is not None:
-    return ExportedModel(_MODEL_DIR.value)
+    return ExportedModel(os.fspath(manifests.version_dir(_MODEL_DIR.value)))
   if _PRETRAINED.value is None:
     print(f"No model named: these are the answers of the package's weights {_DEFAULT_PRETRAINED!r}")
   return PretrainedModel(_PRETRAINED.value or _DEFAULT_PRETRAINED)
@@ -185,11 +189,15 @@ def draw(
     contents: of the file that the model saw.
     answer: the outputs for it.
     glimpses: what a glimpse covers.
+
+  Raises:
+    OSError: if it cannot be written; there is no half picture then.
   """
   # Only here: without a picture to draw, none of this is needed.
   from matplotlib.figure import Figure
 
-  from wsram_tf.drawing import draw_captions, draw_glimpse_squares
+  with starting.quiet_tensorflow():
+    from wsram_tf.drawing import draw_captions, draw_glimpse_squares
 
   image = PIL.Image.open(io.BytesIO(contents))
   pixels = examples.to_float(np.atleast_3d(image.convert("RGB")))
@@ -200,8 +208,18 @@ def draw(
     figure = Figure(figsize=(4, 4 * image.height / image.width), dpi=150)
     axes = figure.add_axes((0, 0, 1, 1))
     draw_glimpse_squares(axes, pixels, answer["locations"][0], *glimpses)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  figure.savefig(path)
+  aside = path.with_name(f".partial-{path.name}")
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(aside)
+    aside.replace(path)
+  except OSError as error:
+    raise OSError(f"draw_dir={path.parent}: {path.name} cannot be written, {error.strerror}") from (
+      error
+    )
+  finally:
+    with contextlib.suppress(OSError):  # On a full disk, say, half of it is there.
+      aside.unlink(missing_ok=True)
 
 
 def main(arguments: list[str]) -> None:
@@ -228,7 +246,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  try:
-    app.run(main)
-  except (ValueError, OSError, cpp_loader.ServingError, server_client.ServerError) as error:
-    sys.exit(f"predict.py: {error}")
+  starting.run(main, cpp_loader.ServingError, server_client.ServerError)

@@ -13,16 +13,24 @@ from typing import TYPE_CHECKING
 
 import manifests
 import server_files
+import starting
 from absl import flags
 
 if TYPE_CHECKING:
   import saved_model
   import tensorflow as tf
 
-__all__ = ["NAME", "batch_sizes", "publish"]
+__all__ = ["EXTENSION", "NAME", "batch_sizes", "publish"]
 
-_EXPORT_DIR = flags.DEFINE_string(
-  "export_dir", None, "folder of all models; the version becomes EXPORT_DIR/NAME/VERSION"
+_EXPORT_DIR = starting.define_path(
+  "export_dir", "folder of all models; the version becomes EXPORT_DIR/NAME/VERSION"
+)
+EXTENSION = flags.DEFINE_multi(
+  starting.PathParser(),
+  flags.ArgumentSerializer(),
+  "extension",
+  None,
+  "Python file that registers the run's estimator, where it is not where the run recorded it",
 )
 NAME = flags.DEFINE_string("name", None, "name that clients call the model by")
 _BATCH_SIZES = flags.DEFINE_list(
@@ -81,16 +89,37 @@ def publish(
 
   Raises:
     ValueError: if the contract differs from the latest version's.
+    OSError: if something cannot be written; there is no half version then.
     RuntimeError: if the version fails its verification.
   """
   import saved_model
+  import tensorflow as tf
 
   verify = _verify_in_another_process if _VERIFY.value else None
   export_dir = pathlib.Path(_EXPORT_DIR.value)
-  model_dir = saved_model.write_version(export_dir, module, functions, draft, verify)
-  for file in server_files.write_server_files(export_dir, draft.name):
+  try:
+    model_dir = saved_model.write_version(export_dir, module, functions, draft, verify)
+  except (OSError, tf.errors.OpError) as error:
+    raise OSError(
+      f"export_dir={export_dir}: the version cannot be written, {_reason(error)}; nothing was "
+      "published"
+    ) from error
+  try:
+    kept = server_files.write_server_files(export_dir, draft.name)
+  except OSError as error:
+    raise OSError(
+      f"export_dir={export_dir}: {model_dir} is published, and the files beside it cannot be "
+      f"written, {_reason(error)}"
+    ) from error
+  for file in kept:
     print(f"{file} was changed by hand and is left as it is; compare it with the README.md there")
   print(f"Exported {model_dir}\nHow to serve it: {export_dir / 'README.md'}")
+
+
+def _reason(error: Exception) -> str:
+  """What the system says of a file that cannot be written, in one line."""
+  text = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+  return text.splitlines()[0].rpartition("; ")[2]  # TensorFlow puts the path first.
 
 
 def _verify_in_another_process(model_dir: pathlib.Path) -> None:

@@ -5,18 +5,22 @@
 Loads it through TensorFlow's C++ loader, without XLA as in a stock CPU server.
 """
 
-import pathlib
 import sys
 
-from absl import app, flags
+import manifests
+import starting
+from absl import flags
 from verification import Verification
 
-_MODEL_DIR = flags.DEFINE_string(
-  "model_dir", None, "folder of one version, EXPORT_DIR/NAME/VERSION", required=True
+_MODEL_DIR = starting.define_path(
+  "model_dir",
+  "folder of a version, EXPORT_DIR/NAME/VERSION, or of a model, EXPORT_DIR/NAME, whose newest "
+  "version is taken",
+  required=True,
 )
 flags.register_validator(
   "model_dir",
-  lambda path: not path or (pathlib.Path(path) / "saved_model.pb").is_file(),
+  lambda path: not path or (manifests.version_dir(path) / "saved_model.pb").is_file(),
   message="must be a folder that holds saved_model.pb",
 )
 
@@ -25,7 +29,7 @@ def main(_) -> None:
   """Prints the table; the exit status is 1 if a check failed."""
   print(f"{'check':<16} {'result':<6} found")
   passed = True
-  for check in Verification(_MODEL_DIR.value).run():
+  for check in Verification(manifests.version_dir(_MODEL_DIR.value)).run():
     print(f"{check.name:<16} {'ok' if check.passed else 'FAILED':<6} {check.detail}", flush=True)
     passed &= check.passed
   print("verified" if passed else "FAILED: do not serve it")
@@ -33,4 +37,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  starting.run(main)

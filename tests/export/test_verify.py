@@ -59,7 +59,7 @@ def test_the_program_fails_with_an_export(helpers, export_dir, tmp_path):
   assert done.returncode == 1
   assert re.search(r"^files +FAILED changed, added or removed .*golden.npz$", done.stdout, re.M)
   assert done.stdout.endswith("\nFAILED: do not serve it\n")
-  done = helpers.run_program("verify.py", f"--model_dir={tmp_path}")
+  done = helpers.run_program("verify.py", f"--model_dir={tmp_path / '1/assets.extra'}")
   assert done.returncode == 1
   assert "must be a folder that holds saved_model.pb" in done.stderr
 
