@@ -124,11 +124,15 @@ def prepare(path: str, shape: tuple[int, int, int], invert: bool, fit: str) -> t
     if turned:
       image = PIL.ImageOps.exif_transpose(image)
     right_size = fit == "any size" or image.size == (width, height)
-    if right_size and not turned and not invert:
+    transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    if right_size and not turned and not invert and not transparent:
       return contents, ""
     old_width, old_height = image.size
     if image.mode.startswith("I"):  # 16 bits: conversion would clip them to 8, not scale them.
       image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif transparent:  # On black, as in training; a model would see what lies hidden there.
+      image = image.convert("RGBA")
+      image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "black"), image)
     image = image.convert("L" if channels == 1 else "RGB")
     method = PIL.Image.Resampling.BILINEAR
     if right_size:

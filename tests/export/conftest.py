@@ -2,6 +2,7 @@ import functools
 import os
 import pathlib
 import pickle
+import resource
 import subprocess
 import sys
 
@@ -106,6 +107,17 @@ def run_program(name, *arguments):
   """Runs a program of export/ as a user does."""
   program = os.fspath(ROOT / "export" / name)
   return subprocess.run([sys.executable, program, *arguments], capture_output=True, text=True)
+
+
+def run_with_small_files(name, size, *arguments):
+  """Runs a program that can write no file beyond so many bytes, as on a disk that is full."""
+  program = os.fspath(ROOT / "export" / name)
+  limit = (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+  start = f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, {limit}); "
+  start += "sys.argv[:] = sys.argv[1:]; sys.path.insert(0, sys.argv[0].rpartition('/')[0]); "
+  start += "runpy.run_path(sys.argv[0], run_name='__main__')"
+  command = [sys.executable, "-c", start, program, *arguments]
+  return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import wsram_tf
+from wsram_tf import objectives
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,41 @@ def run_dir(helpers, tmp_path_factory):
   learner.save(path / "model.keras")
   (path / "results.json").write_text(json.dumps({"test_error_percent": 12.5}))
   return path
+
+
+def test_a_full_disk_publishes_nothing(helpers, run_dir, tmp_path):
+  done = helpers.run_with_small_files(
+    "export_classifier.py",
+    100_000,
+    f"--run_dir={run_dir}",
+    f"--export_dir={tmp_path / 'models'}",
+    "--name=small",
+  )
+  assert done.returncode == 1
+  assert "Traceback" not in done.stderr
+  last = done.stderr.splitlines()[-1]
+  assert last.startswith(
+    f"export_classifier.py: export_dir={tmp_path / 'models'}: the version cannot"
+  )
+  assert last.endswith("; nothing was published")
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_run_with_an_extension_is_exported(run_dir, tmp_path, monkeypatch):
+  monkeypatch.setitem(objectives.ESTIMATORS, "mine", None)  # Removed again when the test ends.
+  extension, extended = tmp_path / "loss.py", tmp_path / "run"
+  extension.write_text(
+    "import wsram_tf\n"
+    "wsram_tf.register_estimator('mine', wsram_tf.Estimator('mine', 'prior', lambda scored: 0))\n"
+  )
+  shutil.copytree(run_dir, extended)
+  (extended / "flags.flags").write_text(f"--extension={tmp_path / 'moved.py'}\n")
+  with pytest.raises(ValueError, match=r"extension=.*moved\.py: there is no such file"):
+    finished_run.load_run(extended)
+  finished_run.load_run(extended, [extension])
+  assert objectives.ESTIMATORS["mine"].help == "mine"
+  (extended / "flags.flags").write_text(f"--units=8\n--extension={extension}\n")
+  finished_run.load_run(extended)
 
 
 def test_a_run_becomes_a_verified_version(helpers, run_dir, tmp_path):

@@ -190,6 +190,34 @@ def test_sixteen_bits_are_scaled_not_clipped(helpers, model_dir, files, tmp_path
   assert lines[1].partition(": ")[2] == lines[3].partition(": ")[2]
 
 
+def test_transparent_pixels_are_seen_as_black(helpers, model_dir, tmp_path):
+  pixels = np.full([40, 36, 4], 255, np.uint8)
+  pixels[:30, :, 3] = 0
+  PIL.Image.fromarray(pixels).save(tmp_path / "transparent.png")
+  pixels[:30] = 0
+  PIL.Image.fromarray(pixels[..., :3]).save(tmp_path / "black.png")
+  paths = [str(tmp_path / name) for name in ("transparent.png", "black.png")]
+  done = predict(helpers, f"--model_dir={model_dir.parent}", *paths)  # Its newest version.
+  assert done.returncode == 0, done.stderr
+  transparent, black = (line.partition(": ")[2] for line in done.stdout.splitlines())
+  assert transparent == black
+
+
+def test_a_full_disk_is_said_in_one_line(helpers, model_dir, files, tmp_path):
+  done = helpers.run_with_small_files(
+    "predict.py",
+    1000,
+    f"--model_dir={model_dir}",
+    f"--draw_dir={tmp_path}",
+    str(files / "right.png"),
+  )
+  assert done.returncode == 1
+  assert "Traceback" not in done.stderr
+  last = done.stderr.splitlines()[-1]
+  assert last.startswith(f"predict.py: draw_dir={tmp_path}: right_glimpses.png cannot be written, ")
+  assert not list(tmp_path.iterdir())
+
+
 def test_invert(helpers, model_dir, files):
   plain = predict(helpers, f"--model_dir={model_dir}", str(files / "right.png")).stdout
   inverted = predict(

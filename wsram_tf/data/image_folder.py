@@ -152,8 +152,11 @@ def load_image_folder(
   """
   files = find_images(image_dir)
   data, message = read_images(files, image_shape, fit)
-  learning, test = hold_out(data, test_percent, split_seed, "test_percent")
-  train, validation = hold_out(learning, validation_percent, split_seed, "validation_percent")
+  named = {"class_names": files.class_names, "counts": np.bincount(data.labels)}
+  learning, test = hold_out(data, test_percent, split_seed, "test_percent", **named)
+  train, validation = hold_out(
+    learning, validation_percent, split_seed, "validation_percent", **named
+  )
   return ImageSplits(train, validation, test, files.class_names), message
 
 

@@ -23,6 +23,8 @@ __all__ = [
 ]
 
 FITS = ("resize", "pad")
+_WITH_ALPHA = ("RGBA", "LA", "PA")
+_NAMED_AT_MOST = 5
 
 
 class LabelledImages(NamedTuple):
@@ -71,7 +73,8 @@ def fit_image(image: PIL.Image.Image, image_shape: Sequence[int], fit: str) -> n
   """Brings an image to the size and the channels that a model takes.
 
   Args:
-    image: of any size and kind; it is turned upright where its file says how it was held.
+    image: of any size and kind; it is turned upright where its file says how it was held, and
+      what is transparent is laid on black.
     image_shape: (H, W, C), pixels; C is 1 (grey) or 3 (colour).
     fit: "resize" stretches it to the size, "pad" keeps its proportions and centres it on black.
 
@@ -90,7 +93,7 @@ def fit_image(image: PIL.Image.Image, image_shape: Sequence[int], fit: str) -> n
   image = PIL.ImageOps.exif_transpose(image)
   if image.mode.startswith("I"):  # 16 bits: conversion would clip them to 8, not scale them.
     image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-  image = image.convert("L" if channels == 1 else "RGB")
+  image = _opaque(image).convert("L" if channels == 1 else "RGB")
   method = PIL.Image.Resampling.BILINEAR
   if fit == "pad":
     image = PIL.ImageOps.pad(image, (width, height), method)
@@ -100,7 +103,13 @@ def fit_image(image: PIL.Image.Image, image_shape: Sequence[int], fit: str) -> n
 
 
 def hold_out(
-  data: LabelledImages, percent: int, seed: int, name: str
+  data: LabelledImages,
+  percent: int,
+  seed: int,
+  name: str,
+  *,
+  class_names: Sequence[str] = (),
+  counts: np.ndarray | None = None,
 ) -> tuple[LabelledImages, LabelledImages]:
   """Splits images into (kept, held out), each class in proportion and in a random order.
 
@@ -109,6 +118,8 @@ def hold_out(
     percent: of the images, to hold out.
     seed: of the split.
     name: what the error names the percentage by.
+    class_names: what the error names classes by, by label; absent: by label.
+    counts: images of each class, by label, that the error gives; absent: those in `data`.
 
   Raises:
     ValueError: if nothing would be held out, or some class be left without an image.
@@ -118,10 +129,19 @@ def hold_out(
   held_out, kept = order[:count], order[count:]
   lost = np.setdiff1d(data.labels, data.labels[kept])
   if not count or lost.size:
-    rule = f"must leave every class an image, and none is left of classes {lost.tolist()}"
     if not count:
-      rule = "must make at least one image"
-    raise ValueError(f"{name}={percent}: {rule}, of {len(order)} images")
+      raise ValueError(f"{name}={percent}: must make at least one image, of {len(order)} images")
+    counts = np.bincount(data.labels) if counts is None else counts
+    few = [
+      f"{class_names[label] if class_names else label} ({counts[label]})"
+      for label in lost[:_NAMED_AT_MOST]
+    ]
+    more = f" and {len(lost) - len(few)} more" if len(lost) > len(few) else ""
+    raise ValueError(
+      f"{name}={percent}: must leave every class an image to learn from, and leaves none of these "
+      f"(with their images): {', '.join(few)}{more}; add images, leave these classes out, or hold "
+      "out less; 3 images a class are enough for test_percent=20 and validation_percent=10"
+    )
   # What is left would start with whole rounds of all classes; its order should tell nothing.
   kept = np.random.default_rng(seed + 1).permutation(kept)
   return (
@@ -191,6 +211,14 @@ def evaluation_dataset(data: LabelledImages, batch_size: int) -> tf.data.Dataset
   """
   batches = tf.data.Dataset.from_tensor_slices(_on_host(data)).batch(batch_size)
   return map_in_order(batches, lambda images, labels: (tf.cast(images, tf.float32) / 255.0, labels))
+
+
+def _opaque(image: PIL.Image.Image) -> PIL.Image.Image:
+  """Lays an image on black where it is transparent; a conversion shows what is hidden there."""
+  if image.mode not in _WITH_ALPHA and "transparency" not in image.info:
+    return image
+  image = image.convert("RGBA")
+  return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "black"), image)
 
 
 def _on_host(data: LabelledImages) -> tuple[tf.Tensor, tf.Tensor]:

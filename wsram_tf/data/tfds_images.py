@@ -138,12 +138,15 @@ def load_tfds(
   if "train" not in splits:
     raise ValueError(f"dataset={name!r}: must have a split 'train'; it has {', '.join(splits)}")
   learning = read("train")
+  named = {"class_names": class_names, "counts": np.bincount(learning.labels)}
   own = [data for data in map(read, ("test", "validation")) if len(data.labels)]
   validation = own[1] if len(own) == 2 else None
   if own:
     test = own[0]
   else:
-    learning, test = hold_out(learning, test_percent, split_seed, "test_percent")
+    learning, test = hold_out(learning, test_percent, split_seed, "test_percent", **named)
   if validation is None:
-    learning, validation = hold_out(learning, validation_percent, split_seed, "validation_percent")
+    learning, validation = hold_out(
+      learning, validation_percent, split_seed, "validation_percent", **named
+    )
   return ImageSplits(learning, validation, test, class_names)
