@@ -3,8 +3,8 @@
 import contextlib
 import os
 import pathlib
-import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
@@ -16,8 +16,15 @@ __all__ = ["PathParser", "define_path", "quiet_tensorflow", "run"]
 _INTERRUPTED = 130
 # Of an NVIDIA GPU, one under WSL, and one of AMD.
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-# Lines of severity INFO, and the line before the first of them.
-_NOTE = re.compile(rb"I\d{4} |WARNING: All log messages before absl::InitializeLog")
+# Passes on its input but for lines of severity INFO, and the line before the first of them.
+_FILTER = """
+import re, sys
+note = re.compile(rb"I[0-9]{4} |WARNING: All log messages before absl::InitializeLog")
+for line in sys.stdin.buffer:
+  if not note.match(line):
+    sys.stderr.buffer.write(line)
+    sys.stderr.buffer.flush()
+"""
 
 
 class PathParser(flags.ArgumentParser):
@@ -66,24 +73,14 @@ def quiet_tensorflow() -> Iterator[None]:
   if "tensorflow" in sys.modules or os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0":
     yield
     return
-  reading, writing = os.pipe()
-  child = os.fork()
-  if not child:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # It ends with its input.
-    os.close(writing)
-    with os.fdopen(reading, "rb") as lines:
-      for line in lines:
-        if not _NOTE.match(line):
-          os.write(2, line)
-    os._exit(0)
-  os.close(reading)
-  kept = os.dup(2)
-  os.dup2(writing, 2)
-  os.close(writing)
-  try:
-    yield
-  finally:
-    sys.stderr.flush()
-    os.dup2(kept, 2)
-    os.close(kept)
-    os.waitpid(child, 0)
+  command = [sys.executable, "-ISc", _FILTER]
+  # In a session of its own, Ctrl-C does not reach it: it ends with its input.
+  with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
+    kept = os.dup(2)
+    os.dup2(process.stdin.fileno(), 2)
+    try:
+      yield
+    finally:
+      sys.stderr.flush()
+      os.dup2(kept, 2)
+      os.close(kept)

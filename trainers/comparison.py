@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import math
 import pathlib
 import statistics
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import file_locks
 import numpy as np
 import whole_files
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from run_folder import RunFolder
 
@@ -141,6 +143,20 @@ def _cell(values: list[float], decimals: int) -> str:
   return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{decimals}f}"
 
 
+def plain_number(value: float, _: int | None = None) -> str:
+  """A tick's label without a power of ten."""
+  return f"{value:.15g}" if 1e-4 <= abs(value) < 1e6 else f"{value:g}"
+
+
+def minor_number(value: float, axes: Axes) -> str:
+  """The label of a tick between powers of ten, as far as there is room for it."""
+  low, high = axes.get_ylim()
+  decades = math.log10(high / low)
+  first_digit = round(value / 10 ** math.floor(math.log10(value) + 1e-9))
+  shown = decades < 1 or (decades < 2 and first_digit in (2, 5))
+  return plain_number(value) if shown else ""
+
+
 def plot(metrics: Mapping[tuple[str, int], list[dict[str, float]]], layout: Layout) -> Figure:
   """Figures against updates and seconds: the seeds thin, their mean thick, one colour a label."""
   plots = [one for one in layout.plots if any(one[1] in rows[0] for rows in metrics.values())]
@@ -166,6 +182,8 @@ def plot(metrics: Mapping[tuple[str, int], list[dict[str, float]]], layout: Layo
     axes.set_ylabel(title)
     if "error" in y or "variance" in y:
       axes.set_yscale("log")
+      axes.yaxis.set_major_formatter(plain_number)
+      axes.yaxis.set_minor_formatter(lambda value, _, axes=axes: minor_number(value, axes))
     axes.grid(alpha=0.3)
   handles, names = figure.axes[0].get_legend_handles_labels()
   figure.legend(handles, names, loc="outside right center", fontsize="small")

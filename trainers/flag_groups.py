@@ -66,6 +66,7 @@ def define(
   *,
   leave_out: tuple[str, ...] = (),
   paths: dict[str, PathParser] | None = None,
+  hints: dict[str, str] | None = None,
 ) -> None:
   """Defines a flag for each field of a dataclass whose fields `wsram_tf.config.setting` made.
 
@@ -73,6 +74,7 @@ def define(
     config_class: the dataclass.
     leave_out: fields that get no flag.
     paths: parsers of the text fields that hold paths.
+    hints: what to add to the error of a field, after its rule.
   """
   for field in _settings(config_class):
     if field.name in leave_out:
@@ -100,7 +102,7 @@ def define(
       tuple: _define_integers,
     }[type(field.default)]
     kind(field.name, field.default, help)
-    flags.register_validator(field.name, _validator(field))
+    flags.register_validator(field.name, _validator(field, (hints or {}).get(field.name, "")))
 
 
 def define_count(name: str, default: int, help: str, *, minimum: int = 1) -> None:
@@ -228,7 +230,7 @@ def _integers(items: list[str]) -> tuple[int, ...]:
   return tuple(int(item) for item in items if item.strip())
 
 
-def _validator(field: dataclasses.Field) -> Any:
+def _validator(field: dataclasses.Field, hint: str = "") -> Any:
   def check(value: Any) -> bool:
     if isinstance(field.default, tuple):
       try:
@@ -237,7 +239,7 @@ def _validator(field: dataclasses.Field) -> Any:
         raise flags.ValidationError("must be whole numbers parted by commas") from None
     violation = rule_violation(field, value)
     if violation:
-      raise flags.ValidationError(violation)
+      raise flags.ValidationError(f"{violation}{hint}")
     return True
 
   return check

@@ -112,7 +112,13 @@ def define_flags() -> None:
   )
   flag_groups.define_path("data_dir", "folder of prepared TensorFlow Datasets, for dataset")
   flags.DEFINE_bool("download", False, "fetch a TensorFlow Dataset where it is not prepared")
-  flag_groups.define(ImageConfig)
+  flag_groups.define(
+    ImageConfig,
+    hints={
+      "validation_percent": ", because the weights are chosen by images held out for it; with few "
+      "images, give 5 or less"
+    },
+  )
   flag_groups.define(NeedleConfig)
   flag_groups.define(DigitSourceConfig)
   flag_groups.define(mnist.DataConfig)

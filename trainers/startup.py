@@ -6,8 +6,8 @@ Programs import it first. What it sets does not depend on who imports TensorFlow
 import contextlib
 import os
 import pathlib
-import re
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from types import TracebackType
@@ -19,8 +19,15 @@ __all__ = ["stop"]
 INTERRUPTED = 130
 # Of an NVIDIA GPU, one under WSL, and one of AMD.
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-# Lines of severity INFO, and the line before the first of them.
-NOTE = re.compile(rb"I\d{4} |WARNING: All log messages before absl::InitializeLog")
+# Passes on its input but for lines of severity INFO, and the line before the first of them.
+FILTER = """
+import re, sys
+note = re.compile(rb"I[0-9]{4} |WARNING: All log messages before absl::InitializeLog")
+for line in sys.stdin.buffer:
+  if not note.match(line):
+    sys.stderr.buffer.write(line)
+    sys.stderr.buffer.flush()
+"""
 
 
 def log_level() -> str:
@@ -54,27 +61,17 @@ def without_notes() -> Iterator[None]:
   TensorFlow writes them before it reads its log level. Another process filters the lines, so that
   nothing is lost, or late, where the import itself fails or aborts.
   """
-  reading, writing = os.pipe()
-  child = os.fork()
-  if not child:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # It ends with its input.
-    os.close(writing)
-    with os.fdopen(reading, "rb") as lines:
-      for line in lines:
-        if not NOTE.match(line):
-          os.write(2, line)
-    os._exit(0)
-  os.close(reading)
-  kept = os.dup(2)
-  os.dup2(writing, 2)
-  os.close(writing)
-  try:
-    yield
-  finally:
-    sys.stderr.flush()
-    os.dup2(kept, 2)
-    os.close(kept)
-    os.waitpid(child, 0)
+  command = [sys.executable, "-ISc", FILTER]
+  # In a session of its own, Ctrl-C does not reach it: it ends with its input.
+  with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
+    kept = os.dup(2)
+    os.dup2(process.stdin.fileno(), 2)
+    try:
+      yield
+    finally:
+      sys.stderr.flush()
+      os.dup2(kept, 2)
+      os.close(kept)
 
 
 sys.excepthook = report

@@ -11,6 +11,7 @@ import extending
 import first_weights
 import flag_groups
 import keras
+import provenance
 import run_flags
 import startup
 import tensorflow as tf
@@ -201,7 +202,10 @@ def train_learner(
     "images_per_second": last["images_per_second"],
     "train_seconds": last["train_seconds"],
     "seed": flags.FLAGS.seed,
+    "estimator": flags.FLAGS.estimator,
+    "num_samples": flags.FLAGS.num_samples,
     "device": [device.device_type for device in tf.config.list_physical_devices()][-1],
+    **provenance.software(),
   }
 
 

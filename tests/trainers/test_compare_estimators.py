@@ -153,6 +153,22 @@ class ComparisonTest(tf.test.TestCase):
     self.assertEqual([axes.get_ylabel() for axes in drawn], ["error"])
     self.assertLen(drawn[0].lines, 4)
 
+  def test_logarithmic_axes_read_plain_numbers(self):
+    for values in ([8.85, 9.4], [0.5, 20.0], [1.0, 4000.0]):
+      rows = [{"update": float(n), "val_error": value} for n, value in enumerate(values, 1)]
+      figure = comparison.plot({("a", 1): rows}, self.layout)
+      figure.canvas.draw()
+      (axes,) = (axes for axes in figure.axes if axes.axison)
+      labels = [
+        label.get_text()
+        for minor in (False, True)
+        for label in axes.get_yticklabels(minor=minor)
+        if label.get_text()
+      ]
+      self.assertGreater(len(labels), 1, values)
+      for label in labels:
+        self.assertRegex(label, r"^[0-9]+(\.[0-9]+)?$")
+
   def test_nothing_is_read_of_runs_that_are_not_finished(self):
     path = pathlib.Path(self.get_temp_dir())
     runs = {("a", 1): RunFolder(str(path / "a"))}

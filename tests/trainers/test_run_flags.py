@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 
 import flag_groups
 import run_flags
@@ -100,6 +101,12 @@ class ProgramsTest(tf.test.TestCase):
     self.assertIn("other flags than these (--units=9, not --units=8)", endings[5])
     self.assertIn(f"--extension={extension}", (run_dir / "flags.flags").read_text())
     results = json.loads((run_dir / "results.json").read_text())
+    self.assertEqual(results["estimator"], "likelihood_only")
+    self.assertEqual(results["num_samples"], 5)
+    self.assertEqual(results["versions"]["tensorflow"], tf.__version__)
+    commit = ["git", "-C", str(programs.ROOT), "rev-parse", "HEAD"]
+    done = subprocess.run(commit, capture_output=True, text=True, check=False)
+    self.assertStartsWith(results.get("git_commit", ""), done.stdout.strip())
     extension.rename(moved)
     found, lost = programs.endings(
       "evaluate_mnist",

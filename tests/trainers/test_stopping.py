@@ -1,4 +1,4 @@
-"""Ctrl-C ends a program with one line that says how to go on, and leaves nothing half-written."""
+"""How programs start and stop: quietly, and on Ctrl-C with one line that says how to go on."""
 
 import os
 import pathlib
@@ -62,6 +62,20 @@ class StoppingTest(tf.test.TestCase):
     )
     with file_locks.held(run_dir / ".lock"):  # Nobody trains there any more.
       pass
+
+
+class StartingTest(tf.test.TestCase):
+  def test_tensorflow_writes_nothing_unless_it_is_asked_to(self):
+    level = "TF_CPP_MIN_LOG_LEVEL"
+    environment = {name: value for name, value in os.environ.items() if name != level}
+    command = [sys.executable, "-m", "trainers.train_mnist", "units=3"]
+    for given, expected in (({}, False), ({level: "0"}, True)):
+      done = subprocess.run(
+        command, capture_output=True, text=True, cwd=programs.ROOT, env={**environment, **given}
+      )
+      *notes, last = [line for line in done.stderr.splitlines() if line]
+      self.assertEqual(last, "train_mnist: 'units=3': not a flag; write --NAME=VALUE")
+      self.assertEqual(bool(notes), expected, done.stderr)
 
 
 if __name__ == "__main__":

@@ -108,6 +108,16 @@ class TrainClassifierTest(tf.test.TestCase):
       ([images, "--dataset=needle"], "one of them must be given, and not both"),
       ([f"--image_dir={self.folder}"], "must be a folder that holds a folder of JPEG or PNG"),
       ([images, "--test_percent=0"], "test_percent=0: must be at least 1"),
+      (
+        [images, "--validation_percent=0"],
+        "validation_percent=0: must be at least 1, because the weights are chosen by images held "
+        "out for it",
+      ),
+      (
+        [f"--image_dir={self.folder / 'few'}"],
+        "must leave every class an image to learn from, and leaves none of these (with their "
+        "images): single (1); add images, leave these classes out, or hold out less",
+      ),
       ([images, "--test_percent=1"], "test_percent=1: must make at least one image, of 24"),
       ([images, "--image_height=6"], "glimpse_side=8: must be at most the canvas' shorter side, 6"),
       ([images, "--augment_crop=100"], "augment_crop=100: must be below the image's shorter side"),
@@ -117,6 +127,9 @@ class TrainClassifierTest(tf.test.TestCase):
       (["--dataset=needle", "--needle_side=5000"], "needle_side=5000: must be at most 4096"),
       (["--dataset=needle", "--needle_side=27"], "needle_side=27: must be at least 28"),
     )
+    few = self.folder / "few"
+    for name, count in (("single", 1), ("many", 4)):
+      example_images.write_images(few, count, (name,))
     run_dir = self.folder / "run"
     lines = [[*_SMALL, f"--run_dir={run_dir}", *arguments] for arguments, _ in cases]
     endings = programs.endings("train_classifier", *lines)
