@@ -27,6 +27,9 @@ for line in sys.stdin.buffer:
 """
 
 
+flags.disclaim_key_flags()  # A flag that `define_path` defines is the caller's, in --help too.
+
+
 class PathParser(flags.ArgumentParser):
   """Takes a path; `~` is expanded, since the shell does not expand it behind a flag's `=`."""
 

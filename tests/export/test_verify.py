@@ -52,6 +52,21 @@ def test_the_program_passes_a_fresh_export_and_imports_no_tensorflow(helpers, mo
   assert not imported & {"tensorflow", "keras", "wsram_tf"}
 
 
+@pytest.mark.parametrize(
+  ("program", "paths"),
+  [
+    ("verify.py", ["model_dir"]),
+    ("predict.py", ["model_dir", "draw_dir"]),
+    ("export_classifier.py", ["run_dir", "export_dir", "extension"]),
+    ("export_captioner.py", ["run_dir", "export_dir", "extension"]),
+  ],
+)
+def test_help_shows_the_paths(helpers, program, paths):
+  shown = helpers.run_program(program, "--help").stdout
+  for name in paths:
+    assert f"\n  --{name}: " in shown
+
+
 def test_the_program_fails_with_an_export(helpers, export_dir, tmp_path):
   shutil.copytree(export_dir / "digits/1", tmp_path / "1")
   (tmp_path / "1/assets.extra/golden.npz").unlink()
