@@ -222,21 +222,12 @@ def draw_cases(
   pairs = zip(np.flatnonzero(right)[:cases], np.flatnonzero(~right)[:cases], strict=False)
   # Without a pair, all are right or all wrong.
   chosen = np.array([i for pair in pairs for i in pair] or range(min(cases, len(right))), int)
-  images, labels = images.numpy()[chosen], labels.numpy()[chosen]
-  locations, class_id = answer["locations"][chosen], answer["class_id"][chosen]
-  confidence = answer["probabilities"][chosen].max(axis=-1)
-  prepared = network.glimpse_sensor.prepare(tf.constant(images))
-  patches = [
-    network.glimpse_sensor(prepared, tf.constant(locations[:, n]))
-    for n in range(locations.shape[1])
-  ]
-  names = class_names or range(network.config.num_classes)
-  captions = [
-    f"{names[true]}, read as {names[said]} ({100 * sure:.0f}%)"
-    for true, said, sure in zip(labels, class_id, confidence, strict=True)
-  ]
-  return drawing.draw_glimpses(
-    images, locations, np.stack(patches, axis=1), captions, right=right[chosen]
+  return drawing.draw_answers(
+    network,
+    images.numpy()[chosen],
+    {name: values[chosen] for name, values in answer.items()},
+    labels.numpy()[chosen],
+    class_names,
   )
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from absl import app, flags
 
-from wsram_tf.config import LARGEST_INTEGER, rule_violation
+from wsram_tf.config import LARGEST_INTEGER, rule_text, rule_violation
 
 __all__ = [
   "PathParser",
@@ -79,7 +79,7 @@ def define(
   for field in _settings(config_class):
     if field.name in leave_out:
       continue
-    help = f"{field.metadata['help']}{_rule_text(field)}"
+    help = f"{field.metadata['help']}{rule_text(field)}"
     choices = field.metadata["choices"]
     if isinstance(choices, Mapping):
       # A table that an extension may add to, so the rule is checked when all flags are parsed.
@@ -243,13 +243,3 @@ def _validator(field: dataclasses.Field, hint: str = "") -> Any:
     return True
 
   return check
-
-
-def _rule_text(field: dataclasses.Field) -> str:
-  rule = field.metadata
-  parts = [
-    f"{words} {rule[key]}"
-    for key, words in (("minimum", "at least"), ("above", "above"), ("maximum", "at most"))
-    if rule[key] is not None
-  ]
-  return f"; {', '.join(parts)}" if parts else ""

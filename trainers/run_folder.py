@@ -220,7 +220,10 @@ class RunFolder:
       return []
     try:
       with self.metrics.open(newline="") as file:
-        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        rows = [
+          {key: float(value) for key, value in row.items() if value != ""}
+          for row in csv.DictReader(file)
+        ]
       # Written again, it is to look as it did.
       rows = [{**row, "update": int(row["update"])} for row in rows]
     except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
@@ -228,8 +231,12 @@ class RunFolder:
     return [row for row in rows if row["update"] <= until_update]
 
   def write_metrics(self, rows: list[dict[str, float]]) -> None:
-    """Writes all rows of `metrics`; each update of the file is whole."""
+    """Writes all rows of `metrics`; each update of the file is whole.
+
+    The rows of a run that an older version began lack newer figures: their cells stay empty.
+    """
+    names = list(dict.fromkeys(name for row in reversed(rows) for name in row))
     with self.writing(self.metrics) as aside, aside.open("w", newline="") as file:
-      writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+      writer = csv.DictWriter(file, fieldnames=names)
       writer.writeheader()
       writer.writerows(rows)

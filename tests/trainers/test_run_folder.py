@@ -83,6 +83,14 @@ class RunFolderTest(tf.test.TestCase):
     self.assertFalse(run.model.exists())
     self.assertEqual(list(run.path.rglob("partial-*")), [])
 
+  def test_rows_of_an_older_version_lack_newer_figures(self):
+    run = RunFolder(self.root / "run")
+    run.create(["--units=8"])
+    self.addCleanup(run.release)
+    rows = [{"update": 1, "loss": 0.5}, {"update": 2, "loss": 0.25, "val_loss": 2.0}]
+    run.write_metrics(rows)
+    self.assertEqual(run.read_metrics(until_update=2), rows)
+
   def test_two_processes_cannot_share_it_and_a_killed_one_lets_go(self):
     run = RunFolder(self.root / "run")
     run.create(["--units=8"])
