@@ -1,6 +1,6 @@
 """Flags that cut any flagfile down to two updates of a small model on the embedded digits."""
 
-__all__ = ["CANVASES", "SCENES"]
+__all__ = ["CANVASES", "PLAIN", "SCENES"]
 
 _SHARED = (
   "--digits=mnist5k",
@@ -19,6 +19,8 @@ CANVASES = (
   "--num_glimpses=2",
   "--jit_compile=off",
 )
+# For tests in which the model does not matter: the estimator and the sequence that trace fastest.
+PLAIN = ("--estimator=variational", "--num_samples=1", "--num_glimpses=1")
 SCENES = (
   *_SHARED,
   "--validation_scenes=10",

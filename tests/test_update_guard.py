@@ -39,7 +39,8 @@ def _batches(count: int, bad: int | None = None, value: float = np.nan) -> tf.da
 
 def _fit(learner, data, updates: int, jit_compile: bool = False, **arguments):
   learner.compile(keras.optimizers.Adam(0.01), jit_compile=jit_compile, steps_per_execution=updates)
-  learner.checked = lambda x, y: (x, y)  # Else the input's own rule stops a NaN before the guard.
+  # Else the input's own rule stops a NaN before the guard.
+  learner.checked = lambda x, y, *weights: (x, y, None)
   return learner.fit(data, steps_per_epoch=updates, epochs=1, verbose=0, **arguments).history
 
 

@@ -62,6 +62,7 @@ def test_a_run_with_an_extension_is_exported(run_dir, tmp_path, monkeypatch):
   finished_run.load_run(extended)
 
 
+@pytest.mark.smoke
 def test_a_run_becomes_a_verified_version(helpers, run_dir, tmp_path):
   export_dir = tmp_path / "models"
   done = helpers.run_program(

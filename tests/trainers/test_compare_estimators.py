@@ -13,6 +13,7 @@ from run_folder import RunFolder
 from tests import programs, small_runs
 
 _SMALL = (*small_runs.CANVASES, "--num_glimpses=1", "--gradient_draws=2")
+_QUICK = (*small_runs.CANVASES, *small_runs.PLAIN)
 
 
 def compare(out_dir: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -51,43 +52,43 @@ class CompareEstimatorsTest(tf.test.TestCase):
     out_dir = pathlib.Path(self.get_temp_dir()) / "flags"
     (out_dir / "other" / "seed_1").mkdir(parents=True)  # Not in the plan, so none of its business.
     (out_dir / "other" / "seed_1" / "flags.flags").write_text("--units=3\n")
-    given = [*_SMALL, f"--out_dir={out_dir}", "--seeds=1", "--estimators=wake_sleep"]
-    results = out_dir / "wake_sleep" / "seed_1" / "results.json"
+    given = [*_QUICK, f"--out_dir={out_dir}", "--seeds=1", "--estimators=variational"]
+    results = out_dir / "variational" / "seed_1" / "results.json"
     first, *endings = programs.endings(
       "compare_estimators",
       given,
       [*given, "--on_nan=skip", "--data_dir=/"],  # Chooses no result.
       [*given, "--units=9", "--learning_rate=0.01"],
-      [*given, "--units=9", "--estimators=vimco,wake_sleep"],
-      [*given, "--variant=wake_sleep --units=8", "--estimators="],
+      [*given, "--units=9", "--estimators=variational_correctness,variational"],
+      [*given, "--variant=variational --units=8", "--estimators="],
     )
-    self.assertIn("wake_sleep, seed 1 starts", first)
-    self.assertIn("wake_sleep, seed 1 is finished", endings[0])
+    self.assertIn("variational, seed 1 starts", first)
+    self.assertIn("variational, seed 1 is finished", endings[0])
     refusal = (
-      f"out_dir={out_dir}: wake_sleep/seed_1 has other flags than these (--learning_rate=0.01, not "
-      "--learning_rate=0.001, --units=9, not --units=8); name another out_dir, or give the flags "
-      "it had"
+      f"out_dir={out_dir}: variational/seed_1 has other flags than these "
+      "(--learning_rate=0.01, not --learning_rate=0.001, --units=9, not --units=8); name another "
+      "out_dir, or give the flags it had"
     )
     self.assertIn(refusal, endings[1])
     self.assertIn("has other flags than these (--units=9, not --units=8)", endings[2])
-    self.assertFalse((out_dir / "vimco").exists())
+    self.assertFalse((out_dir / "variational_correctness").exists())
     self.assertIn("is finished", endings[3])  # Other words for the same flags.
     results.unlink()
     unfinished, again = programs.endings("compare_estimators", [*given, "--units=9"], given)
     self.assertIn("has other flags than these (--units=9, not --units=8)", unfinished)
-    self.assertIn("wake_sleep, seed 1 goes on", again)
+    self.assertIn("variational, seed 1 goes on", again)
     self.assertTrue(results.exists())
 
   def test_what_failed_is_told_with_its_reason(self):
     out_dir = pathlib.Path(self.get_temp_dir()) / "failed"
-    given = [*_SMALL, f"--out_dir={out_dir}", "--seeds=1", "--estimators=wake_sleep"]
+    given = [*_QUICK, f"--out_dir={out_dir}", "--seeds=1", "--estimators=variational"]
     nan = [*given, "--learning_rate=1e30", "--schedule=constant", "--updates=4"]
     failed, again = programs.endings("compare_estimators", nan, [*nan, "--on_nan=skip"])
     self.assertRegex(
-      failed, r"failed: wake_sleep, seed 1: train_mnist: update \d: .*; --on_nan=skip goes on"
+      failed, r"failed: variational, seed 1: train_mnist: update \d: .*; --on_nan=skip goes on"
     )
     self.assertIn("goes on", again)
-    self.assertTrue((out_dir / "wake_sleep" / "seed_1" / "results.json").exists())
+    self.assertTrue((out_dir / "variational" / "seed_1" / "results.json").exists())
 
   def test_compares_on_captions(self):
     out_dir = pathlib.Path(self.get_temp_dir()) / "captions"

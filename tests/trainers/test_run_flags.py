@@ -84,7 +84,7 @@ class ProgramsTest(tf.test.TestCase):
     broken, run_dir = self.folder / "broken.py", self.folder / "run"
     extension.write_text(_EXTENSION)
     broken.write_text("import os\nimport no_such_package\n")
-    small = [*small_runs.CANVASES, f"--run_dir={run_dir}"]
+    small = [*small_runs.CANVASES, "--num_glimpses=1", f"--run_dir={run_dir}"]
     lines = [
       [*small, f"--extension={broken}"],
       [*small, "--extension=nowhere.py"],
@@ -119,7 +119,7 @@ class ProgramsTest(tf.test.TestCase):
   def test_a_run_is_evaluated_from_anywhere_and_by_the_right_program(self):
     example_images.write_images(self.folder / "images", 8, ("one", "two"))
     run_dir = self.folder / "run"
-    small = ("--units=8", "--glimpse_side=8", "--image_height=16", "--image_width=16")
+    small = (*small_runs.PLAIN, "--units=8", "--image_height=16", "--image_width=16")
     training = ("--updates=2", "--evaluate_every=2", "--batch_size=4", "--jit_compile=off")
     arguments = [*small, *training, f"--run_dir={run_dir}", f"--data_dir={self.folder}"]
     endings = programs.endings(
@@ -129,20 +129,25 @@ class ProgramsTest(tf.test.TestCase):
     written = (run_dir / "flags.flags").read_text().splitlines()
     self.assertIn(f"--image_dir={self.folder / 'images'}", written)
     self.assertIn(f"--data_dir={self.folder}", written)
-    (elsewhere,) = programs.endings("evaluate_classifier", [f"--run_dir={run_dir}"], folder="/")
-    self.assertIn("test_error_percent", elsewhere)
-    (wrong,) = programs.endings("evaluate_mnist", [f"--run_dir={run_dir}"])
-    self.assertIn("is one of train_classifier.py; use evaluate_classifier.py", wrong)
+    other = self.folder / "other"
+    other.mkdir()
+    (other / "flags.flags").write_text(f"{run_flags.program_line('train_mnist')}\n")
+    (other / "model.keras").touch()
     (self.folder / "images").rename(self.folder / "moved")
-    lost, found, resumed = programs.endings(
+    moved = [f"--run_dir={run_dir}", f"--image_dir={self.folder / 'moved'}"]
+    wrong, lost, found, elsewhere = programs.endings(
       "evaluate_classifier",
+      [f"--run_dir={other}"],
       [f"--run_dir={run_dir}"],
-      [f"--run_dir={run_dir}", f"--image_dir={self.folder / 'moved'}"],
-      [f"--run_dir={run_dir}", f"--image_dir={self.folder / 'moved'}", "--data_dir=/"],
+      moved,
+      [*moved, "--data_dir=/"],
+      folder="/",
     )
+    self.assertIn("is one of train_mnist.py; use evaluate_mnist.py", wrong)
     self.assertRegex(lost, "image_dir=.*no such folder; .* has moved: give --image_dir=PATH")
+    results = json.loads((run_dir / "results.json").read_text())
+    self.assertEqual(json.loads(found)["test_error_percent"], results["test_error_percent"])
     self.assertEqual(found, elsewhere)
-    self.assertEqual(resumed, elsewhere)
     # To go on, the run takes the images from where they are now.
     (ending,) = programs.endings(
       "train_classifier",

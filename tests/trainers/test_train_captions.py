@@ -7,6 +7,7 @@ import shutil
 import digit_scenes
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tests import example_photos, programs, small_runs
@@ -48,6 +49,7 @@ class TrainCaptionsTest(tf.test.TestCase):
     self.folder = pathlib.Path(self.get_temp_dir()) / self.id().rpartition(".")[2]
     self.folder.mkdir()
 
+  @pytest.mark.smoke
   def test_the_flagfile_trains_and_is_evaluated_anew(self):
     # The one of the longer training is tried with compare_captions.
     flagfile = programs.ROOT / "trainers" / "flagfiles" / "scenes.flags"

@@ -12,6 +12,7 @@ import time
 import keras
 import mnist
 import numpy as np
+import pytest
 import tensorflow as tf
 import train_mnist
 from absl import flags
@@ -130,6 +131,7 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
       # A sampled bound is below the exact value, but for the noise of 20 images.
       self.assertLess(float(row["val_bound"]), float(row["exact_log_likelihood"]) + 0.05)
 
+  @pytest.mark.smoke
   def test_a_run_is_reproduced_and_evaluated_from_its_folder(self):
     first, again = self.folder / "first", self.folder / "again"
     train(*small_runs.CANVASES, "--seed=7", f"--run_dir={first}")
@@ -149,6 +151,7 @@ class TrainMnistTest(tf.test.TestCase, parameterized.TestCase):
       self.assertAllClose(answer[name], figures(first)[name], rtol=1e-5, msg=name)
     self.assertTrue(np.isfinite(answer["test_log_marginal_likelihood_nats"]))
 
+  @pytest.mark.smoke
   def test_a_killed_run_resumes_to_the_same_end(self):
     whole, killed = self.folder / "whole", self.folder / "killed"
     settings = (*small_runs.CANVASES, "--updates=120", "--evaluate_every=20")
