@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tests import programs, small_runs
 
-_LONG = (*small_runs.CANVASES, "--num_glimpses=1", "--updates=20000", "--evaluate_every=50")
+_LONG = (*small_runs.CANVASES, "--num_glimpses=1", "--updates=20000", "--evaluate_every=20")
 
 
 class StoppingTest(tf.test.TestCase):
