@@ -8,8 +8,8 @@ from image_inputs import IMAGE_CHANNELS, checked_array, decoded_images
 from lent_weights import LentWeights
 
 import wsram_tf
-from wsram_tf import decoding
-from wsram_tf.data.vocabulary import SPECIAL_WORDS, Vocabulary
+from wsram_tf.captions import beam_search
+from wsram_tf.captions.vocabulary import SPECIAL_WORDS, Vocabulary
 
 __all__ = ["LARGEST_PIXELS", "build_caption_signatures"]
 
@@ -69,7 +69,7 @@ def build_caption_signatures(
   # The signatures share it: inlined in each, the search would be saved twice.
   @tf.function(input_signature=[grid_spec], autograph=False)
   def describe(grid):
-    found = weights.call(decoding.beam_search, network, grid, config)
+    found = weights.call(beam_search, network, grid, config)
     words = tf.ensure_shape(tf.gather(table, found["words"]), [None, network.config.max_words])
     caption = tf.strings.strip(tf.strings.reduce_join(words, axis=1, separator=" "))
     # Where no word was said, the last glimpses went nowhere that means anything.

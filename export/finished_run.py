@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import keras
 
 import wsram_tf
-from wsram_tf.data.vocabulary import Vocabulary
+from wsram_tf.captions.vocabulary import Vocabulary
 from wsram_tf.extensions import load_extension
 
 __all__ = ["FinishedCaptionRun", "FinishedRun", "load_caption_run", "load_run"]

@@ -8,7 +8,7 @@ from lent_weights import LentWeights
 
 import wsram_tf
 from wsram_tf import numerics
-from wsram_tf.sampling import stateless_uniforms
+from wsram_tf.learning.sampling import stateless_uniforms
 
 __all__ = ["build_signatures"]
 

@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from wsram_tf import models, sampling
-from wsram_tf.data.vocabulary import END, PADDING
+from wsram_tf.captions.caption_network import CaptionNetwork
+from wsram_tf.captions.vocabulary import END, PADDING
+from wsram_tf.learning import sampling
 
 CELLS, MAX_WORDS, VOCABULARY = 4, 3, 7
 # Two words and the end; the end alone; one word and the end.
@@ -81,7 +82,7 @@ def score_cells(
   network = made.prediction_network
   centres = network.location_distribution.centres(tf.constant(cells), images.dtype)
   # A number in the middle of a cell's stretch would depend on the weights: the choice is given.
-  original = models.CaptionNetwork.unroll
+  original = CaptionNetwork.unroll
 
   def unroll(self, grid, words, num_samples, choose_location, dropout_uniforms=None):
     proposals_too = choose_location

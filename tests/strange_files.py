@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from tests import strange_bytes
 from tests.trials import RULE, Kind
-from wsram_tf.data import flickr8k, grid_features, image_folder
-from wsram_tf.data.vocabulary import Vocabulary
+from wsram_tf.captions.data import flickr8k, grid_features
+from wsram_tf.captions.vocabulary import Vocabulary
+from wsram_tf.data import image_folder
 
 
 def _encoded(mode: str, size: tuple[int, int] = (7, 5), **options: Any) -> bytes:

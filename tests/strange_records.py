@@ -11,8 +11,8 @@ from run_folder import RunFolder, RunFolderError
 
 from tests import strange_bytes
 from tests.trials import RULE, Kind
-from wsram_tf import backbones
-from wsram_tf.data.vocabulary import SPECIAL_WORDS, Vocabulary
+from wsram_tf.captions import backbones
+from wsram_tf.captions.vocabulary import SPECIAL_WORDS, Vocabulary
 
 _WORDS = "".join(f"{word}\n" for word in (*SPECIAL_WORDS, "a", "dog", "runs")).encode()
 _word_files = strange_bytes.damaged([_WORDS]) | st.lists(strange_bytes.odd_texts, max_size=5).map(

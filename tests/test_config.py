@@ -8,39 +8,41 @@ import re
 import tensorflow as tf
 
 from wsram_tf import config
+from wsram_tf.classification.config import GlimpseConfig, LocationConfig, ModelConfig
+from wsram_tf.settings import rule_violation, setting
 
 _MODEL_AT_LEAST_ONE = ("height", "width", "channels", "num_glimpses", "units", "context_side")
 
 # Class, setting, a value that it refuses, the rule that the message must state.
 _REFUSED = [
-  (config.GlimpseConfig, "glimpse_side", 0, "must be at least 1"),
-  (config.GlimpseConfig, "glimpse_scales", 0, "must be at least 1"),
-  (config.GlimpseConfig, "glimpse_scales", 9, "must be at most 8"),
-  (config.GlimpseConfig, "glimpse_filters", (8, 0), "must be at least 1"),
-  (config.GlimpseConfig, "glimpse_filters", (8.5,), "must be a whole number"),
-  (config.GlimpseConfig, "glimpse_filters", ("8",), "must be a number"),
+  (GlimpseConfig, "glimpse_side", 0, "must be at least 1"),
+  (GlimpseConfig, "glimpse_scales", 0, "must be at least 1"),
+  (GlimpseConfig, "glimpse_scales", 9, "must be at most 8"),
+  (GlimpseConfig, "glimpse_filters", (8, 0), "must be at least 1"),
+  (GlimpseConfig, "glimpse_filters", (8.5,), "must be a whole number"),
+  (GlimpseConfig, "glimpse_filters", ("8",), "must be a number"),
   (
-    config.LocationConfig,
+    LocationConfig,
     "location_distribution",
     "beta",
     "must be one of normal, normal_learned_scale, grid",
   ),
-  (config.LocationConfig, "location_scale", 0.0, "must be above 0"),
-  (config.LocationConfig, "location_scale", -0.1, "must be above 0"),
-  (config.LocationConfig, "location_scale", math.inf, "must be finite"),
-  (config.LocationConfig, "location_scale", math.nan, "must be finite"),
-  (config.LocationConfig, "location_scale", "0.1", "must be a number"),
-  (config.LocationConfig, "grid_rows", 0, "must be at least 1"),
-  (config.LocationConfig, "grid_columns", 0, "must be at least 1"),
-  (config.LocationConfig, "location_filters", (4, 0), "must be at least 1"),
-  (config.LocationConfig, "location_units", 0, "must be at least 1"),
-  *((config.ModelConfig, name, 0, "must be at least 1") for name in _MODEL_AT_LEAST_ONE),
-  (config.ModelConfig, "units", 2.5, "must be a whole number"),
-  (config.ModelConfig, "units", True, "must be a number"),
-  (config.ModelConfig, "units", 2**31, "must be at most 2147483647"),
-  (config.ModelConfig, "num_classes", 1, "must be at least 2"),
-  (config.ModelConfig, "precision", "float64", "must be one of float32, bfloat16"),
-  (config.ModelConfig, "cell", "rnn", "must be one of lstm, gru"),
+  (LocationConfig, "location_scale", 0.0, "must be above 0"),
+  (LocationConfig, "location_scale", -0.1, "must be above 0"),
+  (LocationConfig, "location_scale", math.inf, "must be finite"),
+  (LocationConfig, "location_scale", math.nan, "must be finite"),
+  (LocationConfig, "location_scale", "0.1", "must be a number"),
+  (LocationConfig, "grid_rows", 0, "must be at least 1"),
+  (LocationConfig, "grid_columns", 0, "must be at least 1"),
+  (LocationConfig, "location_filters", (4, 0), "must be at least 1"),
+  (LocationConfig, "location_units", 0, "must be at least 1"),
+  *((ModelConfig, name, 0, "must be at least 1") for name in _MODEL_AT_LEAST_ONE),
+  (ModelConfig, "units", 2.5, "must be a whole number"),
+  (ModelConfig, "units", True, "must be a number"),
+  (ModelConfig, "units", 2**31, "must be at most 2147483647"),
+  (ModelConfig, "num_classes", 1, "must be at least 2"),
+  (ModelConfig, "precision", "float64", "must be one of float32, bfloat16"),
+  (ModelConfig, "cell", "rnn", "must be one of lstm, gru"),
   (config.ObjectiveConfig, "num_samples", 0, "must be at least 1"),
   (config.ObjectiveConfig, "num_samples", 1, "must be at least 2 for estimator=wake_sleep"),
   (config.ObjectiveConfig, "estimator", "reinforce", "must be one of wake_sleep, "),
@@ -61,9 +63,9 @@ _REFUSED = [
   (config.OptimizerConfig, "clip_norm", 0.0, "must be above 0"),
 ]
 _CLASSES = (
-  config.GlimpseConfig,
-  config.LocationConfig,
-  config.ModelConfig,
+  GlimpseConfig,
+  LocationConfig,
+  ModelConfig,
   config.ObjectiveConfig,
   config.ExplorationConfig,
   config.OptimizerConfig,
@@ -86,9 +88,9 @@ class ConfigTest(tf.test.TestCase):
     self.assertEqual(declared, {(cls, name) for cls, name, _, _ in _REFUSED})
 
   def test_bounds_themselves_are_allowed(self):
-    config.GlimpseConfig(glimpse_side=1, glimpse_scales=1)
-    config.GlimpseConfig(glimpse_scales=8, glimpse_filters=(1,))
-    config.LocationConfig(grid_rows=1, grid_columns=1)
+    GlimpseConfig(glimpse_side=1, glimpse_scales=1)
+    GlimpseConfig(glimpse_scales=8, glimpse_filters=(1,))
+    LocationConfig(grid_rows=1, grid_columns=1)
     config.ObjectiveConfig(num_samples=2)
     config.ObjectiveConfig(estimator="variational", num_samples=1)
     config.OptimizerConfig(updates=1, warmup_updates=0)
@@ -96,27 +98,25 @@ class ConfigTest(tf.test.TestCase):
   def test_free_text_must_be_text(self):
     @dataclasses.dataclass(frozen=True)
     class Named:
-      name: str = config.setting("", "any text")
+      name: str = setting("", "any text")
 
     (field,) = _settings(Named)
-    self.assertIsNone(config.rule_violation(field, "any/text 3"))
-    self.assertEqual(config.rule_violation(field, 3), "must be text")
+    self.assertIsNone(rule_violation(field, "any/text 3"))
+    self.assertEqual(rule_violation(field, 3), "must be text")
 
   def test_rules_between_settings(self):
-    small = config.GlimpseConfig(glimpse_side=4)
+    small = GlimpseConfig(glimpse_side=4)
     for make, message in (
       (
-        lambda: config.GlimpseConfig(glimpse_side=7, glimpse_filters=(4, 4, 4)),
+        lambda: GlimpseConfig(glimpse_side=7, glimpse_filters=(4, 4, 4)),
         r"glimpse_filters=\(4, 4, 4\): .*glimpse_side=7 allows at most 2",
       ),
       (
-        lambda: config.ModelConfig(
-          height=30, width=17, glimpse=config.GlimpseConfig(glimpse_side=20)
-        ),
+        lambda: ModelConfig(height=30, width=17, glimpse=GlimpseConfig(glimpse_side=20)),
         "glimpse_side=20: must be at most the canvas' shorter side, 17 pixels",
       ),
       (
-        lambda: config.ModelConfig(height=11, width=30, glimpse=small, context_side=13),
+        lambda: ModelConfig(height=11, width=30, glimpse=small, context_side=13),
         "context_side=13: must be at most the canvas' shorter side, 11 pixels",
       ),
       (
@@ -134,15 +134,15 @@ class ConfigTest(tf.test.TestCase):
     ):
       with self.subTest(message), self.assertRaisesRegex(ValueError, message):
         make()
-    config.GlimpseConfig(glimpse_side=8, glimpse_filters=(4, 4, 4))
-    config.ModelConfig(height=12, width=30, glimpse=small)
+    GlimpseConfig(glimpse_side=8, glimpse_filters=(4, 4, 4))
+    ModelConfig(height=12, width=30, glimpse=small)
     config.OptimizerConfig(updates=10, warmup_updates=9)
 
   def test_defaults_shrink_to_small_images(self):
-    made = config.ModelConfig(height=8, width=9)
+    made = ModelConfig(height=8, width=9)
     self.assertEqual((made.glimpse.glimpse_side, made.context_side), (8, 8))
-    self.assertEqual(config.ModelConfig.from_dict(made.to_dict()), made)
-    made = config.ModelConfig(height=15, width=40)
+    self.assertEqual(ModelConfig.from_dict(made.to_dict()), made)
+    made = ModelConfig(height=15, width=40)
     self.assertEqual((made.glimpse.glimpse_side, made.context_side), (15, 12))
 
   def test_help_explains_every_field(self):
@@ -159,7 +159,7 @@ class ConfigTest(tf.test.TestCase):
       for field in _settings(config_class):
         with self.subTest(field.name):
           self.assertTrue(field.metadata["help"])
-          self.assertIsNone(config.rule_violation(field, getattr(made, field.name)))
+          self.assertIsNone(rule_violation(field, getattr(made, field.name)))
 
   def test_are_frozen(self):
     for config_class in _CLASSES:
@@ -168,7 +168,7 @@ class ConfigTest(tf.test.TestCase):
         setattr(made, _settings(config_class)[0].name, 3)
 
   def test_model_config_round_trips_through_json(self):
-    changed = config.ModelConfig(
+    changed = ModelConfig(
       height=20,
       width=30,
       channels=3,
@@ -177,8 +177,8 @@ class ConfigTest(tf.test.TestCase):
       units=8,
       cell="gru",
       context_side=5,
-      glimpse=config.GlimpseConfig(glimpse_side=9, glimpse_scales=3, glimpse_filters=(4, 8)),
-      location=config.LocationConfig(
+      glimpse=GlimpseConfig(glimpse_side=9, glimpse_scales=3, glimpse_filters=(4, 8)),
+      location=LocationConfig(
         location_distribution="keyed_grid",
         location_scale=0.3,
         grid_rows=2,
@@ -187,18 +187,18 @@ class ConfigTest(tf.test.TestCase):
         location_units=5,
       ),
     )
-    for model_config in (config.ModelConfig(), changed):
+    for model_config in (ModelConfig(), changed):
       values = json.loads(json.dumps(model_config.to_dict()))
-      self.assertEqual(config.ModelConfig.from_dict(values), model_config)
+      self.assertEqual(ModelConfig.from_dict(values), model_config)
     self.assertEqual(changed.image_shape, (20, 30, 3))
 
   def test_reads_what_was_written_before_there_were_keys(self):
-    values = json.loads(json.dumps(config.ModelConfig().to_dict()))
+    values = json.loads(json.dumps(ModelConfig().to_dict()))
     for name in ("location_filters", "location_units"):
       del values["location"][name]
-    self.assertEqual(config.ModelConfig.from_dict(values), config.ModelConfig())
+    self.assertEqual(ModelConfig.from_dict(values), ModelConfig())
 
   def test_from_dict_checks(self):
-    values = config.ModelConfig().to_dict()
+    values = ModelConfig().to_dict()
     with self.assertRaisesRegex(ValueError, "grid_rows=0: must be at least 1"):
-      config.ModelConfig.from_dict({**values, "location": {"grid_rows": 0}})
+      ModelConfig.from_dict({**values, "location": {"grid_rows": 0}})

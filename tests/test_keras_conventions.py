@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from wsram_tf import layers
+from wsram_tf.locations import NormalLocations
 
 _MODEL = wsram_tf.ModelConfig(
   height=12,
@@ -572,8 +572,8 @@ class ExtensionTest(tf.test.TestCase):
     self.assertIsNone(learner.inference_network)
 
   def test_a_location_family_of_ones_own_trains(self):
-    wsram_tf.register_location_family("wide", lambda config: layers.NormalLocations(0.3))
-    self.addCleanup(wsram_tf.location_families.LOCATION_FAMILIES.pop, "wide")
+    wsram_tf.register_location_family("wide", lambda config: NormalLocations(0.3))
+    self.addCleanup(wsram_tf.locations.LOCATION_FAMILIES.pop, "wide")
     location = wsram_tf.LocationConfig(location_distribution="wide")
     learner = wsram_tf.WakeSleepLearner(dataclasses.replace(_MODEL, location=location))
     learner.compile("sgd", jit_compile=False)

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from run_folder import RunFolder
 
-from wsram_tf.update_guard import NonFiniteUpdateError
+from wsram_tf.learning.update_guard import NonFiniteUpdateError
 
 __all__ = ["save_for_replay"]
 

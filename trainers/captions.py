@@ -12,9 +12,9 @@ import tensorflow as tf
 from run_folder import RunFolder
 
 import wsram_tf
-from wsram_tf import decoding
-from wsram_tf.config import check_settings, setting
-from wsram_tf.data.vocabulary import Vocabulary
+from wsram_tf.captions import beam_search
+from wsram_tf.captions.vocabulary import Vocabulary
+from wsram_tf.settings import check_settings, setting
 
 __all__ = [
   "TRAINING_FIGURES",
@@ -202,7 +202,7 @@ def describe(
     batch_size: images at once.
 
   Returns:
-    what `decoding.beam_search` gives, of all images.
+    what `beam_search` gives, of all images.
   """
   search = _traced_search(learner.prediction_network, config)
   starts = range(0, len(images), batch_size)
@@ -215,7 +215,7 @@ def describe(
 def _traced_search(network: wsram_tf.CaptionNetwork, config: wsram_tf.DecodingConfig) -> Callable:
   images = tf.TensorSpec([None, *network.image_shape])
   return tf.function(
-    lambda batch: decoding.beam_search(network, batch, config),
+    lambda batch: beam_search(network, batch, config),
     input_signature=[images],
     autograph=False,
   )

@@ -21,7 +21,7 @@ from absl import flags
 from run_folder import RunFolder
 
 from wsram_tf import objectives
-from wsram_tf.config import LARGEST_INTEGER
+from wsram_tf.settings import LARGEST_INTEGER
 
 __all__ = ["define_flags", "run_comparison"]
 

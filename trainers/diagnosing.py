@@ -7,7 +7,7 @@ import tensorflow as tf
 from absl import flags
 
 import wsram_tf
-from wsram_tf import diagnostics
+from wsram_tf.classification import diagnostics
 
 __all__ = ["Diagnosis", "define_flags"]
 

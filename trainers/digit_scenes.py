@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from run_folder import RunFolder
 
 import wsram_tf
-from wsram_tf import drawing, layers
-from wsram_tf.config import check_settings, setting
-from wsram_tf.data import scene_captions, scenes
+from wsram_tf import drawing
+from wsram_tf.captions.data import scene_language, scenes
+from wsram_tf.locations import locations_to_pixels
+from wsram_tf.settings import check_settings, setting
 
 __all__ = ["DigitScenes", "define_flags", "judge"]
 
@@ -42,7 +43,7 @@ def define_flags() -> None:
 class DigitScenes(captions.CaptionSource):
   """Scenes made on the fly from the flags; see `captions.CaptionSource`."""
 
-  vocabulary = scene_captions.VOCABULARY
+  vocabulary = scene_language.VOCABULARY
   chosen_by = "val_scenes_correct_percent"
 
   def __init__(self, run: RunFolder | None = None):
@@ -50,7 +51,7 @@ class DigitScenes(captions.CaptionSource):
     self.layout = flag_groups.read(wsram_tf.SceneConfig).arguments()
     self.batch_size = flag_groups.read(captions.CaptionDataConfig).evaluation_batch_size
     scenes.check_layout(**self.layout)
-    self.max_words = scene_captions.longest_caption(self.layout["most_digits"])
+    self.max_words = scene_language.longest_caption(self.layout["most_digits"])
     self.image_shape = (self.layout["canvas_side"], self.layout["canvas_side"], 1)
 
   def prepare(self, run: RunFolder, lines: list[str]) -> None:
@@ -161,11 +162,11 @@ def judge(
     the cell looked at before it has its middle on that digit, bool, over all captions.
   """
   height, width = scene_set.images.shape[1:3]
-  points = layers.locations_to_pixels(tf.constant(answers["locations"]), height, width).numpy()
+  points = locations_to_pixels(tf.constant(answers["locations"]), height, width).numpy()
   right, on_digit = [], []
   for scene, words, looked in zip(scene_set.scenes, answers["words"], points, strict=True):
-    caption = scene_captions.VOCABULARY.decode(words)
-    judgement = scene_captions.judge_caption(scene, caption)
+    caption = scene_language.VOCABULARY.decode(words)
+    judgement = scene_language.judge_caption(scene, caption)
     right.append(judgement.is_correct)
     for place, meant in judgement.mentions:
       corners, sides = scene.boxes[meant, :2], scene.boxes[meant, 2:]
@@ -189,7 +190,7 @@ def draw_cases(
   right, _ = judge(scene_set, answers)
   chosen = [*np.flatnonzero(right)[:cases], *np.flatnonzero(~right)[:cases]]
   words = [
-    scene_captions.VOCABULARY.decode(answers["words"][i]).split() or ["(nothing)"] for i in chosen
+    scene_language.VOCABULARY.decode(answers["words"][i]).split() or ["(nothing)"] for i in chosen
   ]
   return drawing.draw_captions(
     scene_set.images[chosen], answers["locations"][chosen], words, grid_shape, right=right[chosen]

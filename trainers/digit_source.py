@@ -4,8 +4,8 @@ import dataclasses
 
 from absl import flags
 
-from wsram_tf.config import check_settings, setting
 from wsram_tf.data import digits
+from wsram_tf.settings import check_settings, setting
 
 __all__ = ["TEST_SEED", "VALIDATION_SEED", "DigitSourceConfig", "load_splits"]
 

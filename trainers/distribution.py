@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from wsram_tf import replicas, weight_transfer
-from wsram_tf.update_guard import WatchUpdates
+from wsram_tf.learning import replicas, weight_transfer
+from wsram_tf.learning.update_guard import WatchUpdates
 
 __all__ = ["STRATEGIES", "Cluster", "ReplicatedLearner", "WorkerLostError", "is_chief", "join"]
 

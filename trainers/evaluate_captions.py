@@ -14,7 +14,7 @@ from absl import app
 from run_folder import RunFolder
 
 import wsram_tf
-from wsram_tf.data.vocabulary import Vocabulary
+from wsram_tf.captions.vocabulary import Vocabulary
 
 __all__ = ["main"]
 

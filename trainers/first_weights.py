@@ -7,7 +7,7 @@ import keras
 from absl import flags
 from run_folder import RunFolder
 
-from wsram_tf.base_learner import BaseLearner
+from wsram_tf.learning.base_learner import BaseLearner
 
 __all__ = ["check", "define_flags", "finished_run", "take"]
 

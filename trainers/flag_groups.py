@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from absl import app, flags
 
-from wsram_tf.config import LARGEST_INTEGER, rule_text, rule_violation
+from wsram_tf.settings import LARGEST_INTEGER, rule_text, rule_violation
 
 __all__ = [
   "PathParser",

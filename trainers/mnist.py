@@ -9,8 +9,8 @@ from absl import flags
 from digit_source import TEST_SEED, VALIDATION_SEED, DigitSourceConfig, load_splits
 
 import wsram_tf
-from wsram_tf.config import check_settings, setting
 from wsram_tf.data import canvases, digits
+from wsram_tf.settings import check_settings, setting
 
 __all__ = ["DataConfig", "Settings", "define_flags", "make_data", "read_settings"]
 

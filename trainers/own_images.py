@@ -11,8 +11,8 @@ from absl import flags
 from digit_source import DigitSourceConfig
 
 import wsram_tf
-from wsram_tf.config import check_settings, setting
 from wsram_tf.data import image_folder, images, tfds_images
+from wsram_tf.settings import check_settings, setting
 
 __all__ = ["define_flags", "make_data", "read_settings"]
 

@@ -14,10 +14,11 @@ from absl import flags
 from run_folder import RunFolder
 
 import wsram_tf
-from wsram_tf import drawing, scores
-from wsram_tf.config import check_settings, setting
-from wsram_tf.data import caption_pairs, captioned_images, coco_captions, flickr8k
-from wsram_tf.data.vocabulary import Vocabulary
+from wsram_tf import drawing
+from wsram_tf.captions import scores
+from wsram_tf.captions.data import captioned_images, coco_captions, flickr8k, pairs
+from wsram_tf.captions.vocabulary import Vocabulary
+from wsram_tf.settings import check_settings, setting
 
 __all__ = ["PhotoCaptions", "define_flags"]
 
@@ -112,7 +113,7 @@ class PhotoCaptions(captions.CaptionSource):
 
   def training(self, start_step: int) -> tf.data.Dataset:
     """Endless batches; each pass shows every caption once."""
-    return caption_pairs.training_pairs(
+    return pairs.training_pairs(
       self.features.grids,
       *self._encoded(self.learnt),
       batch_size=flags.FLAGS.batch_size,
@@ -208,7 +209,7 @@ class PhotoCaptions(captions.CaptionSource):
     self, images: captioned_images.CaptionedImages, captions_each: int | None = None
   ) -> tf.data.Dataset:
     encoded = self._encoded(images, captions_each)
-    return caption_pairs.evaluation_pairs(self.features.grids, *encoded, self.batch_size)
+    return pairs.evaluation_pairs(self.features.grids, *encoded, self.batch_size)
 
 
 def load_splits(

@@ -11,10 +11,10 @@ import numpy as np
 from absl import flags
 from run_folder import RunFolder
 
-from wsram_tf import backbones
-from wsram_tf.config import check_settings, setting
-from wsram_tf.data import computed_grids, grid_features
-from wsram_tf.data.captioned_images import CaptionSplits
+from wsram_tf.captions import backbones
+from wsram_tf.captions.data import computed_grids, grid_features
+from wsram_tf.captions.data.captioned_images import CaptionSplits
+from wsram_tf.settings import check_settings, setting
 
 __all__ = ["FeatureMaker", "define_flags"]
 

@@ -22,8 +22,8 @@ from checkpoints import Checkpoints
 from run_folder import RunFolder
 
 import wsram_tf
-from wsram_tf import weight_transfer
-from wsram_tf.update_guard import ON_NAN, NonFiniteUpdateError
+from wsram_tf.learning import weight_transfer
+from wsram_tf.learning.update_guard import ON_NAN, NonFiniteUpdateError
 
 __all__ = [
   "define_flags",

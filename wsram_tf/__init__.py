@@ -1,33 +1,21 @@
 """Wake-sleep recurrent attention models in TensorFlow and Keras."""
 
-from wsram_tf.caption_config import (
-  CaptionLossConfig,
-  CaptionModelConfig,
-  DecodingConfig,
-  SceneConfig,
-)
-from wsram_tf.caption_learner import CaptionLearner
-from wsram_tf.config import (
-  CanvasConfig,
-  ExplorationConfig,
-  GlimpseConfig,
-  LocationConfig,
-  ModelConfig,
-  ObjectiveConfig,
-  OptimizerConfig,
-)
-from wsram_tf.learner import WakeSleepLearner
-from wsram_tf.location_families import register_location_family
-from wsram_tf.models import (
-  CaptionInferenceNetwork,
-  CaptionNetwork,
-  GlimpseSequences,
-  InferenceNetwork,
-  PredictionNetwork,
-)
+from wsram_tf.captions.caption_network import CaptionNetwork
+from wsram_tf.captions.config import CaptionLossConfig, CaptionModelConfig, DecodingConfig
+from wsram_tf.captions.data.scene_config import SceneConfig
+from wsram_tf.captions.inference_network import CaptionInferenceNetwork
+from wsram_tf.captions.learner import CaptionLearner
+from wsram_tf.classification.config import GlimpseConfig, LocationConfig, ModelConfig
+from wsram_tf.classification.inference_network import InferenceNetwork
+from wsram_tf.classification.learner import WakeSleepLearner
+from wsram_tf.classification.prediction_network import PredictionNetwork
+from wsram_tf.classification.pretrained import PRETRAINED, load_pretrained
+from wsram_tf.config import ExplorationConfig, ObjectiveConfig, OptimizerConfig
+from wsram_tf.data.canvas_config import CanvasConfig
+from wsram_tf.learning.sequences import GlimpseSequences
+from wsram_tf.learning.update_guard import NonFiniteUpdateError
+from wsram_tf.locations import register_location_family
 from wsram_tf.objectives import Estimator, ScoredSequences, register_estimator
-from wsram_tf.pretrained import PRETRAINED, load_pretrained
-from wsram_tf.update_guard import NonFiniteUpdateError
 
 __all__ = [
   "PRETRAINED",

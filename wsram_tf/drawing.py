@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from wsram_tf.layers import locations_to_pixels
+from wsram_tf.locations import locations_to_pixels
 
 __all__ = [
   "draw_answers",

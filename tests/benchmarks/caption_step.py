@@ -16,7 +16,8 @@ from absl import app, flags
 from timing import Product
 
 import wsram_tf
-from wsram_tf.data import digits, scene_captions, scenes
+from wsram_tf.captions.data import scene_language, scenes
+from wsram_tf.data import digits
 
 _MODELS = flags.DEFINE_multi_enum(
   "model", ["scenes", "grid"], ("scenes", "grid"), "which to time; repeatable"
@@ -83,8 +84,8 @@ def scenes_task(batch: int) -> tuple[wsram_tf.CaptionModelConfig, tf.data.Datase
     height=layout.canvas_side,
     width=layout.canvas_side,
     grid_reach=1,
-    vocabulary_size=len(scene_captions.VOCABULARY),
-    max_words=scene_captions.longest_caption(),
+    vocabulary_size=len(scene_language.VOCABULARY),
+    max_words=scene_language.longest_caption(),
   )
   train = digits.load_digits("mnist5k", num_validation=400).train
   return config, scenes.scene_dataset(train, batch_size=batch, seed=1, **layout.arguments())

@@ -15,7 +15,8 @@ import tensorflow as tf
 from absl import app, flags
 
 import wsram_tf
-from wsram_tf import diagnostics, objectives
+from wsram_tf import objectives
+from wsram_tf.classification import diagnostics
 
 _SAMPLES = flags.DEFINE_multi_integer("num_samples", [2, 4], "M; repeatable", lower_bound=2)
 _SEED = flags.DEFINE_integer("seed", 4, "of the model's weights and of the image")

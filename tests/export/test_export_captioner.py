@@ -21,8 +21,8 @@ import saved_model
 
 import wsram_tf
 from tests import caption_toy
-from wsram_tf import decoding
-from wsram_tf.data.vocabulary import Vocabulary
+from wsram_tf.captions import beam_search
+from wsram_tf.captions.vocabulary import Vocabulary
 
 WORDS = ["dog", "größe", "runs"]
 VOCABULARY = Vocabulary(WORDS)
@@ -93,9 +93,9 @@ def exported(helpers, photo_run, scene_run, tmp_path_factory):
 
 
 def expected_answer(run, inputs, beam_width=3):
-  """What `decoding.beam_search` gives in Python, in words."""
+  """What `beam_search` gives in Python, in words."""
   network = finished_run.load_caption_run(run).network
-  found = decoding.beam_search(network, inputs, wsram_tf.DecodingConfig(beam_width=beam_width))
+  found = beam_search(network, inputs, wsram_tf.DecodingConfig(beam_width=beam_width))
   return found, [VOCABULARY.decode(words) for words in found["words"].numpy()]
 
 

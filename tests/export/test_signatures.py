@@ -7,7 +7,7 @@ import signatures
 import tensorflow as tf
 
 import wsram_tf
-from wsram_tf.sampling import stateless_uniforms
+from wsram_tf.learning.sampling import stateless_uniforms
 
 CONFIGS = {
   "default": {},

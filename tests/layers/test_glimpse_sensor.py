@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf.layers import GlimpseSensor, locations_to_pixels
+from wsram_tf.layers import GlimpseSensor
+from wsram_tf.locations import locations_to_pixels
 
 HEIGHT, WIDTH = 10, 13
 # Corners, edges, the middle, and what the sensor must clip.

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 from tests import example_photos, programs, small_runs
-from wsram_tf.data import grid_features, scene_captions, scenes
-from wsram_tf.data.vocabulary import Vocabulary
+from wsram_tf.captions.data import grid_features, scene_language, scenes
+from wsram_tf.captions.vocabulary import Vocabulary
 
 _RESULTS = {
   "scenes_correct_percent",
@@ -63,7 +63,7 @@ class TrainCaptionsTest(tf.test.TestCase):
       self.assertGreater((run_dir / name).stat().st_size, 0, name)
     self.assertTrue(list((run_dir / "tensorboard").iterdir()))
     vocabulary = Vocabulary.load(run_dir / "vocabulary.txt")
-    self.assertEqual(vocabulary.words, scene_captions.VOCABULARY.words)
+    self.assertEqual(vocabulary.words, scene_language.VOCABULARY.words)
     again = programs.endings("evaluate_captions", [f"--run_dir={run_dir}"])[0]
     results = json.loads((run_dir / "results.json").read_text())
     for name, value in json.loads(again).items():
@@ -281,13 +281,13 @@ class PhotographsTest(tf.test.TestCase):
 
 class JudgeTest(tf.test.TestCase):
   def test_counts_right_scenes_and_glimpses_on_digits(self):
-    scene = scene_captions.Scene(
+    scene = scene_language.Scene(
       np.array([3, 7]), np.array([True, False]), np.array([[0, 0, 24], [40, 48, 12]])
     )
     text = "a large three left of a small seven"
     lie = "a large three left of a small nine"
-    encode = scene_captions.VOCABULARY.encode
-    length = scene_captions.longest_caption()
+    encode = scene_language.VOCABULARY.encode
+    length = scene_language.longest_caption()
     locations = np.full([2, length, 2], 1.0, np.float32)
     locations[0, 2] = [-0.7, -0.7]  # Pixel (9.6, 9.6): on the three.
     locations[0, 7] = [0.4, 0.7]  # Pixel (44.8, 54.4): on the seven.

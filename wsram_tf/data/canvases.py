@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from wsram_tf.data.digits import Digits
+from wsram_tf.data.orders import shuffled_indices
 from wsram_tf.data.pipelines import map_in_order
-from wsram_tf.data.splits import shuffled_indices
 
 __all__ = ["add_clutter", "canvas_dataset", "evaluation_canvases", "render_digits"]
 

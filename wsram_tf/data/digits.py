@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wsram_tf.data.splits import stratified_order
+from wsram_tf.data.orders import stratified_order
 
 __all__ = ["DIGIT_SOURCES", "DigitSplits", "Digits", "load_digits"]
 

@@ -8,8 +8,8 @@ import PIL.Image
 import PIL.ImageOps
 import tensorflow as tf
 
+from wsram_tf.data.orders import shuffled_indices, stratified_order
 from wsram_tf.data.pipelines import map_in_order
-from wsram_tf.data.splits import shuffled_indices, stratified_order
 
 __all__ = [
   "FITS",

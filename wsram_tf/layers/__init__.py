@@ -6,13 +6,7 @@ from wsram_tf.layers.cell_network import CellNetwork
 from wsram_tf.layers.classifier import Classifier
 from wsram_tf.layers.context_network import ContextNetwork
 from wsram_tf.layers.glimpse_network import GlimpseNetwork
-from wsram_tf.layers.glimpse_sensor import GlimpseSensor, locations_to_pixels
-from wsram_tf.layers.grid_network import GridNetwork
-from wsram_tf.layers.location_distributions import (
-  GridLocations,
-  LocationDistribution,
-  NormalLocations,
-)
+from wsram_tf.layers.glimpse_sensor import GlimpseSensor
 from wsram_tf.layers.location_network import LocationNetwork
 from wsram_tf.layers.precision import computing_in, follows_policy, full_precision
 from wsram_tf.layers.recurrent_core import CoreState, RecurrentCore
@@ -26,14 +20,9 @@ __all__ = [
   "CoreState",
   "GlimpseNetwork",
   "GlimpseSensor",
-  "GridLocations",
-  "GridNetwork",
-  "LocationDistribution",
   "LocationNetwork",
-  "NormalLocations",
   "RecurrentCore",
   "computing_in",
   "follows_policy",
   "full_precision",
-  "locations_to_pixels",
 ]

@@ -7,31 +7,11 @@ import keras
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python import xla
 
-__all__ = ["GlimpseSensor", "locations_to_pixels"]
+from wsram_tf.locations import locations_to_pixels
 
-
-def locations_to_pixels(
-  locations: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
-) -> tf.Tensor:
-  """Turns locations into pixel coordinates; the only place where this happens.
-
-  Pixel (i, j) covers the square from (i, j) to (i + 1, j + 1). Location -1 is the outer edge of the
-  first pixel, 0 the middle of the canvas, 1 the outer edge of the last pixel. Locations outside
-  [-1, 1] are clipped to it.
-
-  Args:
-    locations: float `[..., 2]`, (row, column).
-    height: canvas height, pixels; an integer, or an int32 scalar where the graph alone knows it.
-    width: canvas width, likewise.
-
-  Returns:
-    float `[..., 2]`, (row, column) in pixels, from (0, 0) to (height, width).
-  """
-  if tf.is_tensor(height):
-    size = tf.cast(tf.stack([height, width]), locations.dtype)
-  else:
-    size = tf.constant([height, width], locations.dtype)
-  return (tf.clip_by_value(locations, -1.0, 1.0) + 1.0) * 0.5 * size
+__all__ = [
+  "GlimpseSensor",
+]
 
 
 def halve(images: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,100 @@
+"""Beam search: greedy where it is narrow, exact where it is wide, and never the unknown word."""
+
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+import wsram_tf
+from tests import caption_toy
+from wsram_tf.captions import beam_search
+from wsram_tf.captions.caption_network import CaptionNetwork
+from wsram_tf.captions.vocabulary import END, PADDING, START, UNKNOWN
+
+
+def _network(seed: int) -> CaptionNetwork:
+  network = CaptionNetwork(caption_toy.model_config())
+  caption_toy.randomize(network, seed)
+  # The unknown word would be said all the time, were it not barred.
+  bias = network.classifier.logits.bias
+  bias.assign(bias.numpy() + 5.0 * np.eye(caption_toy.VOCABULARY)[UNKNOWN])
+  return network
+
+
+def _brute_force(network, image, length_exponent) -> tuple[list[int], float]:
+  """The best of all captions, scored word by word, and its log-probability."""
+  grid = network.look(image[np.newaxis])
+  finished = []
+
+  def extend(state, words: list[int], log_prob: float) -> None:
+    if len(words) == caption_toy.MAX_WORDS or (words and words[-1] == END):
+      finished.append((log_prob / len(words) ** length_exponent, words, log_prob))
+      return
+    previous = tf.constant([words[-1] if words else START])
+    prior = network.prior(grid, state.upper[0])
+    location = network.location_distribution.mode(prior)
+    state = network.step(grid, state, network.embedding(previous), location, prior)
+    log_probs = network.classifier(state.lower[0])[0].numpy()
+    for word in (END, 4, 5, 6):
+      extend(state, [*words, word], log_prob + log_probs[word])
+
+  extend(network.initial_state(grid, 1), [], 0.0)
+  _, words, log_prob = max(finished, key=lambda caption: caption[0])
+  return words + [PADDING] * (caption_toy.MAX_WORDS - len(words)), log_prob
+
+
+class BeamSearchTest(tf.test.TestCase):
+  def test_width_one_is_greedy(self):
+    images = tf.constant(caption_toy.grids(5))
+    for seed in range(3):
+      network = _network(seed)
+      greedy, beam = network(images), beam_search(network, images)
+      self.assertAllEqual(greedy["words"], beam["words"])
+      self.assertAllClose(greedy["log_prob"], beam["log_prob"], rtol=1e-5)
+      # After the end a location means nothing.
+      said = (greedy["words"] != PADDING).numpy()
+      self.assertAllEqual(greedy["locations"][said], beam["locations"][said])
+
+  def test_full_width_is_brute_force(self):
+    images = caption_toy.grids(3)
+    longer = 0
+    for seed, exponent in itertools.product(range(3), (0.0, 1.0)):
+      network = _network(seed)
+      config = wsram_tf.DecodingConfig(beam_width=64, length_exponent=exponent)
+      found = tf.function(beam_search)(network, tf.constant(images), config)
+      narrow = beam_search(network, tf.constant(images))
+      for i, image in enumerate(images):
+        words, log_prob = _brute_force(network, image, exponent)
+        self.assertAllEqual(found["words"][i], words)
+        self.assertAllClose(found["log_prob"][i], log_prob, rtol=1e-5)
+        longer += not np.array_equal(narrow["words"][i], words)
+    self.assertGreater(longer, 0)  # Else the search proves nothing over greed.
+
+  def test_says_no_word_that_no_caption_holds_and_pads_after_the_end(self):
+    images = tf.constant(caption_toy.grids(8))
+    for width in (1, 3):
+      config = wsram_tf.DecodingConfig(beam_width=width)
+      words = beam_search(_network(1), images, config)["words"].numpy()
+      self.assertFalse(np.isin(words, [UNKNOWN, START]).any())
+      for caption in words:
+        ends = np.flatnonzero(caption == END)
+        length = ends[0] + 1 if len(ends) else len(caption)
+        self.assertTrue((caption[:length] != PADDING).all())
+        self.assertAllEqual(caption[length:], [PADDING] * (len(caption) - length))
+
+  def test_eager_graph_compiled_and_unknown_batch_agree(self):
+    network, images = _network(2), tf.constant(caption_toy.grids(4))
+    config = wsram_tf.DecodingConfig(beam_width=3)
+    eager = beam_search(network, images, config)
+    for arguments in ({}, {"jit_compile": True}):
+      search = tf.function(
+        lambda x: beam_search(network, x, config),
+        input_signature=[tf.TensorSpec([None, 2, 2, 3])],
+        **arguments,
+      )
+      for name, value in search(images).items():
+        self.assertAllClose(value, eager[name], rtol=1e-5)
+
+
+if __name__ == "__main__":
+  tf.test.main()

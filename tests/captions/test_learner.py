@@ -1,0 +1,364 @@
+"""The caption learner by enumeration: loss and gradient, padding, mixed lengths; and its use."""
+
+import itertools
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import wsram_tf
+from tests import caption_toy
+from wsram_tf import objectives
+from wsram_tf.captions.vocabulary import END, PADDING
+
+_TOLERANCE = 1e-10
+
+
+class Float64Test(tf.test.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.addCleanup(keras.config.set_dtype_policy, keras.config.dtype_policy())
+    keras.config.set_dtype_policy("float64")
+
+
+class EnumeratedTest(Float64Test):
+  """One caption of three words, all 64 glimpse sequences, all tuples of them.
+
+  `values` holds log p(a_n), log p(y_t) and log q(a_n) of each sequence, float64 `[64, 3]`, and
+  `derivatives` their derivatives by the weights of both networks, `[64, 3, P]`.
+  """
+
+  values = derivatives = None
+
+  def setUp(self):
+    super().setUp()
+    self.images = tf.constant(caption_toy.grids(1, "float64"))
+    self.captions = tf.constant(caption_toy.CAPTIONS[:1])
+    self.learner = caption_toy.learner()
+    if EnumeratedTest.values is None:  # Once for all tests: it takes seconds.
+      EnumeratedTest.values, EnumeratedTest.derivatives = self.densities()
+
+  def densities(self) -> tuple[dict, dict]:
+    @tf.function
+    def derive():
+      with tf.GradientTape(persistent=True) as tape:
+        drawn = caption_toy.score_cells(
+          self.learner, self.images, self.captions, caption_toy.all_cells()
+        )
+        scored = self.learner.score(drawn, self.captions)
+        values = {
+          "prior": scored.log_prior[:, 0],
+          "likelihood": scored.log_likelihood[:, 0],
+          "proposal": scored.log_proposal[:, 0],
+        }
+      derivatives = {}
+      variables = [v.value for group in self.learner.network_variables().values() for v in group]
+      for name, value in values.items():
+        parts = tape.jacobian(value, variables, unconnected_gradients="zero")
+        derivatives[name] = tf.concat([tf.reshape(p, [64, 3, -1]) for p in parts], axis=-1)
+      return values, derivatives
+
+    return tf.nest.map_structure(lambda t: t.numpy(), derive())
+
+  def expected_gradient(self, estimator: str, credit_by_word: bool, num_samples: int = 2):
+    """The expected gradient of an estimator's losses over all tuples of samples, `[P]`."""
+    chosen = objectives.ESTIMATORS[estimator]
+    tuples = np.indices([64] * num_samples).reshape(num_samples, -1)
+    parts = {name: tf.constant(value[tuples]) for name, value in self.values.items()}
+    sampled = parts["prior" if chosen.samples_from == "prior" else "proposal"]
+    with tf.GradientTape() as tape:
+      tape.watch(parts)
+      scored = objectives.ScoredSequences(
+        log_prior=parts["prior"],
+        log_likelihood=parts["likelihood"],
+        log_sampling=sampled,
+        log_proposal=parts["proposal"],
+        credit_by_part=credit_by_word,
+      )
+      loss = chosen.prediction_loss(scored)
+      if chosen.inference_loss:
+        loss += chosen.inference_loss(scored)
+      probabilities = tf.exp(tf.reduce_sum(sampled, axis=[0, 2]))
+      loss = tf.reduce_sum(tf.stop_gradient(probabilities) * loss)
+    total = 0.0
+    for name, by_part in tape.gradient(loss, parts, unconnected_gradients="zero").items():
+      by_sequence = np.stack(
+        [np.bincount(tuples.ravel(), by_part[..., n].numpy().ravel(), 64) for n in range(3)], axis=1
+      )
+      total += np.einsum("ap,apw->w", by_sequence, self.derivatives[name])
+    return total
+
+  def test_probabilities_are_whole(self):
+    for name in ("prior", "proposal"):
+      self.assertAllClose(np.exp(self.values[name].sum(-1)).sum(), 1.0, rtol=_TOLERANCE)
+    marginal = np.exp((self.values["prior"] + self.values["likelihood"]).sum(-1)).sum()
+    # Three words without padding are some of all that may be said, and no more than all.
+    words = [word for word in range(caption_toy.VOCABULARY) if word != PADDING]
+    captions = tf.constant(list(itertools.product(words, repeat=3)))
+    images = tf.repeat(self.images, len(captions), axis=0)
+    drawn = caption_toy.score_cells(self.learner, images, captions, caption_toy.all_cells())
+    scored = self.learner.score(drawn, captions)
+    joint = tf.reduce_sum(scored.log_prior + scored.log_likelihood, axis=-1)  # [64, captions]
+    everything = float(tf.reduce_sum(tf.exp(joint)))
+    self.assertBetween(everything, marginal, 1.0)
+    self.assertGreater(everything, 0.3)
+
+  def test_bias_shrinks_with_samples(self):
+    log_joint = (self.values["prior"] + self.values["likelihood"]).sum(-1)
+    posterior = np.exp(log_joint) / np.exp(log_joint).sum()
+    exact = -np.einsum(
+      "a,apw->w", posterior, self.derivatives["prior"] + self.derivatives["likelihood"]
+    )
+    biases = [
+      np.abs(self.expected_gradient("wake_sleep_prior_no_control_variate", False, m) - exact).max()
+      for m in (2, 3)
+    ]
+    self.assertLess(biases[1], 0.9 * biases[0])
+
+  def test_gradient_is_the_formula(self):
+    for credit in (False, True):
+      with self.subTest(credit_by_word=credit):
+        logs = {}
+        for name, value in self.values.items():
+          from_here = np.cumsum(value[:, ::-1], axis=1)[:, ::-1]
+          logs[name] = from_here if credit else np.tile(from_here[:, :1], [1, 3])
+        weight = np.exp(logs["prior"] + logs["likelihood"] - logs["proposal"])
+        variate = np.exp(logs["prior"] - logs["proposal"])
+        chance = np.exp(self.values["proposal"].sum(-1))
+        by_part = {name: np.zeros([64, 3]) for name in self.values}
+        for pair in itertools.product(range(64), repeat=2):
+          w = weight[list(pair)] / weight[list(pair)].sum(axis=0)  # [2, 3]
+          v = variate[list(pair)] / variate[list(pair)].sum(axis=0)
+          for m, sequence in enumerate(pair):
+            probability = chance[pair[0]] * chance[pair[1]]
+            by_part["likelihood"][sequence] -= probability * w[m]
+            by_part["prior"][sequence] -= probability * (w[m] - v[m])
+            by_part["proposal"][sequence] -= probability * (w[m] - 0.5)
+        expected = sum(
+          np.einsum("ap,apw->w", by_part[name], self.derivatives[name]) for name in by_part
+        )
+        actual = self.expected_gradient("wake_sleep", credit)
+        self.assertAllClose(actual, expected, rtol=1e-9, atol=_TOLERANCE)
+
+  def test_credit_by_word_leaves_the_variational_gradient_as_it_is(self):
+    chance, signal = (np.exp(self.values["prior"].sum(-1)), self.values["likelihood"].sum(-1))
+    bound = -np.einsum(
+      "a,aw->w",
+      chance,
+      self.derivatives["likelihood"].sum(1)
+      + signal[:, np.newaxis] * self.derivatives["prior"].sum(1),
+    )
+    for estimator in ("variational", "variational_leave_one_out"):
+      for credit in (False, True):
+        gradient = self.expected_gradient(estimator, credit)
+        self.assertAllClose(gradient, bound, rtol=1e-9, atol=_TOLERANCE)
+
+
+def _losses_and_gradients(learner, images, captions, uniforms) -> tuple[dict, list]:
+  """The losses `[B]` by network and the gradients of their sums, at given random numbers."""
+  learner.uniforms = lambda *_: uniforms
+  try:
+    with tf.GradientTape() as tape:
+      losses, _, scored = learner.losses(
+        tf.constant(images), tf.constant(captions), tf.constant(0), tf.constant([3, 0])
+      )
+      total = tf.reduce_sum(tf.add_n(list(losses.values())))
+    variables = [v.value for group in learner.network_variables().values() for v in group]
+    gradients = tape.gradient(total, variables, unconnected_gradients="zero")
+  finally:
+    del learner.uniforms
+  return {**losses, "weights": scored.log_weights[..., 0]}, [
+    tf.convert_to_tensor(g) for g in gradients
+  ]
+
+
+def _all_learners(**changes):
+  """Learners for each kind of estimator and credit, with every regulariser."""
+  for name in (
+    "wake_sleep",
+    "wake_sleep_mixture",
+    "variational_learned_baseline",
+    "variational_correctness_leave_one_out",
+    "vimco",
+  ):
+    for credit in (False, True):
+      yield (
+        f"{name}, credit_by_word={credit}",
+        caption_toy.learner(
+          name,
+          credit,
+          exploration=wsram_tf.ExplorationConfig(entropy_bonus=0.3, coverage_bonus=0.2),
+          label_smoothing=0.1,
+          **changes,
+        ),
+      )
+
+
+class PaddingTest(Float64Test):
+  def test_more_padding_changes_nothing(self):
+    images, captions = caption_toy.grids(3, "float64"), caption_toy.CAPTIONS
+    uniforms = tf.constant(np.random.default_rng(1).uniform(size=[2, 3, 5, 3]))
+    padded = np.pad(captions, [[0, 0], [0, 2]])
+    for name, learner in _all_learners(max_words=5):
+      with self.subTest(name):
+        short, long = (
+          _losses_and_gradients(learner, images, c, uniforms) for c in (captions, padded)
+        )
+        for first, second in zip(tf.nest.flatten(short), tf.nest.flatten(long), strict=True):
+          self.assertAllClose(first, second, rtol=1e-12, atol=1e-12)
+
+  def test_a_batch_of_mixed_lengths_is_the_captions_one_by_one(self):
+    images, captions = caption_toy.grids(3, "float64"), caption_toy.CAPTIONS
+    uniforms = tf.constant(np.random.default_rng(1).uniform(size=[2, 3, 3, 3]))
+    for name, learner in _all_learners():
+      with self.subTest(name):
+        losses, gradients = _losses_and_gradients(learner, images, captions, uniforms)
+        summed = [tf.zeros_like(g) for g in gradients]
+        for i, caption in enumerate(captions):
+          # Without its padding.
+          caption = caption[caption != PADDING]
+          alone, parts = _losses_and_gradients(
+            learner, images[i : i + 1], caption[np.newaxis], uniforms[:, i : i + 1]
+          )
+          for network, loss in losses.items():
+            self.assertAllClose(loss[..., i], alone[network][..., 0], rtol=1e-12, atol=1e-12)
+          summed = [a + b for a, b in zip(summed, parts, strict=True)]
+        for whole, parts in zip(gradients, summed, strict=True):
+          self.assertAllClose(whole, parts, rtol=1e-10, atol=1e-12)
+
+
+def _data(count: int = 12) -> tuple[np.ndarray, np.ndarray]:
+  """Grids whose one bright cell decides the words."""
+  captions = np.array([[4, 5, END], [6, END, PADDING], [5, 6, END], [4, END, PADDING]], np.int32)
+  images = 0.1 * caption_toy.grids(count)
+  for i in range(count):
+    images[i, i % 4 // 2, i % 2] += np.eye(3)[i % 3]
+  return images, captions[np.arange(count) % 4]
+
+
+class UseTest(tf.test.TestCase):
+  def test_each_loss_reaches_its_own_network_alone(self):
+    images, captions = map(tf.constant, _data(4))
+    for name in ("wake_sleep", "variational_learned_baseline", "vimco"):
+      learner = caption_toy.learner(name)
+      variables = learner.network_variables()
+      with tf.GradientTape(persistent=True) as tape:
+        losses, _, _ = learner.losses(images, captions, tf.constant(0), tf.constant([3, 0]))
+      self.assertEqual(set(losses), set(variables))
+      for network, loss in losses.items():
+        for other, group in variables.items():
+          for variable, gradient in zip(group, tape.gradient(loss, group), strict=True):
+            if other == network:
+              self.assertIsNotNone(gradient, variable.path)
+            elif gradient is not None:
+              self.assertAllEqual(tf.convert_to_tensor(gradient), tf.zeros(variable.shape))
+
+  def test_trains_eagerly_in_a_graph_and_compiled_alike(self):
+    histories = []
+    for arguments in ({"run_eagerly": True}, {"jit_compile": False}, {"jit_compile": True}):
+      learner = caption_toy.learner("wake_sleep_equal_likelihood", dropout=0.2)
+      learner.compile(keras.optimizers.SGD(0.05), **arguments)
+      history = learner.fit(*_data(), batch_size=12, epochs=3, shuffle=False, verbose=0).history
+      self.assertEqual(set(history), set(learner.training_metrics))
+      histories.append(history)
+    for history in histories[1:]:
+      for name, values in history.items():
+        self.assertAllClose(values, histories[0][name], rtol=1e-4, atol=1e-5)
+
+  def test_learns_and_comes_back_from_a_file(self):
+    learner = caption_toy.learner("wake_sleep_equal_likelihood", num_samples=4, units=8)
+    learner.compile(keras.optimizers.Adam(0.02), jit_compile=False)
+    data = _data()
+    before = learner.evaluate(*data, verbose=0, return_dict=True)
+    learner.fit(*data, batch_size=12, epochs=60, verbose=0)
+    after = learner.evaluate(*data, verbose=0, return_dict=True)
+    self.assertEqual(set(after), set(learner.evaluation_metrics))
+    self.assertGreater(after["log_likelihood_per_word"], 0.5 * before["log_likelihood_per_word"])
+    path = f"{self.get_temp_dir()}/learner.keras"
+    learner.save(path)
+    loaded = keras.saving.load_model(path)
+    self.assertEqual(loaded.get_config(), learner.get_config())
+    for name, value in loaded.predict(data[0], verbose=0).items():
+      self.assertAllEqual(value, learner.predict(data[0], verbose=0)[name])
+
+  def test_soft_attention_reads_the_mean_of_all_cells_by_their_shares(self):
+    images, captions = map(tf.constant, _data(4))
+    hard = caption_toy.learner("variational", num_samples=1)
+    soft = caption_toy.learner("variational", num_samples=1, attention="soft")
+    # Where the prior is sure, both look at the same cell.
+    for learner in (hard, soft):
+      query = learner.prediction_network.location_network.query
+      query.kernel.assign(100.0 * query.kernel)
+      query.bias.assign(100.0 * query.bias)
+    grids = [learner.prediction_network.look(images) for learner in (hard, soft)]
+    sure = [
+      learner.prediction_network.attend(grid, captions).log_probs
+      for learner, grid in zip((hard, soft), grids, strict=True)
+    ]
+    self.assertAllClose(*sure, rtol=1e-2, atol=1e-2)
+    losses, _, scored = soft.losses(images, captions, tf.constant(0), tf.constant([3, 0]))
+    # The loss is the likelihood's alone, and its gradient reaches where to look by itself.
+    expected = -tf.reduce_sum(scored.log_likelihood, axis=[0, 2])
+    self.assertAllClose(losses["prediction"], expected, rtol=1e-6)
+    self.assertAllClose(scored.log_weights[:, :, 0], -expected[tf.newaxis], rtol=1e-6)
+    unsure = caption_toy.learner("variational", num_samples=1, attention="soft")
+    network = unsure.prediction_network
+    with tf.GradientTape() as tape:
+      losses, _, _ = unsure.losses(images, captions, tf.constant(0), tf.constant([3, 0]))
+    gradient = tape.gradient(losses["prediction"], network.location_network.query.kernel)
+    self.assertGreater(np.abs(gradient).max(), 1e-4)
+    with self.assertRaisesRegex(ValueError, "attention=soft: needs estimator=variational"):
+      caption_toy.learner("wake_sleep", attention="soft")
+
+  def test_dropout_drops_in_training_only_and_alike_for_all_samples(self):
+    learner = caption_toy.learner("wake_sleep_prior", dropout=0.5)
+    images, captions = map(tf.constant, _data(4))
+    uniforms = tf.fill([3, 4, 3, 2], 0.5)
+    learner.uniforms = lambda *_: uniforms
+    plain = learner.sample(images, captions, uniforms).sequences.log_probs
+    first, other = (
+      learner.training_sample(images, captions, 1.0, tf.constant(seed)).sequences.log_probs
+      for seed in ([1, 2], [1, 3])
+    )
+    self.assertNotAllClose(first, plain)
+    self.assertNotAllClose(first, other)
+    self.assertAllClose(first[0], first[2], rtol=1e-5)
+
+  def test_refuses_by_name(self):
+    images, captions = _data(4)
+    learner = caption_toy.learner()
+    learner.compile("sgd", jit_compile=False)
+    with_nan = images.copy()
+    with_nan[1, 0, 0, 0] = np.nan
+    hole = captions.copy()
+    hole[1] = [4, PADDING, END]
+    empty = captions.copy()
+    empty[2] = PADDING
+    for x, y, message in (
+      (with_nan, captions, "images must be finite"),
+      (images[:, :1], captions, r"images must have the model's shape \[B, 2, 2, 3\]"),
+      (images, captions + 1, r"captions must lie within 0\.\.6"),
+      (images, hole, "captions must hold no word after padding"),
+      (images, empty, "captions must each begin with a word"),
+      (images, np.pad(captions, [[0, 0], [0, 1]]), "T known and from 1 to max_words=3"),
+      (images.astype(int), captions, "images must be of a floating dtype"),
+      (images, captions.astype(float), "captions must be of an integer dtype"),
+      (images[:3], captions, "images and captions must be equally many"),
+    ):
+      with self.subTest(message):
+        with self.assertRaisesRegex(ValueError, message):
+          learner.fit(x, y, verbose=0)
+        if len(x) == len(y):
+          data = tf.data.Dataset.from_tensors((x, y))
+          with self.assertRaisesRegex((ValueError, tf.errors.InvalidArgumentError), message):
+            learner.fit(data, verbose=0)
+    with self.assertRaisesRegex(ValueError, "captions=None: must be given with the images"):
+      learner.fit(tf.data.Dataset.from_tensors((images,)), verbose=0)
+    with self.assertRaisesRegex(ValueError, "inference_phase=sleep: must be wake for captions"):
+      wsram_tf.CaptionLearner(
+        caption_toy.model_config(), wsram_tf.ObjectiveConfig(inference_phase="sleep")
+      )
+
+
+if __name__ == "__main__":
+  tf.test.main()

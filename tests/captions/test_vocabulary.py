@@ -1,0 +1,54 @@
+"""The vocabulary: captions become numbers and come back, and what it refuses."""
+
+import os
+
+import tensorflow as tf
+
+from wsram_tf.captions.vocabulary import END, PADDING, UNKNOWN, Vocabulary, split_words
+
+
+class VocabularyTest(tf.test.TestCase):
+  def test_splits_words(self):
+    self.assertEqual(
+      split_words("Two dogs' owner doesn't \"run\" -- a 4x4, été ."),
+      ["two", "dogs", "owner", "doesn't", "run", "a", "4x4", "été"],
+    )
+
+  def test_round_trip_with_end_and_padding(self):
+    vocabulary = Vocabulary(["a", "dog", "runs"])
+    encoded = vocabulary.encode("A dog runs.", 6)
+    self.assertAllEqual(encoded, [4, 5, 6, END, PADDING, PADDING])
+    self.assertEqual(vocabulary.decode(encoded), "a dog runs")
+    self.assertAllEqual(vocabulary.encode("a cat", 3), [4, UNKNOWN, END])
+
+  def test_takes_common_words_the_commonest_first(self):
+    captions = ["a dog", "a cat and a dog", "a bird"]
+    vocabulary = Vocabulary.from_captions(captions, least_count=2)
+    self.assertEqual(vocabulary.words[4:], ("a", "dog"))
+    self.assertEqual(Vocabulary.from_captions(captions).words[4:6], ("a", "dog"))
+
+  def test_saves_and_loads(self):
+    path = os.path.join(self.get_temp_dir(), "vocabulary.txt")
+    vocabulary = Vocabulary(["été", "dog"])
+    vocabulary.save(path)
+    self.assertEqual(Vocabulary.load(path).words, vocabulary.words)
+    with open(path, "w") as file:
+      file.write("dog\n")
+    with self.assertRaisesRegex(ValueError, r"vocabulary\.txt: must begin with the lines"):
+      Vocabulary.load(path)
+
+  def test_refuses_by_name(self):
+    vocabulary = Vocabulary(["a"])
+    for caption, message in (
+      (" .", r"caption=' \.': must hold a word"),
+      ("a a a", "caption='a a a': must have fewer words than max_words=3"),
+    ):
+      with self.assertRaisesRegex(ValueError, message):
+        vocabulary.encode(caption, 3)
+    for words in (["a", "a"], [""], ["<end>"]):
+      with self.assertRaisesRegex(ValueError, "must be given once each"):
+        Vocabulary(words)
+
+
+if __name__ == "__main__":
+  tf.test.main()

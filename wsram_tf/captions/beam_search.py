@@ -1,0 +1,67 @@
+"""Beam search for captions, inside the graph."""
+
+import tensorflow as tf
+
+from wsram_tf.captions.caption_network import CaptionNetwork
+from wsram_tf.captions.config import DecodingConfig
+from wsram_tf.captions.vocabulary import END, PADDING, START
+
+__all__ = ["beam_search"]
+
+
+def beam_search(
+  network: CaptionNetwork, images: tf.Tensor, config: DecodingConfig | None = None
+) -> dict[str, tf.Tensor]:
+  """Searches for the caption of highest log-probability, normalised by its length.
+
+  Each cell is looked at at the prior's mode, so a caption's words decide its glimpses. With width 1
+  the search is greedy; with a width of all captions it is exact.
+
+  Args:
+    network: what sees and speaks.
+    images: float `[B, H, W, C]`.
+    config: how wide to search, and how lengths are normalised.
+
+  Returns:
+    dict of `words` int32 `[B, T]` (padding after the end), `log_prob` float `[B]`, nats, of them,
+    not normalised, and `locations` float `[B, T, 2]`.
+  """
+  config = config or DecodingConfig()
+  width, vocabulary = config.beam_width, network.config.vocabulary_size
+  grid, batch = network.look(images), tf.shape(images)[0]
+  state = network.initial_state(grid, width)
+  dtype = state.upper[0].dtype
+  hopeless = tf.constant(dtype.min, dtype)
+  # All beams begin alike, so all but one are put out of the race.
+  log_prob = tf.tile(tf.where(tf.range(width) == 0, 0.0, hopeless)[tf.newaxis], [batch, 1])
+  is_open = tf.ones([batch, width], tf.bool)
+  length = tf.zeros([batch, width], dtype)
+  only_padding = tf.where(tf.range(vocabulary) == PADDING, 0.0, hopeless)
+  word, words, locations = tf.fill([batch, width], START), None, None
+  for _ in range(network.config.max_words):
+    state, location, next_log_probs = network.say(grid, state, tf.reshape(word, [-1]))
+    next_log_probs = tf.reshape(next_log_probs, [batch, width, vocabulary])
+    next_log_probs = tf.where(is_open[..., tf.newaxis], next_log_probs, only_padding)
+    length += tf.cast(is_open, dtype)
+    candidates = tf.reshape(log_prob[..., tf.newaxis] + next_log_probs, [batch, -1])
+    divisor = tf.repeat(length**config.length_exponent, vocabulary, axis=1)
+    _, best = tf.math.top_k(candidates / divisor, width)  # [B, W]
+    log_prob = tf.gather(candidates, best, batch_dims=1)
+    beam, word = best // vocabulary, best % vocabulary
+    length = tf.gather(length, beam, batch_dims=1)
+    is_open = tf.gather(is_open, beam, batch_dims=1) & (word != END)
+    rows = tf.reshape(beam + width * tf.range(batch)[:, tf.newaxis], [-1])
+    state = tf.nest.map_structure(lambda tensor, rows=rows: tf.gather(tensor, rows), state)
+    location = tf.reshape(location, [batch, width, 1, 2])
+    if words is not None:
+      words = tf.gather(words, beam, batch_dims=1)
+    locations = location if locations is None else tf.concat([locations, location], axis=2)
+    locations = tf.gather(locations, beam, batch_dims=1)
+    word_now = word[..., tf.newaxis]
+    words = word_now if words is None else tf.concat([words, word_now], axis=2)
+  best = tf.argmax(log_prob / length**config.length_exponent, axis=1)
+  return {
+    "words": tf.gather(words, best, batch_dims=1),
+    "log_prob": tf.gather(log_prob, best, batch_dims=1),
+    "locations": tf.gather(locations, best, batch_dims=1),
+  }

@@ -1,0 +1,1 @@
+"""Captioned images: scenes of digits, Flickr8k, COCO, and feature grids of their images."""

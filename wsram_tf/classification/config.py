@@ -1,0 +1,141 @@
+"""The settings of a classifier's networks."""
+
+import dataclasses
+from typing import Any
+
+from wsram_tf.locations import LOCATION_FAMILIES
+from wsram_tf.settings import PRECISION_HELP, PRECISIONS, check_settings, documented, setting
+
+__all__ = ["GlimpseConfig", "LocationConfig", "ModelConfig"]
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
+class GlimpseConfig:
+  """What the glimpse sensor cuts out, and how the glimpse network encodes it."""
+
+  glimpse_side: int = setting(
+    18,
+    "side of a glimpse patch, in pixels; the default shrinks to a smaller image's shorter side",
+    minimum=1,
+  )
+  glimpse_scales: int = setting(
+    2, "number of patches a glimpse; scale s covers side * 2**s pixels", minimum=1, maximum=8
+  )
+  glimpse_filters: tuple[int, ...] = setting(
+    (),
+    "filters of each 3 x 3 convolution in the glimpse network, one number a layer; empty: dense",
+    minimum=1,
+  )
+
+  def __post_init__(self):
+    if isinstance(self.glimpse_filters, list):  # JSON knows no tuples.
+      object.__setattr__(self, "glimpse_filters", tuple(self.glimpse_filters))
+    check_settings(self)
+    if self.glimpse_side < 2 ** len(self.glimpse_filters):
+      raise ValueError(
+        f"glimpse_filters={self.glimpse_filters!r}: each convolution halves the patch, so "
+        f"glimpse_side={self.glimpse_side} allows at most {self.glimpse_side.bit_length() - 1}"
+      )
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
+class LocationConfig:
+  """The family of distributions over locations that prior and proposal share."""
+
+  location_distribution: str = setting(
+    "normal",
+    "family of the prior and the proposal: normal (fixed scale), normal_learned_scale, grid "
+    "(categorical over the cells of a grid), or keyed_grid (over the pixels of the low-resolution "
+    "copy, by what each shows: for small things in large images)",
+    choices=LOCATION_FAMILIES,
+  )
+  location_scale: float = setting(
+    0.1,
+    "standard deviation of a location, where 2 is the canvas side; with normal_learned_scale where "
+    "it starts",
+    above=0,
+  )
+  grid_rows: int = setting(8, "rows of cells, for grid", minimum=1)
+  grid_columns: int = setting(8, "columns of cells, for grid", minimum=1)
+  location_filters: tuple[int, ...] = setting(
+    (16,),
+    "filters of each 3 x 3 convolution over the low-resolution copy before the last, for "
+    "keyed_grid, one number a layer",
+    minimum=1,
+  )
+  location_units: int = setting(
+    32, "numbers by which a state and a cell are compared, for keyed_grid", minimum=1
+  )
+
+  def __post_init__(self):
+    if isinstance(self.location_filters, list):  # JSON knows no tuples.
+      object.__setattr__(self, "location_filters", tuple(self.location_filters))
+    check_settings(self)
+    if self.location_distribution == "normal_learned_scale" and self.location_scale <= 0.02:
+      raise ValueError(
+        f"location_scale={self.location_scale}: must be above 0.02, the smallest learned scale"
+      )
+
+
+def _default(config_class: type, name: str) -> Any:
+  return next(field.default for field in dataclasses.fields(config_class) if field.name == name)
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """The shape of a prediction network and of its inference network."""
+
+  height: int = setting(100, "height of the canvas, in pixels", minimum=1)
+  width: int = setting(100, "width of the canvas, in pixels", minimum=1)
+  channels: int = setting(1, "channels of the canvas", minimum=1)
+  num_classes: int = setting(10, "number of classes", minimum=2)
+  num_glimpses: int = setting(4, "glimpses a sequence", minimum=1)
+  units: int = setting(256, "units of each recurrent layer and of each hidden layer", minimum=1)
+  cell: str = setting("lstm", "recurrent cell of both layers", choices=("lstm", "gru"))
+  context_side: int = setting(
+    12,
+    "side of the low-resolution copy that the context network sees, in pixels; the default shrinks "
+    "to a smaller image's shorter side",
+    minimum=1,
+  )
+  precision: str = setting("float32", PRECISION_HELP, choices=PRECISIONS)
+  glimpse: GlimpseConfig = dataclasses.field(default_factory=GlimpseConfig)
+  location: LocationConfig = dataclasses.field(default_factory=LocationConfig)
+
+  def __post_init__(self):
+    check_settings(self)
+    shorter = min(self.height, self.width)
+    if self.context_side == _default(ModelConfig, "context_side"):
+      object.__setattr__(self, "context_side", min(self.context_side, shorter))
+    if shorter < self.glimpse.glimpse_side == _default(GlimpseConfig, "glimpse_side"):
+      smaller = dataclasses.replace(self.glimpse, glimpse_side=shorter)
+      object.__setattr__(self, "glimpse", smaller)
+    if self.glimpse.glimpse_side > shorter:
+      raise ValueError(
+        f"glimpse_side={self.glimpse.glimpse_side}: must be at most the canvas' shorter side, "
+        f"{shorter} pixels"
+      )
+    if self.context_side > shorter:
+      raise ValueError(
+        f"context_side={self.context_side}: must be at most the canvas' shorter side, "
+        f"{shorter} pixels"
+      )
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """Height, width, channels."""
+    return self.height, self.width, self.channels
+
+  def to_dict(self) -> dict[str, Any]:
+    """Returns a JSON-ready dictionary that `from_dict` takes back."""
+    return dataclasses.asdict(self)
+
+  @classmethod
+  def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
+    """Makes the configuration that `to_dict` wrote."""
+    glimpse = GlimpseConfig(**values["glimpse"])
+    location = LocationConfig(**values["location"])
+    return cls(**{**values, "glimpse": glimpse, "location": location})

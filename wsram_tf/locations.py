@@ -1,0 +1,252 @@
+"""Families of distributions over locations, each a thin cover of TensorFlow Probability.
+
+A family turns a vector of parameters, which a layer emits, into a distribution over (row, column).
+At a temperature other than 1 it is the density raised to 1 / temperature and normalised: a higher
+one looks around more. Keras layers exchange tensors only, so the distribution is made inside each
+method. Sampling is by the inverse of the distribution function: the same uniform numbers give the
+same locations eagerly, in a graph, compiled and in a server.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+__all__ = [
+  "LOCATION_FAMILIES",
+  "GridLocations",
+  "LocationDistribution",
+  "NormalLocations",
+  "locations_to_pixels",
+  "make_location_distribution",
+  "register_location_family",
+]
+
+tfd = tfp.distributions
+
+# No learned scale falls below it, where the density of one sample would rule all weights.
+SMALLEST_SCALE = 0.02
+# Cells along each side of the image, by which a normal distribution's coverage is measured.
+COVERAGE_CELLS = 8
+
+
+class LocationDistribution(Protocol):
+  """What a family offers. P is the number of parameters; results keep the leading axes `...`."""
+
+  num_parameters: int
+
+  def log_prob(
+    self, parameters: tf.Tensor, locations: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> tf.Tensor:
+    """Log-density or log-probability, float `[...]`, nats, of float `[..., 2]`."""
+
+  def mode(self, parameters: tf.Tensor) -> tf.Tensor:
+    """The likeliest location, float `[..., 2]`."""
+
+  def sample(
+    self, parameters: tf.Tensor, uniforms: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> tf.Tensor:
+    """The location, float `[..., 2]`, that uniform numbers `[..., 2]` in (0, 1) stand for."""
+
+  def entropy(self, parameters: tf.Tensor) -> tf.Tensor:
+    """Entropy, float `[...]`, nats."""
+
+  def cell_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+    """Probability of each cell of a grid over the image, float `[..., L]`."""
+
+
+class NormalLocations:
+  """A normal distribution around a squashed mean, independent in row and column.
+
+  Samples may leave the square [-1, 1]; the glimpse sensor clips them, the density does not.
+
+  Args:
+    scale: standard deviation; with a learned scale, its value where the parameter is 0.
+    learned_scale: whether the scale is a parameter too, one for each coordinate.
+  """
+
+  def __init__(self, scale: float, learned_scale: bool = False):
+    if not 0 < scale < math.inf:
+      raise ValueError(f"scale={scale}: must be above 0")
+    if learned_scale and scale <= SMALLEST_SCALE:
+      raise ValueError(f"scale={scale}: must be above {SMALLEST_SCALE} where it is learned")
+    self.scale = scale
+    self.learned_scale = learned_scale
+    self.num_parameters = 4 if learned_scale else 2
+
+  def _normal(self, parameters: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tfd.Normal:
+    loc = tf.tanh(parameters[..., :2])
+    if self.learned_scale:
+      start = math.log(math.expm1(self.scale - SMALLEST_SCALE))
+      scale = SMALLEST_SCALE + tf.nn.softplus(parameters[..., 2:] + start)
+    else:
+      scale = tf.constant(self.scale, parameters.dtype)
+    return tfd.Normal(loc, scale * tf.sqrt(tf.cast(temperature, parameters.dtype)))
+
+  def log_prob(
+    self, parameters: tf.Tensor, locations: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> tf.Tensor:
+    """See `LocationDistribution`."""
+    return tfd.Independent(self._normal(parameters, temperature), 1).log_prob(locations)
+
+  def mode(self, parameters: tf.Tensor) -> tf.Tensor:
+    """See `LocationDistribution`."""
+    return self._normal(parameters).mode()
+
+  def sample(
+    self, parameters: tf.Tensor, uniforms: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> tf.Tensor:
+    """See `LocationDistribution`."""
+    return self._normal(parameters, temperature).quantile(uniforms)
+
+  def entropy(self, parameters: tf.Tensor) -> tf.Tensor:
+    """See `LocationDistribution`."""
+    normal = self._normal(parameters)
+    return tf.reduce_sum(tf.broadcast_to(normal.entropy(), tf.shape(normal.loc)), axis=-1)
+
+  def cell_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+    """See `LocationDistribution`; what falls outside the image counts for the nearest cell."""
+    normal = self._normal(parameters[..., tf.newaxis, :])
+    edges = tf.linspace(tf.constant(-1.0, parameters.dtype), 1.0, COVERAGE_CELLS + 1)[1:-1]
+    below = normal.cdf(edges[:, tf.newaxis])  # [..., cells - 1, 2]
+    zeros = tf.zeros_like(below[..., :1, :])
+    upper, lower = tf.concat([below, zeros + 1.0], -2), tf.concat([zeros, below], -2)
+    rows, columns = tf.unstack(upper - lower, axis=-1)
+    cells = rows[..., :, tf.newaxis] * columns[..., tf.newaxis, :]
+    return tf.reshape(cells, tf.concat([tf.shape(cells)[:-2], [COVERAGE_CELLS**2]], axis=0))
+
+
+class GridLocations:
+  """A categorical distribution over the centres of a grid's cells, numbered row by row.
+
+  Args:
+    rows: cells from top to bottom.
+    columns: cells from left to right.
+  """
+
+  def __init__(self, rows: int, columns: int):
+    if rows < 1 or columns < 1:
+      raise ValueError(f"rows={rows}, columns={columns}: both must be at least 1")
+    self.rows = rows
+    self.columns = columns
+    self.num_parameters = rows * columns
+
+  def centres(self, cells: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """Locations `[..., 2]` of the cells' centres, from their numbers, int `[...]`."""
+    row = tf.cast(cells // self.columns, dtype)
+    column = tf.cast(cells % self.columns, dtype)
+    return tf.stack(
+      [(2.0 * row + 1.0) / self.rows - 1.0, (2.0 * column + 1.0) / self.columns - 1.0], axis=-1
+    )
+
+  def cells(self, locations: tf.Tensor) -> tf.Tensor:
+    """Numbers, int32 `[...]`, of the cells that hold the locations `[..., 2]`."""
+    size = tf.constant([self.rows, self.columns], locations.dtype)
+    index = tf.cast(tf.floor((locations + 1.0) * 0.5 * size), tf.int32)
+    index = tf.clip_by_value(index, 0, tf.constant([self.rows - 1, self.columns - 1]))
+    return index[..., 0] * self.columns + index[..., 1]
+
+  def _categorical(
+    self, parameters: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> tfd.Categorical:
+    return tfd.Categorical(logits=parameters / tf.cast(temperature, parameters.dtype))
+
+  def log_prob(
+    self, parameters: tf.Tensor, locations: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> tf.Tensor:
+    """See `LocationDistribution`."""
+    return self._categorical(parameters, temperature).log_prob(self.cells(locations))
+
+  def mode(self, parameters: tf.Tensor) -> tf.Tensor:
+    """See `LocationDistribution`."""
+    return self.centres(self._categorical(parameters).mode(), parameters.dtype)
+
+  def sample(
+    self, parameters: tf.Tensor, uniforms: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> tf.Tensor:
+    """See `LocationDistribution`. The first of each pair of numbers is used."""
+    below = tf.cumsum(self._categorical(parameters, temperature).probs_parameter(), axis=-1)
+    # Else rounding leaves a gap at the end, where no cell may be possible.
+    below /= below[..., -1:]
+    cells = tf.reduce_sum(tf.cast(below <= uniforms[..., :1], tf.int32), axis=-1)
+    return self.centres(tf.minimum(cells, self.num_parameters - 1), parameters.dtype)
+
+  def entropy(self, parameters: tf.Tensor) -> tf.Tensor:
+    """See `LocationDistribution`."""
+    return self._categorical(parameters).entropy()
+
+  def cell_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+    """See `LocationDistribution`; the cells are the distribution's own."""
+    return self._categorical(parameters).probs_parameter()
+
+
+def locations_to_pixels(
+  locations: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
+) -> tf.Tensor:
+  """Turns locations into pixel coordinates; the only place where this happens.
+
+  Pixel (i, j) covers the square from (i, j) to (i + 1, j + 1). Location -1 is the outer edge of the
+  first pixel, 0 the middle of the canvas, 1 the outer edge of the last pixel. Locations outside
+  [-1, 1] are clipped to it.
+
+  Args:
+    locations: float `[..., 2]`, (row, column).
+    height: canvas height, pixels; an integer, or an int32 scalar where the graph alone knows it.
+    width: canvas width, likewise.
+
+  Returns:
+    float `[..., 2]`, (row, column) in pixels, from (0, 0) to (height, width).
+  """
+  if tf.is_tensor(height):
+    size = tf.cast(tf.stack([height, width]), locations.dtype)
+  else:
+    size = tf.constant([height, width], locations.dtype)
+  return (tf.clip_by_value(locations, -1.0, 1.0) + 1.0) * 0.5 * size
+
+
+# Each takes a `ModelConfig`, which this module lies below.
+LOCATION_FAMILIES: dict[str, Callable[[Any], LocationDistribution]] = {
+  "normal": lambda config: NormalLocations(config.location.location_scale),
+  "normal_learned_scale": lambda config: NormalLocations(
+    config.location.location_scale, learned_scale=True
+  ),
+  "grid": lambda config: GridLocations(config.location.grid_rows, config.location.grid_columns),
+  "keyed_grid": lambda config: GridLocations(config.context_side, config.context_side),
+}
+_BUILT_IN = frozenset(LOCATION_FAMILIES)
+
+
+def make_location_distribution(config: Any) -> LocationDistribution:
+  """Returns the family of distributions that a `ModelConfig` names."""
+  return LOCATION_FAMILIES[config.location.location_distribution](config)
+
+
+def register_location_family(name: str, make: Callable[[Any], LocationDistribution]) -> None:
+  """Adds a family, so that `LocationConfig(location_distribution=name)` accepts its name.
+
+  A saved model stores the name alone: register the family before you load one.
+
+  Args:
+    name: a new name, of letters, digits and underscores.
+    make: takes the `ModelConfig` and returns a `layers.LocationDistribution`.
+
+  Raises:
+    ValueError: if the name is malformed or built in, or `make` cannot be called.
+
+  Example:
+
+  ```python
+  wsram_tf.register_location_family("wide", lambda config: layers.NormalLocations(0.3))
+  wsram_tf.LocationConfig(location_distribution="wide")
+  ```
+  """
+  if not isinstance(name, str) or not re.fullmatch(r"\w{1,100}", name, re.ASCII):
+    raise ValueError(f"name={name!r}: must be 1 to 100 letters, digits and underscores")
+  if name in _BUILT_IN:
+    raise ValueError(f"name={name!r}: must be new, the package defines a family of this name")
+  if not callable(make):
+    raise ValueError(f"make={make!r}: must be a function of a ModelConfig")
+  LOCATION_FAMILIES[name] = make

@@ -1,0 +1,143 @@
+"""Settings: fields of frozen dataclasses that carry their help text, unit and rule.
+
+Every field is made by `setting`. The dataclass checks the rule when it is made, and the programs
+turn the same field into a flag.
+"""
+
+import dataclasses
+import math
+import textwrap
+from collections.abc import Collection
+from typing import Any
+
+__all__ = [
+  "LARGEST_INTEGER",
+  "PRECISIONS",
+  "PRECISION_HELP",
+  "check_settings",
+  "documented",
+  "rule_text",
+  "rule_violation",
+  "setting",
+]
+
+
+# What TensorFlow's int32 and float32 hold.
+LARGEST_INTEGER = 2**31 - 1
+
+
+LARGEST_FLOAT = 3.4e38
+
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+PRECISION_HELP = (
+  "numbers that the layers compute in; with bfloat16 weights, glimpses, log-probabilities, "
+  "log-weights and losses stay float32"
+)
+
+
+def setting(
+  default: Any,
+  help: str,
+  *,
+  minimum: float | None = None,
+  above: float | None = None,
+  maximum: float | None = None,
+  choices: Collection[str] | None = None,
+) -> Any:
+  """Declares one dataclass field with its help text (unit included) and its rule.
+
+  Args:
+    default: the value where none is given; its type is the type of the setting.
+    help: one line for a person, with the unit.
+    minimum: the smallest value allowed, or None.
+    above: a bound that the value must exceed, or None.
+    maximum: the largest value allowed, or None.
+    choices: the allowed strings, or None; a table that grows keeps the rule up to date.
+
+  Returns:
+    A `dataclasses.field` whose metadata holds `help` and the rule.
+  """
+  rule = {"minimum": minimum, "above": above, "maximum": maximum, "choices": choices}
+  return dataclasses.field(default=default, metadata={"help": help, **rule})
+
+
+def rule_violation(field: dataclasses.Field, value: Any) -> str | None:
+  """Says which rule of `field` the value breaks, as 'must be ...', or None where it breaks none."""
+  rule = field.metadata
+  if rule.get("choices"):
+    is_known = isinstance(value, str) and value in rule["choices"]
+    return None if is_known else f"must be one of {', '.join(rule['choices'])}"
+  if isinstance(value, tuple) != isinstance(field.default, tuple):
+    return "must be several numbers" if isinstance(field.default, tuple) else "must be one value"
+  for item in value if isinstance(value, tuple) else (value,):
+    if isinstance(field.default, bool):
+      if not isinstance(item, bool):
+        return "must be true or false"
+      continue
+    if isinstance(field.default, str):
+      if not isinstance(item, str):
+        return "must be text"
+      if not item.isprintable():  # A flagfile holds one value a line, in UTF-8.
+        return "must be printable text"
+      continue
+    if isinstance(item, bool) or not isinstance(item, int | float):
+      return "must be a number"
+    if isinstance(field.default, int | tuple) and not isinstance(item, int):
+      return "must be a whole number"
+    if isinstance(item, int) and abs(item) > LARGEST_INTEGER:
+      return f"must be at most {LARGEST_INTEGER} in size"
+    if not math.isfinite(item) or abs(item) > LARGEST_FLOAT:
+      return "must be finite, also as float32"
+    if rule.get("minimum") is not None and item < rule["minimum"]:
+      return f"must be at least {rule['minimum']}"
+    if rule.get("above") is not None and item <= rule["above"]:
+      return f"must be above {rule['above']}"
+    if rule.get("maximum") is not None and item > rule["maximum"]:
+      return f"must be at most {rule['maximum']}"
+  return None
+
+
+def check_settings(config: Any) -> None:
+  """Checks every field of a dataclass made with `setting` against its rule.
+
+  Raises:
+    ValueError: naming the field, its value and the rule that it breaks.
+  """
+  for field in dataclasses.fields(config):
+    if "help" not in field.metadata:
+      continue
+    value = getattr(config, field.name)
+    violation = rule_violation(field, value)
+    if violation:
+      raise ValueError(f"{field.name}={value!r}: {violation}")
+
+
+def documented(config_class: type) -> type:
+  """Adds each field's help, rule and default to a dataclass's docstring, for `help`."""
+  lines = []
+  for field in dataclasses.fields(config_class):
+    if "help" in field.metadata:
+      text = (
+        f"{field.name}: {field.metadata['help']}{rule_text(field)}. Default: {field.default!r}."
+      )
+    else:
+      text = f"{field.name}: see `{field.type.__name__}`."
+    lines += textwrap.wrap(
+      text, 94, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+    )
+  config_class.__doc__ = "\n".join([config_class.__doc__.rstrip(), "", "Args:", *lines, ""])
+  return config_class
+
+
+def rule_text(field: dataclasses.Field) -> str:
+  """The bounds of a field, as `; at least 1, at most 8`; empty where it has none."""
+  rule = field.metadata
+  parts = [
+    f"{words} {rule[key]}"
+    for key, words in (("minimum", "at least"), ("above", "above"), ("maximum", "at most"))
+    if rule[key] is not None
+  ]
+  return f"; {', '.join(parts)}" if parts else ""
