@@ -191,8 +191,7 @@ class TrainableModel(CheckedModel):
     figures = super().evaluate(
       x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict, **kwargs
     )
-    # Before Keras 3.14 they are tensors. A metric of `compile` may be an array.
-    return tf.nest.map_structure(lambda one: one if np.ndim(one) else float(one), figures)
+    return _plain(figures)
 
   def train_on_batch(
     self,
@@ -209,18 +208,21 @@ class TrainableModel(CheckedModel):
       NonFiniteUpdateError: if the update is not finite and `on_nan` is stop.
     """
     self.guard.reset()
+    self.reset_metrics()  # Before Keras 3.14 they would go on from the last batch.
     x, y, sample_weight = self.checked(x, y, sample_weight, class_weight)
     results = super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
     error = None if self.on_nan == "skip" else self.guard.first_error()
     if error:
       raise error
-    return results
+    return _plain(results)
 
   def test_on_batch(
     self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
   ) -> Any:
     """Evaluates one batch as `keras.Model.test_on_batch` does, after checking it."""
-    return super().test_on_batch(*self.checked(x, y, sample_weight), return_dict=return_dict)
+    self.reset_metrics()  # As in `train_on_batch`.
+    data = self.checked(x, y, sample_weight)
+    return _plain(super().test_on_batch(*data, return_dict=return_dict))
 
   def checked(
     self,
@@ -244,3 +246,9 @@ class TrainableModel(CheckedModel):
   def count(self, name: str) -> tf.Tensor:
     """How many values the mean of this name is of, int32: in an evaluation, the images so far."""
     return tf.cast(self._trackers[name].count, tf.int32)
+
+
+def _plain(figures: Any) -> Any:
+  """Figures as floats: before Keras 3.14 they are tensors or arrays of one number."""
+  # A metric of `compile` may be an array.
+  return tf.nest.map_structure(lambda one: one if np.ndim(one) else float(one), figures)
