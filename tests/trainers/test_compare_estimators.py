@@ -74,8 +74,10 @@ class CompareEstimatorsTest(tf.test.TestCase):
     self.assertFalse((out_dir / "variational_correctness").exists())
     self.assertIn("is finished", endings[3])  # Other words for the same flags.
     results.unlink()
-    (unfinished,) = programs.endings("compare_estimators", [*given, "--units=9"])
+    unfinished, again = programs.endings("compare_estimators", [*given, "--units=9"], given)
     self.assertIn("has other flags than these (--units=9, not --units=8)", unfinished)
+    self.assertIn("variational, seed 1 goes on", again)
+    self.assertTrue(results.exists())
 
   def test_what_failed_is_told_with_its_reason(self):
     out_dir = pathlib.Path(self.get_temp_dir()) / "failed"
