@@ -1,6 +1,6 @@
 """Measures what an image's size costs this model and two convolutional rivals, on a CPU.
 
-  python tests/benchmarks/image_size.py --plot=docs/image_size.png
+  python tests/benchmarks/image_size.py --plot=docs/images/image_size.png
 
 Prints a table: time for one image, images a second in batches, memory beyond image and weights,
 multiply-adds. All classify the same RGB images, which are in memory already, with random weights,
@@ -46,7 +46,7 @@ _SECONDS = flags.DEFINE_float(
 _LONGEST = flags.DEFINE_float(
   "longest", 60.0, "a side is left out where one answer would take longer, in seconds"
 )
-_PLOT = flags.DEFINE_string("plot", None, "file for the plot, such as docs/image_size.png")
+_PLOT = flags.DEFINE_string("plot", None, "file for the plot, such as docs/images/image_size.png")
 
 
 class Row(NamedTuple):
