@@ -1,0 +1,182 @@
+"""Runs the commands of README.md and docs/, or names the reason why each does not run here."""
+
+import functools
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from tests.docs import pages
+
+# Commands that run here, in this order in one folder: how they begin, and flags that shorten them.
+RUN = (
+  (
+    "python trainers/train_mnist.py --flagfile=trainers/flagfiles/quickstart.flags --run_dir=",
+    "--updates=2 --evaluate_every=2 --batch_size=4 --units=8 --num_glimpses=1 --jit_compile=off "
+    "--validation_canvases=20 --test_canvases=20 --evaluation_batch_size=10",
+  ),
+  ("python trainers/evaluate.py --run_dir=runs/quickstart --importance", "--importance_samples=2"),
+  ("python tests/example_images.py DIR", "3"),
+)
+# Commands that other tests run: how they begin, and the test's file.
+RUN_ELSEWHERE = {
+  "python trainers/evaluate.py --run_dir=runs/quickstart": "tests/trainers/test_train_mnist.py",
+  "python trainers/train_mnist.py --resume": "tests/trainers/test_train_mnist.py",
+  "python trainers/train_mnist.py --extension=": "tests/trainers/test_run_flags.py",
+  "python trainers/train_classifier.py --image_dir=": "tests/trainers/test_train_classifier.py",
+  "python trainers/evaluate.py --run_dir=runs/own": "tests/trainers/test_train_classifier.py",
+  "python export/export_classifier.py --run_dir=runs/own": (
+    "tests/trainers/test_train_classifier.py"
+  ),
+  "python export/predict.py --model_dir=models/own": "tests/trainers/test_train_classifier.py",
+  "python trainers/train_classifier.py --flagfile=trainers/flagfiles/needle_small.flags": (
+    "tests/trainers/test_train_classifier.py"
+  ),
+  "python trainers/train_captions.py --flagfile=trainers/flagfiles/scenes.flags": (
+    "tests/trainers/test_train_captions.py"
+  ),
+  "python trainers/compare.py --program=train_mnist --flagfile=trainers/flagfiles/compare_": (
+    "tests/trainers/test_compare_estimators.py"
+  ),
+  "python trainers/compare.py --program=train_captions --flagfile=trainers/flagfiles/scenes": (
+    "tests/trainers/test_compare_estimators.py"
+  ),
+  "python export/export_classifier.py --run_dir=runs/quickstart": (
+    "tests/export/test_export_classifier.py"
+  ),
+  "python export/verify.py": "tests/export/test_verify.py",
+  "python export/predict.py --model_dir=models/digits": "tests/export/test_predict.py",
+  "python export/predict.py IMAGE.png": "tests/export/test_predict.py",
+  "python export/predict.py --invert": "tests/export/test_predict.py",
+  "python export/predict.py --server=": "tests/export/test_predict.py",
+  "python trainers/train_captions.py --flagfile=trainers/flagfiles/flickr8k.flags": (
+    "tests/trainers/test_train_captions.py"
+  ),
+  "python trainers/evaluate.py --run_dir=runs/flickr8k": "tests/trainers/test_train_captions.py",
+  "python export/export_captioner.py": "tests/export/test_export_captioner.py",
+  "python export/predict.py --model_dir=models/captions/1": "tests/export/test_export_captioner.py",
+  "TF_CONFIG=": "tests/trainers/test_distribution.py",
+  "python tests/conformance/fuzz.py": "tests/test_user_input.py",
+}
+FULL_MNIST = "needs MNIST of TensorFlow Datasets, and up to hours"
+SERVER = "needs a model server; tests/export/test_server_files.py runs it where there is one"
+INSTALLS = ".ci/run runs it: it installs the package"
+NOT_RUN = {
+  "python3 -m venv .venv": INSTALLS,
+  "pip install": INSTALLS,
+  "python -m pytest": "runs this test",
+  "ruff": ".ci/run runs it",
+  "mkdocs": ".ci/run runs it",
+  "pre-commit": "installs tools from the network",
+  ".ci/": "runs this test",
+  "python trainers/train_mnist.py --help": "test_flags_exist runs it",
+  'smaller="': "sets a variable",
+  "cd models": SERVER,
+  "docker run": "needs Docker",
+  "tensorflow_model_server": SERVER,
+  "curl": SERVER,
+  "printf": SERVER,
+  "python trainers/train_mnist.py --flagfile=trainers/flagfiles/translated_scaled": FULL_MNIST,
+  "python trainers/train_mnist.py --flagfile=trainers/flagfiles/mnist28": FULL_MNIST,
+  "python trainers/train_mnist.py --flagfile=trainers/flagfiles/cluttered": FULL_MNIST,
+  "python trainers/compare.py --program=train_mnist --flagfile=trainers/flagfiles/translated": (
+    FULL_MNIST
+  ),
+  "for name in mnist28": FULL_MNIST,
+  "python trainers/train_captions.py --flagfile=trainers/flagfiles/scenes_long": FULL_MNIST,
+  "python trainers/train_classifier.py --flagfile=trainers/flagfiles/needle.flags": "needs a GPU",
+  "python trainers/compare.py --program=train_captions --flagfile=trainers/flagfiles/flickr8k": (
+    "needs Flickr8k, a backbone, and hours"
+  ),
+}
+
+
+def all_commands() -> dict[str, pathlib.Path]:
+  """Returns each command with a page that holds it."""
+  return {command: page for page in pages.pages() for command in pages.commands(page)}
+
+
+def fitting(command: str) -> str:
+  """Returns the longest listed beginning of a command, "" where none is listed."""
+  listed = [*(begin for begin, _ in RUN), *RUN_ELSEWHERE, *NOT_RUN]
+  return max((begin for begin in listed if command.startswith(begin)), key=len, default="")
+
+
+def in_programs(command: str) -> list[tuple[str, set[str]]]:
+  """Returns the repository's programs that a command starts, each with the names of its flags."""
+  words = shlex.split(re.sub(r"\\\n", " ", command), comments=True)
+  starts = [k for k, word in enumerate(words) if re.fullmatch(r"(trainers|export)/\w+\.py", word)]
+  found = []
+  for first, end in zip(starts, [*starts[1:], len(words)], strict=True):
+    flags = " ".join(words[first + 1 : end])  # Of a --variant too, which holds several.
+    found.append((words[first], set(re.findall(r"(?:^|\s)--(\w+)", flags))))
+  return found
+
+
+@functools.cache
+def flags_of(program: str) -> set[str]:
+  """Returns the names of a program's flags, with the negations of Boolean ones."""
+  done = run([sys.executable, program, "--help"], pages.ROOT)
+  found = re.findall(r"^  (?:-\w,)?--(\[no\])?(\w+)", done.stdout, re.MULTILINE)
+  return {prefix + name for negates, name in found for prefix in ("", "no" if negates else "")}
+
+
+def run(command: list[str] | str, folder: pathlib.Path) -> subprocess.CompletedProcess:
+  """Runs a program or a shell command."""
+  return subprocess.run(
+    command,
+    shell=isinstance(command, str),
+    cwd=folder,
+    env={
+      **os.environ,
+      "PYTHONPATH": str(pages.ROOT),
+      "PATH": os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]]),
+    },
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+class CommandsTest(unittest.TestCase):
+  def test_every_command_is_listed(self):
+    for command, page in all_commands().items():
+      with self.subTest(page=page.name, command=command):
+        self.assertTrue(fitting(command), "run it here, or name the test that does or the reason")
+
+  def test_every_entry_is_a_command(self):
+    used = {fitting(command) for command in all_commands()}
+    listed = {*(begin for begin, _ in RUN), *RUN_ELSEWHERE, *NOT_RUN}
+    self.assertEqual(listed - used, set(), "no page holds these commands any more")
+    for test in RUN_ELSEWHERE.values():
+      self.assertTrue((pages.ROOT / test).is_file(), test)
+
+  def test_flags_exist(self):
+    for command, page in all_commands().items():
+      for program, flags in in_programs(command):
+        known = flags_of(program) | {"flagfile", "help"}
+        if program == "trainers/compare.py":
+          compared = re.search(r"--program=(\w+)", command)[1]
+          known |= flags_of(f"trainers/{compared}.py")
+        with self.subTest(page=page.name, command=command):
+          self.assertEqual(flags - known, set())
+
+  def test_commands_run(self):
+    with tempfile.TemporaryDirectory() as name:
+      folder = pathlib.Path(name)
+      for part in ("trainers", "export", "tests"):
+        (folder / part).symlink_to(pages.ROOT / part)
+      for begin, shortened in RUN:
+        for command in all_commands():
+          if fitting(command) == begin:
+            done = run(f"{command} {shortened}", folder)
+            self.assertEqual(done.returncode, 0, f"{command}\n{done.stdout}\n{done.stderr}")
+      self.assertTrue((folder / "runs/quickstart/results.json").is_file())
+
+
+if __name__ == "__main__":
+  unittest.main()
