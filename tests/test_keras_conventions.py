@@ -573,7 +573,7 @@ class ExtensionTest(tf.test.TestCase):
 
   def test_a_location_family_of_ones_own_trains(self):
     wsram_tf.register_location_family("wide", lambda config: NormalLocations(0.3))
-    self.addCleanup(wsram_tf.locations.LOCATION_FAMILIES.pop, "wide")
+    self.addCleanup(wsram_tf.location_families.LOCATION_FAMILIES.pop, "wide")
     location = wsram_tf.LocationConfig(location_distribution="wide")
     learner = wsram_tf.WakeSleepLearner(dataclasses.replace(_MODEL, location=location))
     learner.compile("sgd", jit_compile=False)

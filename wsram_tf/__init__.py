@@ -1,56 +1,50 @@
-"""Wake-sleep recurrent attention models in TensorFlow and Keras."""
+"""Wake-sleep recurrent attention models in TensorFlow and Keras.
 
-from wsram_tf.captions.caption_network import CaptionNetwork
-from wsram_tf.captions.config import CaptionLossConfig, CaptionModelConfig, DecodingConfig
-from wsram_tf.captions.data.scene_config import SceneConfig
-from wsram_tf.captions.inference_network import CaptionInferenceNetwork
-from wsram_tf.captions.learner import CaptionLearner
-from wsram_tf.classification.config import GlimpseConfig, LocationConfig, ModelConfig
-from wsram_tf.classification.inference_network import InferenceNetwork
-from wsram_tf.classification.learner import WakeSleepLearner
-from wsram_tf.classification.prediction_network import PredictionNetwork
-from wsram_tf.classification.pretrained import PRETRAINED, load_pretrained
-from wsram_tf.config import ExplorationConfig, ObjectiveConfig, OptimizerConfig
-from wsram_tf.data.canvas_config import CanvasConfig
-from wsram_tf.learning.sequences import GlimpseSequences
-from wsram_tf.learning.update_guard import NonFiniteUpdateError
-from wsram_tf.locations import register_location_family
-from wsram_tf.objectives import Estimator, ScoredSequences, register_estimator
+Each name loads on first use, so that programs which only read settings start without TensorFlow.
+"""
 
-__all__ = [
-  "PRETRAINED",
-  "CanvasConfig",
-  "CaptionInferenceNetwork",
-  "CaptionLearner",
-  "CaptionLossConfig",
-  "CaptionModelConfig",
-  "CaptionNetwork",
-  "DecodingConfig",
-  "Estimator",
-  "ExplorationConfig",
-  "GlimpseConfig",
-  "GlimpseSequences",
-  "InferenceNetwork",
-  "LocationConfig",
-  "ModelConfig",
-  "NonFiniteUpdateError",
-  "ObjectiveConfig",
-  "OptimizerConfig",
-  "PredictionNetwork",
-  "SceneConfig",
-  "ScoredSequences",
-  "WakeSleepLearner",
-  "load_pretrained",
-  "register_estimator",
-  "register_location_family",
-  "show_glimpses",
-]
+import importlib.metadata
+import os
+from typing import TYPE_CHECKING, Any
+
+from wsram_tf import lazy_names
+
+if TYPE_CHECKING:
+  import keras
+
+__getattr__, __dir__, __all__ = lazy_names.attach(__name__, __file__, with_models=True)
+__all__ += ["__version__", "load_model"]
+
+try:
+  __version__ = importlib.metadata.version("wsram_tf")
+except importlib.metadata.PackageNotFoundError:  # A checkout that is not installed.
+  __version__ = "0+unknown"
 
 
-def __getattr__(name: str) -> object:
-  """Loads `show_glimpses` when it is asked for, because Matplotlib takes time to import."""
-  if name == "show_glimpses":
-    from wsram_tf.drawing import show_glimpses
+def load_model(path: str | os.PathLike, **kwargs: Any) -> "keras.Model":
+  """Loads a model from a `.keras` file, after registering the classes of this package with Keras.
 
-    return show_glimpses
-  raise AttributeError(f"module 'wsram_tf' has no attribute {name!r}")
+  Args:
+    path: the file.
+    **kwargs: more arguments of `keras.saving.load_model`.
+
+  Returns:
+    the model: a learner, or a network that was saved alone.
+
+  Raises:
+    ValueError: if there is no such file, or it holds no Keras model.
+
+  Example:
+
+  ```python
+  learner = wsram_tf.load_model("runs/quickstart/model.keras")
+  ```
+  """
+  lazy_names.load_models()
+  import keras
+
+  return keras.saving.load_model(path, **kwargs)
+
+
+# Keras finds a custom class by its registered name alone, and cannot load it on first use.
+lazy_names.load_models_beside_tensorflow()

@@ -1,15 +1,11 @@
-"""The settings of learning that every task shares: estimator, exploration, optimizer."""
+"""The settings of training that every task shares: estimator, exploration, optimizer, run."""
 
 import dataclasses
 
-from wsram_tf.objectives import ESTIMATORS
+from wsram_tf.objectives.estimators import ESTIMATORS
 from wsram_tf.settings import check_settings, documented, setting
 
-__all__ = [
-  "ExplorationConfig",
-  "ObjectiveConfig",
-  "OptimizerConfig",
-]
+__all__ = ["ExplorationConfig", "ObjectiveConfig", "OptimizerConfig", "TrainingConfig"]
 
 
 @documented
@@ -107,3 +103,39 @@ class OptimizerConfig:
       raise ValueError(
         f"warmup_updates={self.warmup_updates}: must be below updates={self.updates}"
       )
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+  """The course of a training run: batches, seed, evaluations and devices."""
+
+  batch_size: int = setting(128, "images an update", minimum=1)
+  seed: int = setting(
+    1, "seed of the weights, the order of the data, augmentation and the samples", minimum=0
+  )
+  evaluate_every: int = setting(
+    1_000, "updates between evaluations, each with a checkpoint; must divide updates", minimum=1
+  )
+  jit_compile: str = setting(
+    "auto",
+    "compile the training step with XLA: on, off, or auto (on, except for convolutions on a CPU, "
+    "which XLA slows)",
+    choices=("auto", "on", "off"),
+  )
+  on_nan: str = setting(
+    "stop",
+    "reaction to a loss or gradient that is NaN or infinite: stop (save the update in the run's "
+    "folder nan and end the training) or skip (count the update and go on); neither applies it",
+    choices=("stop", "skip"),
+  )
+  strategy: str = setting(
+    "none",
+    "devices that share each batch: none (one device), mirrored (all GPUs of this machine) or "
+    "multi_worker (several machines, one process each; TF_CONFIG lists them, and all see the run's "
+    "folder)",
+    choices=("none", "mirrored", "multi_worker"),
+  )
+
+  def __post_init__(self):
+    check_settings(self)

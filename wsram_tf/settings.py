@@ -7,7 +7,7 @@ turn the same field into a flag.
 import dataclasses
 import math
 import textwrap
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 __all__ = [
@@ -46,6 +46,7 @@ def setting(
   above: float | None = None,
   maximum: float | None = None,
   choices: Collection[str] | None = None,
+  is_path: Callable[[str], bool] | None = None,
 ) -> Any:
   """Declares one dataclass field with its help text (unit included) and its rule.
 
@@ -56,11 +57,14 @@ def setting(
     above: a bound that the value must exceed, or None.
     maximum: the largest value allowed, or None.
     choices: the allowed strings, or None; a table that grows keeps the rule up to date.
+    is_path: for text that holds a path: whether a value is one (`bool` where every value that is
+      not empty is). Runs record paths independently of the working directory.
 
   Returns:
     A `dataclasses.field` whose metadata holds `help` and the rule.
   """
   rule = {"minimum": minimum, "above": above, "maximum": maximum, "choices": choices}
+  rule["is_path"] = is_path
   return dataclasses.field(default=default, metadata={"help": help, **rule})
 
 

@@ -13,7 +13,8 @@ from wsram_tf import layers
 from wsram_tf.classification.config import GlimpseConfig, LocationConfig, ModelConfig
 from wsram_tf.classification.prediction_network import PredictionNetwork
 from wsram_tf.learning.sequences import samples_first, samples_last
-from wsram_tf.locations import GridLocations, NormalLocations, make_location_distribution
+from wsram_tf.location_families import make_location_distribution
+from wsram_tf.locations import GridLocations, NormalLocations
 
 # B, M, N, and the size of the canvas; the context copy averages blocks of 5 x 6 pixels.
 IMAGES, SAMPLES, GLIMPSES = 3, 2, 3

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from wsram_tf.locations import LOCATION_FAMILIES
+from wsram_tf.location_families import LOCATION_FAMILIES
 from wsram_tf.settings import PRECISION_HELP, PRECISIONS, check_settings, documented, setting
 
 __all__ = ["GlimpseConfig", "LocationConfig", "ModelConfig"]

@@ -15,7 +15,7 @@ from wsram_tf.learning.sequences import (
   samples_last,
   stacked_glimpses,
 )
-from wsram_tf.locations import make_location_distribution
+from wsram_tf.location_families import make_location_distribution
 
 __all__ = [
   "PredictionNetwork",

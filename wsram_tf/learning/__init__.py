@@ -1,26 +1,5 @@
-"""What every wake-sleep learner shares, whatever its targets are."""
+"""Training by wake-sleep estimators, for any kind of target."""
 
-from wsram_tf.learning.base_learner import BaseLearner, Update
-from wsram_tf.learning.checked_model import CheckedModel
-from wsram_tf.learning.sampling import (
-  DrawnSequences,
-  Proposal,
-  Sampler,
-  draw,
-  score_sequences,
-)
-from wsram_tf.learning.sequences import GlimpseSequences
-from wsram_tf.learning.update_guard import NonFiniteUpdateError
+from wsram_tf import lazy_names
 
-__all__ = [
-  "BaseLearner",
-  "CheckedModel",
-  "DrawnSequences",
-  "GlimpseSequences",
-  "NonFiniteUpdateError",
-  "Proposal",
-  "Sampler",
-  "Update",
-  "draw",
-  "score_sequences",
-]
+__getattr__, __dir__, __all__ = lazy_names.attach(__name__, __file__)

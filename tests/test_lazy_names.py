@@ -1,0 +1,82 @@
+"""The package loads without TensorFlow, and Keras finds its classes in either order of imports."""
+
+import pathlib
+import subprocess
+import sys
+import unittest
+
+import wsram_tf
+from wsram_tf.classification import pretrained
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+WEIGHTS = pathlib.Path(pretrained.__file__).parent / "weights" / "quickstart.keras"
+
+
+def output(code: str) -> str:
+  """What a fresh interpreter prints for some lines of code."""
+  done = subprocess.run(
+    [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+  )
+  assert done.returncode == 0, done.stderr
+  return done.stdout.strip()
+
+
+class LazyNamesTest(unittest.TestCase):
+  def test_settings_load_without_tensorflow(self):
+    loaded = output(
+      "import sys, wsram_tf\n"
+      "import wsram_tf.captions.config, wsram_tf.captions.data.scene_config\n"
+      "import wsram_tf.classification.config, wsram_tf.config, wsram_tf.data.canvas_config\n"
+      "wsram_tf.ModelConfig(), wsram_tf.ObjectiveConfig(), wsram_tf.TrainingConfig()\n"
+      "heavy = 'tensorflow', 'tensorflow_probability', 'keras', 'matplotlib', 'numpy'\n"
+      "print([name for name in heavy if name in sys.modules])"
+    )
+    self.assertEqual(loaded, "[]")
+
+  def test_keras_first(self):
+    loaded = output(
+      f"import keras, wsram_tf; print(type(keras.saving.load_model({str(WEIGHTS)!r})).__name__)"
+    )
+    self.assertEqual(loaded, "PredictionNetwork")
+
+  def test_package_first(self):
+    loaded = output(f"import wsram_tf; print(type(wsram_tf.load_model({str(WEIGHTS)!r})).__name__)")
+    self.assertEqual(loaded, "PredictionNetwork")
+
+  def test_one_model_class_registers_all(self):
+    for touch in ("wsram_tf.CaptionNetwork", "wsram_tf.captions.CaptionNetwork"):
+      loaded = output(
+        f"import wsram_tf; {touch}\n"
+        "import keras\n"
+        "names = 'CaptionLearner', 'WakeSleepLearner', 'GlimpseSensor', 'GridNetwork'\n"
+        "found = [keras.saving.get_registered_object(f'wsram_tf>{name}') for name in names]\n"
+        f"print(None in found, type(keras.saving.load_model({str(WEIGHTS)!r})).__name__)"
+      )
+      self.assertEqual(loaded, "False PredictionNetwork")
+
+  def test_every_name_resolves(self):
+    packages = (
+      wsram_tf,
+      wsram_tf.captions,
+      wsram_tf.captions.data,
+      wsram_tf.classification,
+      wsram_tf.learning,
+      wsram_tf.objectives,
+    )
+    for package in packages:
+      self.assertEqual(len(package.__all__), len(set(package.__all__)))
+      for name in package.__all__:
+        self.assertIsNotNone(getattr(package, name), f"{package.__name__}.{name}")
+    with self.assertRaisesRegex(AttributeError, "no_such_name"):
+      wsram_tf.no_such_name  # noqa: B018
+
+  def test_functions_hide_modules_of_their_name(self):
+    kind = output(
+      "import wsram_tf.captions.caption_network, wsram_tf.captions.beam_search\n"
+      "from wsram_tf.captions import beam_search; print(type(beam_search).__name__)"
+    )
+    self.assertEqual(kind, "function")
+
+
+if __name__ == "__main__":
+  unittest.main()

@@ -1,0 +1,11 @@
+from . import data as data
+from .backbones import load_backbone as load_backbone
+from .beam_search import beam_search as beam_search
+from .caption_network import CaptionNetwork as CaptionNetwork
+from .config import CaptionLossConfig as CaptionLossConfig
+from .config import CaptionModelConfig as CaptionModelConfig
+from .config import DecodingConfig as DecodingConfig
+from .inference_network import CaptionInferenceNetwork as CaptionInferenceNetwork
+from .learner import CaptionLearner as CaptionLearner
+from .scores import all_scores as all_scores
+from .vocabulary import Vocabulary as Vocabulary

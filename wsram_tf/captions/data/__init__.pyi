@@ -1,0 +1,9 @@
+from .coco_captions import load_coco_captions as load_coco_captions
+from .flickr8k import load_flickr8k as load_flickr8k
+from .grid_features import open_features as open_features
+from .grid_features import write_features as write_features
+from .pairs import evaluation_pairs as evaluation_pairs
+from .pairs import training_pairs as training_pairs
+from .scene_config import SceneConfig as SceneConfig
+from .scenes import evaluation_scenes as evaluation_scenes
+from .scenes import scene_dataset as scene_dataset

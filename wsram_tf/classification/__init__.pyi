@@ -1,0 +1,11 @@
+from .config import GlimpseConfig as GlimpseConfig
+from .config import LocationConfig as LocationConfig
+from .config import ModelConfig as ModelConfig
+from .diagnostics import GradientProbe as GradientProbe
+from .diagnostics import enumerate_gradient as enumerate_gradient
+from .diagnostics import enumerate_model as enumerate_model
+from .inference_network import InferenceNetwork as InferenceNetwork
+from .learner import WakeSleepLearner as WakeSleepLearner
+from .prediction_network import PredictionNetwork as PredictionNetwork
+from .pretrained import PRETRAINED as PRETRAINED
+from .pretrained import load_pretrained as load_pretrained

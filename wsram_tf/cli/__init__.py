@@ -1,0 +1,1 @@
+"""The programs: flags, messages and exit codes. Only this package uses absl."""

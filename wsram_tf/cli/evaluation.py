@@ -1,0 +1,64 @@
+"""The program evaluate: computes the figures of a finished run again."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from wsram_tf.cli import program, run_flags
+from wsram_tf.cli.flags import ProgramFlags
+from wsram_tf.cli.tasks import PROGRAMS, define_extension, program_of
+from wsram_tf.runs import record
+from wsram_tf.runs.folder import RunFolder
+
+__all__ = ["evaluate"]
+
+
+def evaluate(arguments: Sequence[str] | None = None) -> None:
+  """Evaluates a finished run of any training program, and prints the figures as JSON.
+
+  evaluate --run_dir=DIR                                the run's own settings
+  evaluate --run_dir=DIR --importance_samples=1000      also estimates log p(y | image)
+  evaluate --run_dir=DIR --data_dir=DIR --beam_width=5  captions, with another search
+
+  All flags of the run's task may be given; give --run_dir with --help to list them.
+  """
+  program.run("evaluate", lambda: _evaluate(arguments))
+
+
+def _flags() -> ProgramFlags:
+  flags = ProgramFlags("evaluate", evaluate.__doc__)
+  flags.define_path("run_dir", "folder of the finished run")
+  define_extension(flags)
+  return flags
+
+
+def _evaluate(arguments: Sequence[str] | None) -> None:
+  first, flags = _flags(), _flags()
+  first.parse(arguments, known_only=True)
+  if not first.run_dir:
+    flags.parse(arguments)
+    raise ValueError("run_dir: must be given, the folder of a finished run")
+  run = RunFolder(first.run_dir)
+  run.check_finished()
+  name = program_of(record.task_of(run.read_flags()))
+  PROGRAMS[name].define(flags)
+  if PROGRAMS[name].is_classifier:
+    flags.define_count(
+      "importance_samples",
+      0,
+      "glimpse sequences an image from the proposal, for log p(y | image); 0: no estimate",
+      minimum=0,
+    )
+  flags.check_no_rest(flags.parse(arguments))
+  taken = run_flags.take_up(flags, name)
+  program.load_tensorflow()
+  from wsram_tf import runs
+
+  options: dict[str, Any] = {}
+  if PROGRAMS[name].is_classifier:
+    options["importance_samples"] = flags.importance_samples
+  try:
+    figures = runs.evaluate(PROGRAMS[name].make_task(flags), run.path, **options)
+  except (ValueError, OSError) as error:
+    raise ValueError(f"{error}{run_flags.moved_paths(flags, taken)}") from error
+  print(json.dumps(figures, indent=2))

@@ -1,0 +1,53 @@
+"""Loads the public names of a package on first use, and its Keras classes together."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import lazy_loader
+
+__all__ = ["attach", "load_models", "load_models_beside_tensorflow"]
+
+# These modules import every class that the package registers with Keras.
+MODELS = ("wsram_tf.captions.learner", "wsram_tf.classification.learner")
+
+
+def attach(
+  package: str, filename: str, *, with_models: bool = False
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+  """Makes a package's `__getattr__`, `__dir__` and `__all__` from its stub file.
+
+  Args:
+    package: the package's `__name__`.
+    filename: its `__file__`; the stub, with the ending `.pyi`, lies beside it.
+    with_models: load all models after the first name that needs TensorFlow, so that
+      `keras.saving.load_model` finds their classes.
+
+  Returns:
+    the three functions and lists, as `lazy_loader.attach_stub` returns them.
+  """
+  find, list_names, names = lazy_loader.attach_stub(package, filename)
+  if not with_models:
+    return find, list_names, names
+
+  def find_with_models(name: str) -> Any:
+    value = find(name)
+    # A model module imports such submodules: another model that needs it would find it half loaded.
+    if sys.modules.get(f"{package}.{name}") is not value:
+      load_models_beside_tensorflow()
+    return value
+
+  return find_with_models, list_names, names
+
+
+def load_models() -> None:
+  """Registers all classes of the package with Keras."""
+  for module in MODELS:
+    importlib.import_module(module)
+
+
+def load_models_beside_tensorflow() -> None:
+  """Does as `load_models` where TensorFlow or Keras is loaded already."""
+  if "tensorflow" in sys.modules or "keras" in sys.modules:
+    load_models()

@@ -1,0 +1,10 @@
+from .checkpoints import Checkpoints as Checkpoints
+from .comparison import compare as compare
+from .distribution import WorkerLostError as WorkerLostError
+from .folder import RunFolder as RunFolder
+from .folder import RunFolderError as RunFolderError
+from .task import Layout as Layout
+from .task import Task as Task
+from .training import TrainedRun as TrainedRun
+from .training import evaluate as evaluate
+from .training import train as train

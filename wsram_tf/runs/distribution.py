@@ -1,0 +1,294 @@
+"""Synchronous training on several devices of one machine or of several, by `tf.distribute`.
+
+Keras' `fit` cannot withhold a non-finite update under a strategy, and fails under
+`MultiWorkerMirroredStrategy` (Keras issue 20585), so the loop is here. A copy of the learner lives
+on all devices and is trained. The learner itself receives its state after each execution, and is
+evaluated, saved and stopped like any other.
+"""
+
+import contextlib
+import functools
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from wsram_tf.learning import replicas, weight_transfer
+from wsram_tf.learning.update_guard import WatchUpdates
+
+__all__ = ["STRATEGIES", "Cluster", "ReplicatedLearner", "WorkerLostError", "is_chief", "join"]
+
+STRATEGIES = ("none", "mirrored", "multi_worker")
+# Errors of a collective operation after a worker was lost.
+LOST = (
+  tf.errors.AbortedError,
+  tf.errors.CancelledError,
+  tf.errors.DeadlineExceededError,
+  tf.errors.InternalError,
+  tf.errors.UnavailableError,
+)
+
+
+class WorkerLostError(RuntimeError):
+  """A worker no longer answers; the message explains how to resume."""
+
+
+class Cluster(NamedTuple):
+  """The processes that train together.
+
+  Attributes:
+    strategy: of `tf.distribute`; None for an ordinary training.
+    is_chief: whether this process writes the run folder.
+  """
+
+  strategy: tf.distribute.Strategy | None
+  is_chief: bool
+
+  def check_batch_size(self, batch_size: int) -> None:
+    """Checks that the replicas can share a batch equally.
+
+    Raises:
+      ValueError: otherwise, with the number of replicas.
+    """
+    count = self.strategy.num_replicas_in_sync if self.strategy else 1
+    if batch_size % count:
+      raise ValueError(f"batch_size={batch_size}: must be a multiple of the {count} replicas")
+
+
+def read_tf_config() -> tuple[int, int, bool]:
+  """Reads the environment variable TF_CONFIG.
+
+  Returns:
+    the number of workers; the number of this worker; whether it is the chief.
+
+  Raises:
+    ValueError: if the variable is missing or malformed.
+  """
+  text = os.environ.get("TF_CONFIG", "")
+  example = (
+    '\'{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, '
+    '"task": {"type": "worker", "index": 0}}\''
+  )
+  if not text:
+    raise ValueError(
+      "strategy=multi_worker: the environment variable TF_CONFIG must list the workers, for "
+      f"example {example}"
+    )
+  try:
+    config = json.loads(text)
+    cluster = {kind: list(config["cluster"][kind]) for kind in config["cluster"]}
+    kind, index = config["task"]["type"], int(config["task"]["index"])
+    addresses = [*cluster.get("chief", []), *cluster.get("worker", [])]
+    if not all(isinstance(word, str) for word in (kind, *addresses)):
+      raise TypeError("not text")
+  except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+    raise ValueError(f"TF_CONFIG={text:.2000}: must be JSON, for example {example}") from None
+  if not set(cluster) <= {"chief", "worker"} or not cluster.get("worker"):
+    raise ValueError(f"TF_CONFIG={text}: its cluster must hold workers, and at most a chief")
+  if kind not in cluster or not 0 <= index < len(cluster[kind]):
+    raise ValueError(f"TF_CONFIG={text}: its task must be part of its cluster; got {kind} {index}")
+  if len(set(addresses)) < len(addresses):
+    raise ValueError(f"TF_CONFIG={text}: the addresses of the workers must differ")
+  number = index + (len(cluster.get("chief", [])) if kind == "worker" else 0)
+  return len(addresses), number, number == 0
+
+
+def is_chief(kind: str) -> bool:
+  """Returns whether this process writes the run folder; `join` is not needed before."""
+  return kind != "multi_worker" or read_tf_config()[2]
+
+
+@functools.cache  # A process joins once.
+def join(kind: str) -> Cluster:
+  """Connects to the other workers, if any, before TensorFlow does anything else.
+
+  Args:
+    kind: one of `STRATEGIES`.
+
+  Raises:
+    ValueError: if TF_CONFIG is missing or malformed.
+  """
+  if kind == "none":
+    return Cluster(None, True)
+  if kind == "mirrored":
+    return Cluster(tf.distribute.MirroredStrategy(), True)
+  count, number, is_chief = read_tf_config()
+  print(f"worker {number} of {count}: waiting for the others", flush=True)
+  return Cluster(tf.distribute.MultiWorkerMirroredStrategy(), is_chief)
+
+
+class ReplicatedLearner:
+  """Mirrors a learner on every device and trains the mirror.
+
+  Args:
+    cluster: the processes and devices; must have a strategy.
+    learner: a compiled learner, new or resumed.
+    make_learner: makes a learner of the same form.
+    make_optimizer: makes its optimizer, of which the update rule and the schedule are used.
+
+  Raises:
+    ValueError: if the workers are not at the same update.
+  """
+
+  def __init__(
+    self,
+    cluster: Cluster,
+    learner: keras.Model,
+    make_learner: Callable[[], keras.Model],
+    make_optimizer: Callable[[], keras.optimizers.Optimizer],
+  ):
+    self.cluster = cluster
+    self.strategy = cluster.strategy
+    self.learner = learner
+    learner.build_optimizer()
+    with lost_workers_reported(learner), self.strategy.scope():
+      self.copy = make_learner()
+      self.copy.compile(make_optimizer(), jit_compile=learner.jit_compile)
+      self.copy.build_optimizer()
+      weight_transfer.copy_state(self.learner, self.copy)
+      self._check_start(int(learner.optimizer.iterations))
+    # Collective operations cannot be compiled by XLA; what comes before them can.
+    self._differentiate = tf.function(
+      self._own_update, jit_compile=learner.jit_compile, autograph=False
+    )
+    self._train = tf.function(self._train_steps)
+
+  def _check_start(self, start: int) -> None:
+    def gather():
+      return tf.distribute.get_replica_context().all_gather(tf.constant([start]), axis=0)
+
+    starts = self.strategy.experimental_local_results(self.strategy.run(tf.function(gather)))[0]
+    if len(set(starts.numpy().tolist())) > 1:
+      raise ValueError(
+        f"run_dir: the workers are at updates {starts.numpy().tolist()}; all must see the chief's "
+        "folder, and either all or none must resume"
+      )
+
+  def _own_update(self, images: tf.Tensor, targets: tf.Tensor) -> Any:
+    update = self.copy.differentiate(replicas.own_rows(images), replicas.own_rows(targets))
+    shapes = {
+      name: [v.shape for v in group] for name, group in self.copy.network_variables().items()
+    }
+    gradients = {  # An embedding's is sparse.
+      name: [
+        tf.ensure_shape(tf.convert_to_tensor(gradient), shape)
+        for gradient, shape in zip(group, shapes[name], strict=True)
+      ]
+      for name, group in update.gradients.items()
+    }
+    figures = {name: replicas.weighted_sums(value) for name, value in update.figures.items()}
+    return update._replace(gradients=gradients, figures=figures)
+
+  @tf.autograph.experimental.do_not_convert
+  def _train_step(self, images: tf.Tensor, targets: tf.Tensor) -> None:
+    """Like the learner's `train_step`, with the mean over replicas before the clipping."""
+    learner, optimizer = self.learner, self.copy.optimizer
+    update = self.strategy.run(
+      lambda *batch: replicas.mean_over_replicas(self._differentiate(*batch)), (images, targets)
+    )
+    # The same on all replicas.
+    update = tf.nest.map_structure(
+      lambda value: self.strategy.experimental_local_results(value)[0], update
+    )
+    gradients, norms = learner.clip(update.gradients)
+    figures = {
+      name: (tf.math.divide_no_nan(total, weight), weight)
+      for name, (total, weight) in update.figures.items()
+    }
+    skip = learner.on_nan == "skip"
+    step = tf.convert_to_tensor(optimizer.iterations)
+
+    def apply() -> None:
+      self._apply_gradients(gradients)
+      learner.update_figures(norms, figures)
+
+    def pass_over() -> None:
+      optimizer.iterations.assign_add(int(skip))
+
+    tf.cond(learner.guard.admits(update.losses, norms, step, skip), apply, pass_over)
+
+  def _apply_gradients(self, gradients: dict[str, list[tf.Tensor]]) -> None:
+    # Not `optimizer.apply`, which would sum the gradients over replicas once more.
+    optimizer = self.copy.optimizer
+    rate = tf.convert_to_tensor(optimizer.learning_rate)
+    flat = [gradient for group in gradients.values() for gradient in group]
+    for variable, gradient in zip(self.copy.trained_variables(), flat, strict=True):
+      self.strategy.extended.update(
+        variable.value,
+        lambda own, change: optimizer.update_step(change, own, rate),
+        args=(gradient,),
+        group=False,
+      )
+    optimizer.iterations.assign_add(1)
+
+  def _train_steps(self, batches: Any, count: tf.Tensor) -> None:
+    for _ in tf.range(count):
+      self._train_step(*next(batches))
+
+  def fit(
+    self,
+    data: tf.data.Dataset,
+    *,
+    initial_epoch: int,
+    epochs: int,
+    steps_per_epoch: int,
+    validation_data: Any,
+    callbacks: list[keras.callbacks.Callback],
+  ) -> None:
+    """Trains like `keras.Model.fit`; only the chief evaluates and runs the callbacks.
+
+    Args:
+      data: endless full batches; each replica takes its rows.
+      initial_epoch, epochs, steps_per_epoch, validation_data, callbacks: as in Keras.
+
+    Raises:
+      NonFiniteUpdateError: if an update is not finite and `on_nan` is stop.
+      WorkerLostError: if a worker is lost.
+    """
+    learner, at_once = self.learner, self.learner.steps_per_execution
+    watch = WatchUpdates(learner.guard, learner.on_nan == "skip")
+    called = keras.callbacks.CallbackList(
+      [watch, *(callbacks if self.cluster.is_chief else [])],
+      model=learner,
+      epochs=epochs,
+      steps=steps_per_epoch,
+      verbose=0,
+    )
+    batches = iter(learner.checked(data)[0])
+    called.on_train_begin()
+    for epoch in range(initial_epoch, epochs):
+      learner.reset_metrics()
+      called.on_epoch_begin(epoch)
+      for begin in range(0, steps_per_epoch, at_once):
+        called.on_train_batch_begin(begin)
+        with lost_workers_reported(learner), self.strategy.scope():
+          self._train(batches, tf.constant(at_once))
+        weight_transfer.copy_state(self.copy, learner)
+        called.on_train_batch_end(begin + at_once - 1, training_figures(learner))
+      if self.cluster.is_chief:
+        figures = training_figures(learner)
+        validation = learner.evaluate(validation_data, return_dict=True, verbose=0)
+        figures |= {f"val_{name}": value for name, value in validation.items()}
+        called.on_epoch_end(epoch, figures)
+    called.on_train_end()
+
+
+@contextlib.contextmanager
+def lost_workers_reported(learner: keras.Model) -> Iterator[None]:
+  """Converts the errors of a collective operation without a worker into `WorkerLostError`."""
+  try:
+    yield
+  except LOST as error:
+    raise WorkerLostError(
+      f"a worker was lost after update {int(learner.optimizer.iterations)} "
+      f"({type(error).__name__}); start all workers again with --resume to continue from the last "
+      "checkpoint"
+    ) from error
+
+
+def training_figures(learner: keras.Model) -> dict[str, float]:
+  """Returns the means of the training metrics since their reset."""
+  return {name: float(value) for name, value in learner.results(learner.training_metrics).items()}

@@ -1,0 +1,303 @@
+"""Trains and evaluates runs: `train` makes a run folder, `evaluate` scores its learner again."""
+
+import functools
+import os
+import pathlib
+import time
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from wsram_tf.config import OptimizerConfig, TrainingConfig
+from wsram_tf.learning import weight_transfer
+from wsram_tf.learning.base_learner import BaseLearner
+from wsram_tf.learning.update_guard import NonFiniteUpdateError
+from wsram_tf.runs import distribution, record, warm_start
+from wsram_tf.runs.checkpoints import Checkpoints
+from wsram_tf.runs.folder import RunFolder
+from wsram_tf.runs.recording import Progress, RunRecorder
+from wsram_tf.runs.replay import save_for_replay
+from wsram_tf.runs.task import Task
+
+__all__ = [
+  "TrainedRun",
+  "evaluate",
+  "evaluation_interval",
+  "make_optimizer",
+  "run_settings",
+  "train",
+]
+
+# Updates that run without returning to Python.
+MOST_STEPS_PER_EXECUTION = 50
+
+
+class TrainedRun(NamedTuple):
+  """A finished run.
+
+  Attributes:
+    path: the run's folder.
+    learner: the learner with the chosen weights.
+    results: the figures of results.json; empty on workers other than the chief.
+  """
+
+  path: pathlib.Path
+  learner: BaseLearner
+  results: dict[str, Any]
+
+
+def train(
+  task: Task,
+  run_dir: str | os.PathLike,
+  training: TrainingConfig | None = None,
+  optimizer: OptimizerConfig | None = None,
+  *,
+  resume: bool = False,
+  begin_with: str | os.PathLike | None = None,
+  settings: record.Settings | None = None,
+) -> TrainedRun:
+  """Trains a task's learner and writes a run folder with the model, figures and a picture.
+
+  After a stop, the same call with `resume=True` ends with the same weights as a run without one.
+
+  Args:
+    task: the data and the model.
+    run_dir: the folder, new or empty; with `resume` the folder of the run.
+    training: batch size, seed, evaluations, devices; None for the defaults of the task.
+    optimizer: length of the training and learning rate; None for the defaults.
+    resume: whether to continue the run in `run_dir` from its newest checkpoint.
+    begin_with: folder of a finished run whose weights replace the random ones.
+    settings: the record of the run; None for the settings of the arguments.
+
+  Returns:
+    the finished run.
+
+  Raises:
+    ValueError: if settings contradict each other, or the folder does not fit them; nothing is
+      written then.
+    NonFiniteUpdateError: if an update is not finite and `training.on_nan` is `stop`.
+    WorkerLostError: if another worker is lost.
+
+  Example:
+
+  >>> import tempfile
+  >>> import wsram_tf
+  >>> from wsram_tf import runs, tasks
+  >>> task = tasks.DigitTask(
+  ...   model=wsram_tf.ModelConfig(units=8, num_glimpses=1),
+  ...   objective=wsram_tf.ObjectiveConfig("variational", num_samples=1),
+  ...   evaluation=tasks.CanvasEvaluationConfig(validation_canvases=20, test_canvases=20),
+  ... )
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   run = runs.train(
+  ...     task,
+  ...     f"{folder}/run",
+  ...     wsram_tf.TrainingConfig(batch_size=4),
+  ...     wsram_tf.OptimizerConfig(updates=2),
+  ...   )  # doctest: +ELLIPSIS
+  compiling the training step; ...
+  >>> run.results["updates"]
+  2
+  """
+  training = training or TrainingConfig(batch_size=task.batch_size)
+  optimizer = optimizer or OptimizerConfig()
+  settings = settings or run_settings(task, training, optimizer, begin_with)
+  is_writer = distribution.is_chief(training.strategy)
+  run = RunFolder(run_dir, is_writer=is_writer)
+  if begin_with and not resume:
+    warm_start.finished_run(begin_with)
+  if resume:
+    run.check_resumable(settings)
+  elif is_writer:
+    run.check_new()
+  # First of all that uses TensorFlow: the workers must connect before it does anything else.
+  distribution.join(training.strategy).check_batch_size(training.batch_size)
+  evaluation_interval(training, optimizer)
+  task.open(run if resume else None)
+  if resume:
+    run.lock()
+  try:
+    return _train(task, run, training, optimizer, settings, resume, begin_with)
+  finally:
+    run.release()
+
+
+def evaluate(task: Task, run_dir: str | os.PathLike, **options: Any) -> dict[str, Any]:
+  """Computes the figures of a finished run again, perhaps with another task's data.
+
+  Args:
+    task: the task that the run was trained on.
+    run_dir: the run's folder; nothing is written there.
+    **options: of `task.evaluate`, such as `importance_samples`.
+
+  Returns:
+    the figures, named as in results.json.
+
+  Raises:
+    ValueError: if the folder holds no finished run, or the data cannot be had.
+  """
+  run = RunFolder(run_dir)
+  run.check_finished()
+  task.open(run)
+  task.prepare(RunFolder(run_dir, is_writer=False))
+  return task.evaluate(keras.saving.load_model(run.model), **options)
+
+
+def run_settings(
+  task: Task,
+  training: TrainingConfig,
+  optimizer: OptimizerConfig,
+  begin_with: str | os.PathLike | None = None,
+) -> record.Settings:
+  """Collects the settings that reproduce a run."""
+  own = record.collect(task.name, [training, optimizer])
+  of_task = task.settings()
+  extra = [f"--begin_with={record.stored_path(os.fspath(begin_with))}"] if begin_with else []
+  return record.Settings(
+    [of_task.lines[0], *sorted({*own.lines[1:], *of_task.lines[1:], *extra})],
+    own.defaults | of_task.defaults,
+    {**own.paths, **of_task.paths, "begin_with": bool},
+    is_complete=False,
+  )
+
+
+def make_optimizer(config: OptimizerConfig) -> keras.optimizers.Optimizer:
+  """Makes Adam with its learning-rate schedule."""
+  rate = config.learning_rate
+  if config.schedule == "cosine":
+    rate = keras.optimizers.schedules.CosineDecay(
+      0.0 if config.warmup_updates else rate,
+      decay_steps=config.updates - config.warmup_updates,
+      warmup_target=rate if config.warmup_updates else None,
+      warmup_steps=config.warmup_updates,
+    )
+  elif config.warmup_updates:
+    rate = keras.optimizers.schedules.PolynomialDecay(0.0, config.warmup_updates, rate)
+  return keras.optimizers.Adam(rate)
+
+
+def evaluation_interval(training: TrainingConfig, optimizer: OptimizerConfig) -> int:
+  """Returns the updates between evaluations, at most the whole training.
+
+  Raises:
+    ValueError: if the training does not end with an evaluation.
+  """
+  every = min(training.evaluate_every, optimizer.updates)
+  if optimizer.updates % every:
+    raise ValueError(f"updates={optimizer.updates}: must be a multiple of evaluate_every={every}")
+  return every
+
+
+def use_xla(jit_compile: str, has_convolutions: bool) -> bool:
+  """Returns whether to compile with XLA on this device."""
+  on_cpu = not tf.config.list_physical_devices("GPU")
+  return {"on": True, "off": False, "auto": not (has_convolutions and on_cpu)}[jit_compile]
+
+
+def steps_per_execution(every: int) -> int:
+  """Returns the most updates that run without returning to Python between two evaluations."""
+  return max(n for n in range(1, MOST_STEPS_PER_EXECUTION + 1) if every % n == 0)
+
+
+def _train(
+  task: Task,
+  run: RunFolder,
+  training: TrainingConfig,
+  optimizer_config: OptimizerConfig,
+  settings: record.Settings,
+  resume: bool,
+  begin_with: str | os.PathLike | None,
+) -> TrainedRun:
+  if begin_with and not resume:
+    task.check_begin_with(warm_start.finished_run(begin_with))
+  cluster = distribution.join(training.strategy)
+  every = evaluation_interval(training, optimizer_config)
+
+  def make_learner() -> BaseLearner:
+    return task.make_learner(clip_norm=optimizer_config.clip_norm, seed=training.seed)
+
+  def make_data(start_update: int) -> tf.data.Dataset:
+    return task.training_data(
+      batch_size=training.batch_size, seed=training.seed, start_update=start_update
+    )
+
+  if task.writes_before_training:
+    run.create(settings, resume=resume)
+  task.prepare(run)
+  keras.utils.set_random_seed(training.seed)
+  learner, optimizer = make_learner(), make_optimizer(optimizer_config)
+  if begin_with and not resume:
+    warm_start.take_weights(learner, warm_start.finished_run(begin_with))
+  run.create(settings, resume=resume)
+  saved = Checkpoints(run).load_last() if resume else None
+  if saved is not None:
+    learner, optimizer = saved, saved.optimizer
+  elif begin_with and resume:  # The run was stopped before its first checkpoint.
+    warm_start.take_weights(learner, warm_start.finished_run(begin_with))
+  learner.on_nan = training.on_nan  # A resumed run may choose again.
+  learner.compile(
+    optimizer,
+    jit_compile=use_xla(training.jit_compile, task.has_convolutions),
+    steps_per_execution=steps_per_execution(every),
+  )
+  start = int(optimizer.iterations)
+  fit = functools.partial(learner.fit, verbose=0)
+  if cluster.strategy:
+    fit = distribution.ReplicatedLearner(
+      cluster, learner, make_learner, lambda: make_optimizer(optimizer_config)
+    ).fit
+  recorder = None
+  if cluster.is_chief:
+    recorder = RunRecorder(run, training.batch_size, start, task.chosen_by)
+  began = time.time()
+  if start < optimizer_config.updates:
+    progress = Progress(optimizer_config.updates, task.progress, task.describe)
+    try:
+      fit(
+        make_data(start),
+        initial_epoch=start // every,
+        epochs=optimizer_config.updates // every,
+        steps_per_epoch=every,
+        validation_data=task.validation_data(),
+        callbacks=[*task.callbacks(), progress, recorder],
+      )
+    except NonFiniteUpdateError as error:
+      if cluster.is_chief:
+        save_for_replay(run, learner, error, make_data)
+      raise
+  if not cluster.is_chief:
+    print("trained; the chief evaluates and writes the results", flush=True)
+    return TrainedRun(run.path, learner, {})
+  print(f"trained in {time.time() - began:.0f} s; evaluating the best weights", flush=True)
+  # Into the same learner, whose evaluation is traced and compiled already.
+  weight_transfer.copy_state(recorder.checkpoints.load_best(), learner)
+  results = {
+    **task.score(learner, run),
+    **_training_figures(learner, recorder, training, optimizer_config),
+  }
+  run.save_learner(run.model, learner)
+  run.write_json(run.results, results)
+  print(f"{task.headline(results)}\nresults: {run.results}\npicture: {run.glimpses}")
+  return TrainedRun(run.path, learner, results)
+
+
+def _training_figures(
+  learner: BaseLearner,
+  recorder: RunRecorder,
+  training: TrainingConfig,
+  optimizer_config: OptimizerConfig,
+) -> dict[str, Any]:
+  last = recorder.rows[-1]
+  return {
+    "updates": optimizer_config.updates,
+    "chosen_update": int(learner.optimizer.iterations),
+    "skipped_updates": int(sum(row["skipped_updates"] for row in recorder.rows)),
+    "images_per_second": last["images_per_second"],
+    "train_seconds": last["train_seconds"],
+    "seed": training.seed,
+    "estimator": learner.objective_config.estimator,
+    "num_samples": learner.objective_config.num_samples,
+    "device": [device.device_type for device in tf.config.list_physical_devices()][-1],
+    **record.software(),
+  }

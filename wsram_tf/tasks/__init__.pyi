@@ -1,0 +1,17 @@
+from .arrays import ArrayTask as ArrayTask
+from .captions import CaptionTask as CaptionTask
+from .classification import ClassificationTask as ClassificationTask
+from .config import CanvasEvaluationConfig as CanvasEvaluationConfig
+from .config import CaptionEvaluationConfig as CaptionEvaluationConfig
+from .config import DiagnosisConfig as DiagnosisConfig
+from .config import DigitSourceConfig as DigitSourceConfig
+from .config import FeatureConfig as FeatureConfig
+from .config import ImageConfig as ImageConfig
+from .config import NeedleConfig as NeedleConfig
+from .config import PhotographConfig as PhotographConfig
+from .config import SceneEvaluationConfig as SceneEvaluationConfig
+from .digits import DigitTask as DigitTask
+from .digits import NeedleTask as NeedleTask
+from .images import ImageTask as ImageTask
+from .photographs import PhotographTask as PhotographTask
+from .scenes import SceneTask as SceneTask

@@ -1,0 +1,264 @@
+"""Classification: the part of a task that does not depend on the images."""
+
+import abc
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from wsram_tf import drawing
+from wsram_tf.classification import ModelConfig, WakeSleepLearner
+from wsram_tf.config import ExplorationConfig, ObjectiveConfig
+from wsram_tf.runs.folder import CLASS_NAMES, RunFolder
+from wsram_tf.runs.record import Settings, collect
+from wsram_tf.runs.task import Layout, Task
+from wsram_tf.tasks.config import DiagnosisConfig
+from wsram_tf.tasks.diagnosis import Diagnosis
+
+__all__ = ["ClassificationTask", "draw_cases", "log_marginal_likelihood"]
+
+# Fields of ModelConfig that the images determine.
+FROM_DATA = ("height", "width", "channels", "num_classes")
+# Numbers of all images, 4 bytes each, that the cases of a picture are chosen from.
+MOST_DRAWN_PIXELS = 2**28
+# Glimpse sequences of an image that are held in memory at once.
+CHUNK = 10
+
+
+class ClassificationTask(Task):
+  """A task on labelled images; subclasses provide the images.
+
+  A subclass sets `name`, passes the shape of its images to `fit_model`, and implements `configs`,
+  `prepare`, `training_data`, `validation_data` and `test_data`.
+
+  Args:
+    model: the networks; height, width, channels and number of classes are replaced by the data's.
+    objective: the estimator.
+    exploration: temperature and bonuses.
+    diagnosis: measurements at each evaluation.
+    network_options: further arguments of `WakeSleepLearner`, such as networks of your own.
+
+  Attributes:
+    model, objective, exploration, diagnosis: as given; `model` fits the data once `fit_model` ran.
+    class_names: K names by label; empty where classes have no names.
+    data_figures: facts about the images for results.json.
+  """
+
+  # The error of a few thousand images is too coarse to distinguish evaluations.
+  chosen_by = "val_log_likelihood"
+  progress = {
+    "train error %": "error_percent",
+    "bound nats": "bound",
+    "ESS": "effective_sample_size",
+  }
+  layout = Layout(
+    columns={
+      "test_error_percent": ("error %", 2),
+      "test_error_percent_averaged": ("averaged %", 2),
+      "test_log_likelihood_nats": ("log-likelihood", 3),
+      "bound_nats": ("bound", 3),
+      "effective_sample_size": ("ESS", 2),
+      "prediction_gradient_variance": ("gradient variance", 3),
+      "inference_gradient_variance": ("its, inference network", 3),
+      "train_seconds": ("seconds", 0),
+    },
+    plots=(
+      ("update", "val_error_percent", "validation error, %"),
+      ("train_seconds", "val_error_percent", "validation error, %"),
+      ("update", "prediction_gradient_variance", "gradient variance, prediction network"),
+      ("update", "val_log_likelihood", "validation log-likelihood, nats"),
+      ("train_seconds", "val_log_likelihood", "validation log-likelihood, nats"),
+      ("update", "val_effective_sample_size", "effective sample size"),
+    ),
+    lowest_first=True,
+  )
+
+  def __init__(
+    self,
+    *,
+    model: ModelConfig | None = None,
+    objective: ObjectiveConfig | None = None,
+    exploration: ExplorationConfig | None = None,
+    diagnosis: DiagnosisConfig | None = None,
+    network_options: Mapping[str, Any] | None = None,
+  ):
+    self.model = model or ModelConfig()
+    self.objective = objective or ObjectiveConfig()
+    self.exploration = exploration or ExplorationConfig()
+    self.diagnosis = diagnosis or DiagnosisConfig()
+    self.network_options = dict(network_options or {})
+    self.class_names: tuple[str, ...] = ()
+    self.data_figures: dict[str, Any] = {}
+
+  def fit_model(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+    """Makes `model` fit the images.
+
+    Args:
+      image_shape: height, width and channels, pixels.
+      num_classes: K.
+
+    Raises:
+      ValueError: if the glimpses or the low-resolution copy do not fit into the images.
+    """
+    height, width, channels = image_shape
+    self.model = ModelConfig.from_dict(
+      {
+        **self.model.to_dict(),
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "num_classes": num_classes,
+      }
+    )
+
+  def configs(self) -> Iterable[Any]:
+    """Returns the settings of the model and its training; see `Task`."""
+    return [self.model, self.objective, self.exploration, self.diagnosis]
+
+  def settings(self) -> Settings:
+    """Returns the task's settings without those that the images determine."""
+    return collect(self.name, self.configs(), leave_out=FROM_DATA)
+
+  def check_begin_with(self, run: RunFolder) -> None:
+    """Checks that a run has the same classes; see `Task`."""
+    if run.read_names(CLASS_NAMES) != tuple(self.class_names):
+      raise ValueError(f"begin_with={run.path}: its classes must be the same, in the same order")
+
+  @property
+  def has_convolutions(self) -> bool:
+    """Whether the glimpse network or the location network has convolutions."""
+    keyed = self.model.location.location_distribution == "keyed_grid"
+    return keyed or bool(self.model.glimpse.glimpse_filters)
+
+  def make_learner(self, *, clip_norm: float, seed: int) -> WakeSleepLearner:
+    """Makes a learner with fresh weights; see `Task`."""
+    return WakeSleepLearner(
+      self.model,
+      self.objective,
+      self.exploration,
+      clip_norm=clip_norm,
+      seed=seed,
+      **self.network_options,
+    )
+
+  @abc.abstractmethod
+  def test_data(self) -> tf.data.Dataset:
+    """Makes batches of (images, labels) for the results."""
+
+  def callbacks(self) -> list[keras.callbacks.Callback]:
+    """Makes the measurements of the estimator; see `Task`."""
+    return [Diagnosis(self.diagnosis, self.validation_data())]
+
+  def describe(self, figures: Mapping[str, float]) -> str:
+    """Describes an evaluation in one line; see `Task`."""
+    return (
+      f"validation error {figures['val_error_percent']:.2f}% (averaged "
+      f"{figures['val_error_percent_averaged']:.2f}%), log-likelihood "
+      f"{figures['val_log_likelihood']:.3f} nats, bound {figures['val_bound']:.3f} nats, effective "
+      f"sample size {figures['val_effective_sample_size']:.2f}; training error "
+      f"{figures['error_percent']:.2f}%"
+    )
+
+  def score(self, learner: WakeSleepLearner, run: RunFolder | None = None) -> dict[str, Any]:
+    """Computes the test figures; writes the class names and the picture; see `Task`."""
+    test = self.test_data()
+    figures = learner.evaluate(test, return_dict=True, verbose=0)
+    if run is not None:
+      if self.class_names:
+        run.write_names(CLASS_NAMES, self.class_names)
+      run.save_figure(run.glimpses, draw_cases(learner, test, self.class_names))
+    return {
+      "test_error_percent": figures["error_percent"],
+      "test_error_percent_averaged": figures["error_percent_averaged"],
+      "test_log_likelihood_nats": figures["log_likelihood"],
+      "bound_nats": figures["bound"],
+      "effective_sample_size": figures["effective_sample_size"],
+      "prior_entropy_nats": figures["prior_entropy"],
+      "proposal_entropy_nats": figures["proposal_entropy"],
+      "parameters": int(sum(np.prod(v.shape) for v in learner.trainable_variables)),
+      "parameters_at_test_time": learner.prediction_network.count_params(),
+      "averaged_samples": learner.num_evaluation_samples,
+      **self.data_figures,
+    }
+
+  def headline(self, results: Mapping[str, Any]) -> str:
+    """Describes a finished run in one line; see `Task`."""
+    return (
+      f"test error {results['test_error_percent']:.2f}%, averaged over "
+      f"{results['averaged_samples']} sampled sequences "
+      f"{results['test_error_percent_averaged']:.2f}%"
+    )
+
+  def evaluate(self, learner: WakeSleepLearner, *, importance_samples: int = 0) -> dict[str, Any]:
+    """Computes the figures of a saved learner.
+
+    Args:
+      learner: the saved learner.
+      importance_samples: glimpse sequences an image from the proposal, for an estimate of
+        log p(y | image); 0 for none.
+    """
+    results = self.score(learner)
+    if importance_samples:
+      mean, error = log_marginal_likelihood(learner, self.test_data(), importance_samples)
+      results["test_log_marginal_likelihood_nats"] = mean
+      results["standard_error_nats"] = error
+      results["importance_samples"] = importance_samples
+    return results
+
+
+def draw_cases(
+  learner: WakeSleepLearner,
+  data: tf.data.Dataset,
+  class_names: Sequence[str] = (),
+  cases: int = 4,
+) -> Figure:
+  """Draws equally many correct (left) and wrong (right) cases, as far as there are any."""
+  network = learner.prediction_network
+  most = max(cases, min(1000, MOST_DRAWN_PIXELS // np.prod(network.config.image_shape)))
+  images, labels = next(iter(data.unbatch().batch(most)))
+  answer = learner.predict(images, verbose=0, batch_size=250)
+  right = answer["class_id"] == labels.numpy()
+  pairs = zip(np.flatnonzero(right)[:cases], np.flatnonzero(~right)[:cases], strict=False)
+  # Without a pair, all are right or all are wrong.
+  chosen = np.array([i for pair in pairs for i in pair] or range(min(cases, len(right))), int)
+  return drawing.draw_answers(
+    network,
+    images.numpy()[chosen],
+    {name: values[chosen] for name, values in answer.items()},
+    labels.numpy()[chosen],
+    class_names,
+  )
+
+
+def log_marginal_likelihood(
+  learner: WakeSleepLearner, data: tf.data.Dataset, num_samples: int
+) -> tuple[float, float]:
+  """Estimates the mean of log p(y | image) over the data by importance sampling.
+
+  Args:
+    learner: a trained learner.
+    data: batches of images and labels.
+    num_samples: glimpse sequences an image.
+
+  Returns:
+    the mean and its standard error over images, nats. The expectation of each image's estimate is
+    at most the true value.
+  """
+
+  @tf.function(autograph=False)
+  def log_sum_of_weights(images, labels, seed, samples):
+    drawn = learner.sample(images, labels, learner.uniforms(images, samples, seed))
+    return tf.reduce_logsumexp(learner.score(drawn, labels).log_weights[..., 0], axis=0)
+
+  estimates = []
+  for batch, (images, labels) in enumerate(data):
+    parts = []
+    for first in range(0, num_samples, CHUNK):
+      seed = tf.constant([batch, first], tf.int32)
+      parts.append(log_sum_of_weights(images, labels, seed, min(CHUNK, num_samples - first)))
+    estimates.append(tf.reduce_logsumexp(tf.stack(parts), axis=0) - np.log(num_samples))
+  values = np.concatenate(estimates)
+  return float(values.mean()), float(values.std() / np.sqrt(len(values)))

@@ -1,0 +1,150 @@
+"""Tasks on canvases of digits: digits at random places and scales, and needles."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import tensorflow as tf
+
+from wsram_tf.classification import ModelConfig
+from wsram_tf.data import canvases, digits
+from wsram_tf.data.canvas_config import CanvasConfig
+from wsram_tf.runs.folder import RunFolder
+from wsram_tf.tasks.classification import ClassificationTask
+from wsram_tf.tasks.config import (
+  NEEDLE_PIXELS,
+  CanvasEvaluationConfig,
+  DigitSourceConfig,
+  NeedleConfig,
+)
+
+__all__ = ["TEST_SEED", "VALIDATION_SEED", "DigitTask", "NeedleTask", "load_splits"]
+
+# Seeds of the evaluations' canvases, so that the seed of a run does not choose its test.
+VALIDATION_SEED, TEST_SEED = 1, 2
+
+
+def load_splits(config: DigitSourceConfig) -> digits.DigitSplits:
+  """Loads the digits.
+
+  Raises:
+    ValueError, FileNotFoundError: if they cannot be had; the message contains the remedy.
+  """
+  return digits.load_digits(
+    config.digits,
+    num_validation=config.validation_digits,
+    data_dir=config.data_dir or None,
+    download=config.download,
+  )
+
+
+class DigitTask(ClassificationTask):
+  """Classifies one digit on a canvas, at a random place and scale, perhaps among clutter.
+
+  Canvases are made during training; evaluations use fixed ones.
+
+  Args:
+    canvas: the layout of the canvas.
+    source: the digits; by default 5,000 that are part of the installation.
+    evaluation: the number of canvases in evaluations.
+    **options: see `ClassificationTask`.
+
+  Example:
+
+  >>> import wsram_tf
+  >>> from wsram_tf import tasks
+  >>> task = tasks.DigitTask(
+  ...   model=wsram_tf.ModelConfig(units=128), canvas=wsram_tf.CanvasConfig(canvas_side=60,
+  ...   smallest_digit=28, largest_digit=28)
+  ... )
+  >>> task.model.image_shape
+  (60, 60, 1)
+  """
+
+  name = "digits"
+
+  def __init__(
+    self,
+    *,
+    canvas: CanvasConfig | None = None,
+    source: DigitSourceConfig | None = None,
+    evaluation: CanvasEvaluationConfig | None = None,
+    **options: Any,
+  ):
+    super().__init__(**options)
+    self.canvas = canvas or CanvasConfig()
+    self.source = source or DigitSourceConfig()
+    self.evaluation = evaluation or CanvasEvaluationConfig()
+    self.fit_model((self.canvas.canvas_side, self.canvas.canvas_side, 1), num_classes=10)
+    self.data_figures = {"test_canvases": self.evaluation.test_canvases}
+
+  def configs(self) -> Iterable[Any]:
+    """Returns the settings; see `Task`."""
+    return [self.canvas, self.source, self.evaluation, *super().configs()]
+
+  def prepare(self, run: RunFolder) -> None:
+    """Loads the digits; see `Task`."""
+    self.splits = load_splits(self.source)
+
+  def training_data(self, *, batch_size: int, seed: int, start_update: int) -> tf.data.Dataset:
+    """Makes endless batches of new canvases; see `Task`."""
+    return canvases.canvas_dataset(
+      self.splits.train,
+      batch_size=batch_size,
+      seed=seed,
+      start_step=start_update,
+      **self._layout(),
+    )
+
+  def validation_data(self) -> tf.data.Dataset:
+    """Makes the fixed validation canvases; see `Task`."""
+    count = self.evaluation.validation_canvases
+    return self._fixed(self.splits.validation, count, VALIDATION_SEED)
+
+  def test_data(self) -> tf.data.Dataset:
+    """Makes the fixed test canvases; see `ClassificationTask`."""
+    return self._fixed(self.splits.test, self.evaluation.test_canvases, TEST_SEED)
+
+  def _fixed(self, source: digits.Digits, count: int, seed: int) -> tf.data.Dataset:
+    return canvases.evaluation_canvases(
+      source,
+      num_canvases=count,
+      batch_size=self.evaluation.evaluation_batch_size,
+      seed=seed,
+      **self._layout(),
+    )
+
+  def _layout(self) -> dict[str, Any]:
+    return {
+      "canvas_shape": (self.canvas.canvas_side, self.canvas.canvas_side),
+      "smallest_digit": self.canvas.smallest_digit,
+      "largest_digit": self.canvas.largest_digit,
+      "num_clutter": self.canvas.num_clutter,
+    }
+
+
+class NeedleTask(DigitTask):
+  """Finds and classifies one digit of 28 pixels on a large canvas.
+
+  Args:
+    needle: the side of the canvas and the number of pieces of other digits.
+    model: the networks.
+    **options: see `DigitTask`, without `canvas`.
+  """
+
+  name = "needles"
+
+  def __init__(
+    self, *, needle: NeedleConfig | None = None, model: ModelConfig | None = None, **options: Any
+  ):
+    self.needle = needle or NeedleConfig()
+    canvas = CanvasConfig(
+      canvas_side=self.needle.needle_side,
+      smallest_digit=NEEDLE_PIXELS,
+      largest_digit=NEEDLE_PIXELS,
+      num_clutter=self.needle.needle_clutter,
+    )
+    super().__init__(canvas=canvas, model=model, **options)
+
+  def configs(self) -> Iterable[Any]:
+    """Returns the settings; see `Task`."""
+    return [self.needle, *(config for config in super().configs() if config is not self.canvas)]
