@@ -23,42 +23,38 @@ RUN = (
 )
 # Commands that other tests run: how they begin, and the test's file.
 RUN_ELSEWHERE = {
-  "python trainers/evaluate.py --run_dir=runs/quickstart": "tests/trainers/test_train_mnist.py",
-  "python trainers/train_mnist.py --resume": "tests/trainers/test_train_mnist.py",
-  "python trainers/train_mnist.py --extension=": "tests/trainers/test_run_flags.py",
-  "python trainers/train_classifier.py --image_dir=": "tests/trainers/test_train_classifier.py",
-  "python trainers/evaluate.py --run_dir=runs/own": "tests/trainers/test_train_classifier.py",
-  "python export/export_classifier.py --run_dir=runs/own": (
-    "tests/trainers/test_train_classifier.py"
-  ),
-  "python export/predict.py --model_dir=models/own": "tests/trainers/test_train_classifier.py",
+  "python trainers/evaluate.py --run_dir=runs/quickstart": "tests/cli/test_train_mnist.py",
+  "python trainers/train_mnist.py --resume": "tests/cli/test_train_mnist.py",
+  "python trainers/train_mnist.py --extension=": "tests/cli/test_evaluation.py",
+  "python trainers/train_classifier.py --image_dir=": "tests/cli/test_train_classifier.py",
+  "python trainers/evaluate.py --run_dir=runs/own": "tests/cli/test_train_classifier.py",
+  "python export/export_classifier.py --run_dir=runs/own": ("tests/cli/test_train_classifier.py"),
+  "python export/predict.py --model_dir=models/own": "tests/cli/test_train_classifier.py",
   "python trainers/train_classifier.py --flagfile=trainers/flagfiles/needle_small.flags": (
-    "tests/trainers/test_train_classifier.py"
+    "tests/cli/test_train_classifier.py"
   ),
   "python trainers/train_captions.py --flagfile=trainers/flagfiles/scenes.flags": (
-    "tests/trainers/test_train_captions.py"
+    "tests/cli/test_train_captions.py"
   ),
   "python trainers/compare.py --program=train_mnist --flagfile=trainers/flagfiles/compare_": (
-    "tests/trainers/test_compare_estimators.py"
+    "tests/cli/test_comparison.py"
   ),
   "python trainers/compare.py --program=train_captions --flagfile=trainers/flagfiles/scenes": (
-    "tests/trainers/test_compare_estimators.py"
+    "tests/cli/test_comparison.py"
   ),
-  "python export/export_classifier.py --run_dir=runs/quickstart": (
-    "tests/export/test_export_classifier.py"
-  ),
-  "python export/verify.py": "tests/export/test_verify.py",
-  "python export/predict.py --model_dir=models/digits": "tests/export/test_predict.py",
-  "python export/predict.py IMAGE.png": "tests/export/test_predict.py",
-  "python export/predict.py --invert": "tests/export/test_predict.py",
-  "python export/predict.py --server=": "tests/export/test_predict.py",
+  "python export/export_classifier.py --run_dir=runs/quickstart": ("tests/cli/test_export.py"),
+  "python export/verify.py": "tests/serving/test_verification.py",
+  "python export/predict.py --model_dir=models/digits": "tests/cli/test_prediction.py",
+  "python export/predict.py IMAGE.png": "tests/cli/test_prediction.py",
+  "python export/predict.py --invert": "tests/cli/test_prediction.py",
+  "python export/predict.py --server=": "tests/cli/test_prediction.py",
   "python trainers/train_captions.py --flagfile=trainers/flagfiles/flickr8k.flags": (
-    "tests/trainers/test_train_captions.py"
+    "tests/cli/test_train_captions.py"
   ),
-  "python trainers/evaluate.py --run_dir=runs/flickr8k": "tests/trainers/test_train_captions.py",
-  "python export/export_captioner.py": "tests/export/test_export_captioner.py",
-  "python export/predict.py --model_dir=models/captions/1": "tests/export/test_export_captioner.py",
-  "TF_CONFIG=": "tests/trainers/test_distribution.py",
+  "python trainers/evaluate.py --run_dir=runs/flickr8k": "tests/cli/test_train_captions.py",
+  "python export/export_captioner.py": "tests/export/test_captioner.py",
+  "python export/predict.py --model_dir=models/captions/1": "tests/export/test_captioner.py",
+  "TF_CONFIG=": "tests/runs/test_distribution.py",
   "python tests/conformance/fuzz.py": "tests/test_user_input.py",
 }
 FULL_MNIST = "needs MNIST of TensorFlow Datasets, and up to hours"
