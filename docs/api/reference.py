@@ -63,7 +63,9 @@ def with_paragraphs(docstring: str) -> str:
       result.append(" ".join([title, *(part.strip() for part in body)]))
     else:
       result += [title, "", *body]
-  return "\n".join(result)
+  # Markdown would read >>> as quotations. A session ends at an empty line, as doctest has it.
+  session = re.compile(r"^>>> .*(?:\n.+)*", re.MULTILINE)
+  return session.sub(lambda found: f"```pycon\n{found[0]}\n```", "\n".join(result))
 
 
 class PackageNames(griffe.Extension):
