@@ -65,7 +65,11 @@ def with_paragraphs(docstring: str) -> str:
       result += [title, "", *body]
   # Markdown would read >>> as quotations. A session ends at an empty line, as doctest has it.
   session = re.compile(r"^>>> .*(?:\n.+)*", re.MULTILINE)
-  return session.sub(lambda found: f"```pycon\n{found[0]}\n```", "\n".join(result))
+  text = session.sub(lambda found: f"```pycon\n{found[0]}\n```", "\n".join(result))
+  # A power, 2**s, is no bold text; every other part between backticks is code.
+  parts = text.split("`")
+  parts[::2] = [re.sub(r"(?<=\w)\*\*(?=\w)", r"\\*\\*", part) for part in parts[::2]]
+  return "`".join(parts)
 
 
 class PackageNames(griffe.Extension):
