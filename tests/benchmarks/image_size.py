@@ -82,10 +82,7 @@ def make_images(side: int) -> np.ndarray:
   """Canvases of digits, 28 pixels each, among clutter, uint8 `[batch, side, side, 3]`."""
   data = canvases.evaluation_canvases(
     digits.load_digits("mnist5k", num_validation=400).test,
-    canvas_shape=(side, side),
-    smallest_digit=28,
-    largest_digit=28,
-    num_clutter=max(8, side * side // 10_000),
+    wsram_tf.CanvasConfig(side, 28, 28, num_clutter=max(8, side * side // 10_000)),
     num_canvases=batch_size(side),
     batch_size=batch_size(side),
     seed=1,

@@ -1,26 +1,39 @@
-"""Orders of examples: stratified ones, for splits, and shuffled ones, for training."""
+"""Orders of examples: stratified splits, and shuffled epochs for training."""
+
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["shuffled_indices", "stratified_order"]
+__all__ = ["first_few", "hold_out", "shuffled_indices", "stratified_order"]
 
 # With fewer rounds of TensorFlow's index cipher the orders of different epochs are correlated.
 _SHUFFLE_ROUNDS = 8
+
+# A named tuple of arrays `[n, ...]`, one of them `labels`.
+_Examples = TypeVar("_Examples", bound=tuple)
 
 
 def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
   """Orders examples so that every prefix holds the classes in proportion, to within one example.
 
-  The p-th of the c examples of a class gets a random key in [p / c, (p + 1) / c), so the keys below
-  any threshold t are floor(t c) or one more of each class.
+  The p-th of the c examples of a class gets a random key in [p / c, (p + 1) / c). The number of
+  keys below a threshold t is therefore floor(t c) or floor(t c) + 1 for each class.
 
   Args:
     labels: integer `[n]`.
-    seed: of the order.
+    seed: seed of the order.
 
   Returns:
     indices, int `[n]`.
+
+  Example:
+
+  >>> labels = np.array([0] * 6 + [1] * 3)
+  >>> order = stratified_order(labels, seed=1)
+  >>> np.bincount(labels[order[:3]]).tolist()
+  [2, 1]
   """
   generator = np.random.default_rng(seed)
   keys = np.empty(len(labels))
@@ -30,20 +43,77 @@ def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
   return np.argsort(keys, kind="stable")
 
 
-def shuffled_indices(step: tf.Tensor, batch_size: int, count: int, seed: int) -> tf.Tensor:
-  """Which examples make up the batch of a step.
+def hold_out(
+  data: _Examples,
+  count: int,
+  seed: int,
+  setting: str,
+  *,
+  class_names: Sequence[str] = (),
+  counts: np.ndarray | None = None,
+  advice: str = "hold out fewer",
+) -> tuple[_Examples, _Examples]:
+  """Splits examples into (kept, held out), each class in proportion and in a random order.
 
-  Batch t holds the places t B to t B + B - 1 of one endless sequence, in which each epoch shows
+  Args:
+    data: named tuple of arrays `[n, ...]`, with a field `labels`.
+    count: number of examples to hold out; a smaller set is a subset of any larger one.
+    seed: seed of the split.
+    setting: the setting that decides `count`, as `name=value`, for the error message.
+    class_names: names of the classes, by label, for the error message; default: the labels.
+    counts: examples of each class, by label, for the error message; default: those in `data`.
+    advice: remedy, for the error message.
+
+  Returns:
+    Two named tuples of the type of `data`.
+
+  Raises:
+    ValueError: if a class would lose all its examples.
+
+  Example:
+
+  >>> from wsram_tf.data.digits import Digits
+  >>> digits = Digits(np.zeros([10, 28, 28], np.uint8), np.arange(10) % 2)
+  >>> kept, held_out = hold_out(digits, 4, seed=1, setting="num_validation=4")
+  >>> kept.images.shape, np.bincount(held_out.labels).tolist()
+  ((6, 28, 28), [2, 2])
+  """
+  order = stratified_order(data.labels, seed)
+  held_out, kept = order[:count], order[count:]
+  lost = np.setdiff1d(data.labels, data.labels[kept])
+  if lost.size:
+    counts = np.bincount(data.labels) if counts is None else counts
+    names = [f"{class_names[label] if class_names else label} ({counts[label]})" for label in lost]
+    raise ValueError(
+      f"{setting}: must leave at least one training example of every class; these classes (with "
+      f"their number of examples) keep none: {first_few(names)}; {advice}"
+    )
+  # The kept part begins with whole rounds of all classes; shuffling removes this regularity.
+  kept = np.random.default_rng(seed + 1).permutation(kept)
+  rest = type(data)(*(array[kept] for array in data))
+  return rest, type(data)(*(array[held_out] for array in data))
+
+
+def shuffled_indices(step: tf.Tensor, batch_size: int, count: int, seed: int) -> tf.Tensor:
+  """Computes the examples of one training batch.
+
+  Batch t holds the places t B to t B + B - 1 of an endless sequence, in which each epoch shows
   every example once, in an order of its own.
 
   Args:
     step: int64, t.
     batch_size: B.
-    count: of all examples.
+    count: number of examples.
     seed: 0 to 2**63 - 1.
 
   Returns:
-    int64 `[B]`.
+    indices, int64 `[B]`.
+
+  Example:
+
+  >>> epoch = [shuffled_indices(tf.constant(t, tf.int64), 2, count=6, seed=1) for t in range(3)]
+  >>> sorted(tf.concat(epoch, axis=0).numpy().tolist())
+  [0, 1, 2, 3, 4, 5]
   """
   places = step * batch_size + tf.range(batch_size, dtype=tf.int64)
   epochs = places // count
@@ -57,3 +127,22 @@ def shuffled_indices(step: tf.Tensor, batch_size: int, count: int, seed: int) ->
     max_index=tf.fill([batch_size], tf.constant(count - 1, tf.int64)),
     rounds=_SHUFFLE_ROUNDS,
   )
+
+
+def first_few(names: Sequence[str], count: int | None = None, most: int = 5) -> str:
+  """Joins the first names of a list and counts the rest, for messages.
+
+  Args:
+    names: names in order; those beyond `most` are not shown.
+    count: length of the whole list, where `names` holds its beginning alone; default:
+      `len(names)`.
+    most: number of names to show.
+
+  Example:
+
+  >>> first_few(["a", "b", "c"], count=1200, most=2)
+  'a, b and 1,198 more'
+  """
+  shown = names[:most]
+  more = (len(names) if count is None else count) - len(shown)
+  return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")

@@ -94,7 +94,7 @@ class ScenesTest(tf.test.TestCase):
     for arguments, message in (
       ({"canvas_side": 63}, "canvas_side=63: must be even"),
       ({"large": (22, 33)}, r"large=\(22, 33\): must be a range of pixels from 1 to half"),
-      ({"small": (12, 20)}, r"large=\(22, 28\): must begin at a quarter above"),
+      ({"small": (12, 20)}, r"large=\(22, 28\): must begin at least 25% above"),
       ({"most_digits": 4}, "most_digits=4: must be from 1 to 3"),
       ({"num_scenes": 0}, "num_scenes=0: must be at least 1"),
       ({"seed": -1}, "seed=-1: must be from 0"),
