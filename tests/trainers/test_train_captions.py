@@ -153,7 +153,7 @@ class PhotographsTest(tf.test.TestCase):
       "data_dir='/nowhere': must hold Flickr8k in its own layout": ["--data_dir=/nowhere"],
       "holds no prepared version of it: run once with --download": [coco],
       "backbone: must be given": ["--backbone="],
-      "backbone='/nowhere.keras': there is no such file": ["--backbone=/nowhere.keras"],
+      "backbone='/nowhere.keras': must be an existing file": ["--backbone=/nowhere.keras"],
       "its grid's shape must be [4, 4, 7], and is [4, 4, 5]": [
         f"--backbone={other}",
         f"--features={features}",
