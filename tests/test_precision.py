@@ -48,7 +48,7 @@ class PrecisionTest(tf.test.TestCase):
     for variable in rounded.trainable_variables:
       self.assertEqual(variable.dtype, "float32")
     seed = tf.constant([3, 0])
-    _, drawn, scored = rounded.losses(images, targets, tf.constant(0), seed)
+    _, drawn, scored = rounded.losses(rounded.look(images), targets, tf.constant(0), seed)
     for name in ("locations", "prior_parameters", "log_prior", "prior_entropy", "log_probs"):
       self.assertEqual(getattr(drawn.sequences, name).dtype, tf.float32, name)
     for name in ("log_weights", "log_likelihood", "log_sampling", "log_proposal"):

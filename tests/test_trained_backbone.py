@@ -82,7 +82,9 @@ class TrainedBackboneTest(tf.test.TestCase):
       sides = []
       for sign in (1, -1):
         weight.assign(value + sign * step)
-        loss = learner.losses(IMAGES, caption_toy.CAPTIONS, tf.constant(0), NONE)[0]["prediction"]
+        loss = learner.losses(learner.look(IMAGES), caption_toy.CAPTIONS, tf.constant(0), NONE)[0][
+          "prediction"
+        ]
         sides.append(float(tf.reduce_mean(loss)))
       weight.assign(value)
       self.assertAllClose((sides[0] - sides[1]) / 4e-3, np.linalg.norm(gradient), rtol=5e-3)

@@ -28,6 +28,7 @@ from absl import app, flags
 from matplotlib.figure import Figure
 
 import wsram_tf
+from wsram_tf.classification.prediction_network import View
 from wsram_tf.data import canvases, digits
 
 OURS, AFTER_COPY = "this model", "this model after the coarse copy"
@@ -104,9 +105,14 @@ def make_function(series: str, side: int) -> tuple[Callable, Callable]:
   config = wsram_tf.ModelConfig(height=side, width=side, channels=CHANNELS)
   network = wsram_tf.PredictionNetwork(config)
   if series == OURS:
-    return lambda images: network.attend(images).log_probs, lambda images: (images,)
+    return lambda images: network.attend(network.look(images)).log_probs, lambda images: (images,)
+
+  def after_copy(images: tf.Tensor, low_resolution: tf.Tensor) -> tf.Tensor:
+    context = network.context_network(low_resolution)
+    return network.attend(View(images, False, context, None, None)).log_probs
+
   return (
-    lambda images, low_resolution: network.attend(images, low_resolution=low_resolution).log_probs,
+    after_copy,
     lambda images: (images, network.context_network.low_resolution(images)),
   )
 

@@ -159,8 +159,9 @@ def _losses_and_gradients(learner, images, captions, uniforms) -> tuple[dict, li
   learner.uniforms = lambda *_: uniforms
   try:
     with tf.GradientTape() as tape:
+      grid = learner.look(tf.constant(images))
       losses, _, scored = learner.losses(
-        tf.constant(images), tf.constant(captions), tf.constant(0), tf.constant([3, 0])
+        grid, tf.constant(captions), tf.constant(0), tf.constant([3, 0])
       )
       total = tf.reduce_sum(tf.add_n(list(losses.values())))
     variables = [v.value for group in learner.network_variables().values() for v in group]
@@ -243,7 +244,9 @@ class TrainingTest(tf.test.TestCase):
       learner = caption_toy.learner(name)
       variables = learner.network_variables()
       with tf.GradientTape(persistent=True) as tape:
-        losses, _, _ = learner.losses(images, captions, tf.constant(0), tf.constant([3, 0]))
+        losses, _, _ = learner.losses(
+          learner.look(images), captions, tf.constant(0), tf.constant([3, 0])
+        )
       self.assertEqual(set(losses), set(variables))
       for network, loss in losses.items():
         for other, group in variables.items():
@@ -296,7 +299,9 @@ class TrainingTest(tf.test.TestCase):
       for learner, grid in zip((hard, soft), grids, strict=True)
     ]
     self.assertAllClose(*log_probs, rtol=1e-2, atol=1e-2)
-    losses, _, scored = soft.losses(images, captions, tf.constant(0), tf.constant([3, 0]))
+    losses, _, scored = soft.losses(
+      soft.look(images), captions, tf.constant(0), tf.constant([3, 0])
+    )
     # The loss is the negative log-likelihood, and its gradient reaches the location network.
     expected = -tf.reduce_sum(scored.log_likelihood, axis=[0, 2])
     self.assertAllClose(losses["prediction"], expected, rtol=1e-6)
@@ -304,7 +309,9 @@ class TrainingTest(tf.test.TestCase):
     smooth = caption_toy.learner("variational", num_samples=1, attention="soft")
     network = smooth.prediction_network
     with tf.GradientTape() as tape:
-      losses, _, _ = smooth.losses(images, captions, tf.constant(0), tf.constant([3, 0]))
+      losses, _, _ = smooth.losses(
+        smooth.look(images), captions, tf.constant(0), tf.constant([3, 0])
+      )
     gradient = tape.gradient(losses["prediction"], network.location_network.query.kernel)
     self.assertGreater(np.abs(gradient).max(), 1e-4)
     with self.assertRaisesRegex(ValueError, "attention=soft: must go with estimator=variational"):
@@ -315,9 +322,11 @@ class TrainingTest(tf.test.TestCase):
     images, captions = map(tf.constant, _data(4))
     uniforms = tf.fill([3, 4, 3, 2], 0.5)
     learner.uniforms = lambda *_: uniforms
-    plain = learner.sample(images, captions, uniforms).sequences.log_probs
+    plain = learner.sample(learner.look(images), captions, uniforms).sequences.log_probs
     first, other = (
-      learner.training_sample(images, captions, 1.0, tf.constant(seed)).sequences.log_probs
+      learner.training_sample(
+        learner.look(images), captions, 1.0, tf.constant(seed)
+      ).sequences.log_probs
       for seed in ([1, 2], [1, 3])
     )
     self.assertNotAllClose(first, plain)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from wsram_tf import layers, numerics, objectives
 from wsram_tf.captions.caption_network import (
   CaptionNetwork,
+  Grid,
   deserialized_backbone,
   serialized_backbone,
   word_mask,
@@ -135,21 +136,21 @@ class CaptionLearner(BaseLearner):
     super().take_weights(other)
 
   def training_sample(
-    self, images: tf.Tensor, captions: tf.Tensor, temperature: float | tf.Tensor, seed: tf.Tensor
+    self, grid: Grid, captions: tf.Tensor, temperature: float | tf.Tensor, seed: tf.Tensor
   ) -> sampling.DrawnSequences:
     """Draws the glimpse sequences of one update, with dropout."""
-    uniforms = self.uniforms(images, self.objective_config.num_samples, seed)
+    uniforms = self.uniforms(captions, self.objective_config.num_samples, seed)
     config, dropped = self.model_config, None
     if config.dropout:
-      batch = tf.shape(images)[0] * replicas.num_replicas()
+      batch = tf.shape(captions)[0] * replicas.num_replicas()
       # A separate random stream, so that dropout does not change the samples' numbers.
       dropped = sampling.stateless_uniforms([batch, config.word_units + config.units], -1 - seed)
       dropped = replicas.own_rows(dropped)
-    return self.sample(images, captions, uniforms, temperature, dropped)
+    return self.sample(grid, captions, uniforms, temperature, dropped)
 
   def sample(
     self,
-    images: tf.Tensor,
+    grid: Grid,
     captions: tf.Tensor,
     uniforms: tf.Tensor,
     temperature: float | tf.Tensor = 1.0,
@@ -158,7 +159,7 @@ class CaptionLearner(BaseLearner):
     """Draws glimpse sequences from the estimator's sampling distribution.
 
     Args:
-      images: float `[B, H, W, C]`.
+      grid: of B images.
       captions: int `[B, T]`.
       uniforms: random numbers from `uniforms`.
       temperature: temperature of the sampling distribution.
@@ -169,7 +170,6 @@ class CaptionLearner(BaseLearner):
     """
     network, inference = self.prediction_network, self.inference_network
     uniforms = uniforms[:, :, : captions.shape[1]]
-    grid = network.look(images)
     proposal = None
     if inference:
       encoded = tf.repeat(inference.encode(captions)[tf.newaxis], uniforms.shape[0], axis=0)
@@ -218,10 +218,10 @@ class CaptionLearner(BaseLearner):
     return tf.where(word_mask(captions)[..., tf.newaxis], cells, 0.0)
 
   def losses(
-    self, images: tf.Tensor, captions: tf.Tensor, step: tf.Tensor, seed: tf.Tensor
+    self, grid: Grid, captions: tf.Tensor, step: tf.Tensor, seed: tf.Tensor
   ) -> tuple[dict[str, tf.Tensor], sampling.DrawnSequences, objectives.ScoredSequences]:
     """Draws the samples of one update and computes each network's loss; see `BaseLearner`."""
-    losses, drawn, scored = super().losses(images, captions, step, seed)
+    losses, drawn, scored = super().losses(grid, captions, step, seed)
     if self.loss_config.label_smoothing:
       # Added after the estimator, so that smoothing does not change the importance weights.
       spread = tf.reduce_mean(drawn.sequences.log_probs, axis=-1)
@@ -261,10 +261,10 @@ class CaptionLearner(BaseLearner):
     samples, network = self.num_evaluation_samples, self.prediction_network
     seed = tf.stack([self.seed, self.count("bound")])
     uniforms = self.uniforms(images, samples + self.objective_config.num_samples, seed)
-    grid, length = network.look(images), captions.shape[1]
+    grid, length = self.look(images), captions.shape[1]
     greedy = network.attend(grid, captions).log_probs[0]
     sampled = network.attend(grid, captions, uniforms[:samples, :, :length, :2]).log_probs
-    drawn = self.sample(images, captions, uniforms[samples:])
+    drawn = self.sample(grid, captions, uniforms[samples:])
     scored = self.score(drawn, captions)
     words = tf.cast(word_mask(captions), greedy.dtype)
     wrong = tf.argmax(greedy, axis=-1, output_type=captions.dtype) != captions

@@ -1,8 +1,5 @@
 """The glimpse sensor: cuts square patches at several scales around a location, without weights."""
 
-import contextlib
-from collections.abc import Iterator
-
 import keras
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python import xla
@@ -53,6 +50,7 @@ class GlimpseSensor(keras.layers.Layer):
       need not be.
     locations: float `[R, 2]`, (row, column) in [-1, 1]. R = B * M; the M glimpses of an image are
       consecutive, so row r looks at image r // M.
+    loop_over_images: as given to `prepare`.
 
   Returns:
     float `[R, S, G, G, C]`.
@@ -75,7 +73,6 @@ class GlimpseSensor(keras.layers.Layer):
       raise ValueError(f"side={side}, scales={scales}: must both be at least 1")
     self.side = side
     self.scales = scales
-    self._loops = False
 
   @property
   def extent(self) -> int:
@@ -87,47 +84,36 @@ class GlimpseSensor(keras.layers.Layer):
     """Largest distance by which a patch reaches beyond the canvas, in pixels."""
     return (self.extent + 1) // 2
 
-  @contextlib.contextmanager
-  def loop_over_images(self, enabled: bool) -> Iterator[None]:
-    """Cuts patches with a loop of slices over the images, in code traced inside this context.
-
-    XLA on a CPU recomputes the indices of a gather for each pixel, so the loop is several times
-    faster there. The loop needs a padded copy of the images. Elsewhere the gather is faster, and
-    its cost does not depend on the size of the images. Both give the same patches.
-
-    Args:
-      enabled: whether to loop.
-    """
-    before, self._loops = self._loops, enabled
-    try:
-      yield
-    finally:
-      self._loops = before
-
-  def prepare(self, images: tf.Tensor) -> tf.Tensor:
+  def prepare(self, images: tf.Tensor, loop_over_images: bool = False) -> tf.Tensor:
     """Prepares images for `call`, once for all glimpses.
 
-    Must run inside the same `loop_over_images` context as the calls.
+    XLA on a CPU recomputes the indices of a gather for each pixel, so a loop of slices over the
+    images is several times faster there. The loop needs a padded copy of the images. Elsewhere the
+    gather is faster, and its cost does not depend on the size of the images. Both give the same
+    patches.
 
     Args:
       images: float `[B, H, W, C]`.
+      loop_over_images: whether to loop.
 
     Returns:
       the images; for the loop, a copy with `margin` pixels of zeros on each side.
     """
-    if not self._loops:
+    if not loop_over_images:
       return images
     return tf.pad(images, [[0, 0], [self.margin] * 2, [self.margin] * 2, [0, 0]])
 
-  def call(self, prepared: tf.Tensor, locations: tf.Tensor) -> tf.Tensor:
+  def call(
+    self, prepared: tf.Tensor, locations: tf.Tensor, loop_over_images: bool = False
+  ) -> tf.Tensor:
     """Cuts one glimpse per row; see the class."""
     height, width, channels = _sides(prepared)
-    margin = self.margin if self._loops else 0
+    margin = self.margin if loop_over_images else 0
     centre = locations_to_pixels(
       tf.stop_gradient(locations), height - 2 * margin, width - 2 * margin
     )
     first = tf.cast(tf.floor(centre - self.extent / 2 + 0.5), tf.int32) + margin
-    if not self._loops or None in (prepared.shape[0], locations.shape[0]):
+    if not loop_over_images or None in (prepared.shape[0], locations.shape[0]):
       return self._scale_down(self._gather(prepared, first))
     samples = locations.shape[0] // prepared.shape[0]
     first = tf.reshape(first, [-1, samples, 2])
