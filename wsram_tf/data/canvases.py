@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from wsram_tf.data.canvas_config import CanvasConfig
 from wsram_tf.data.digits import Digits
-from wsram_tf.data.orders import shuffled_indices
 from wsram_tf.data.pipelines import (
   EVALUATION_STREAM,
   TRAINING_STREAM,
   map_in_order,
   on_host,
   random_integers,
+  shuffled_indices,
   stream_key,
 )
 from wsram_tf.data.rendering import add_clutter, cut_pieces, render_digits

@@ -8,8 +8,8 @@ import PIL.Image
 import PIL.ImageOps
 import tensorflow as tf
 
-from wsram_tf.data.orders import hold_out, shuffled_indices
-from wsram_tf.data.pipelines import map_in_order, on_host
+from wsram_tf.data.orders import hold_out
+from wsram_tf.data.pipelines import map_in_order, on_host, shuffled_indices
 
 __all__ = [
   "FITS",

@@ -16,11 +16,14 @@ __all__ = [
   "map_in_order",
   "on_host",
   "random_integers",
+  "shuffled_indices",
   "stream_key",
 ]
 
 # Training and evaluation draw different numbers even under one seed.
 TRAINING_STREAM, EVALUATION_STREAM = 0, 1
+# With fewer rounds of TensorFlow's index cipher the orders of different epochs are correlated.
+_SHUFFLE_ROUNDS = 8
 
 
 def map_in_order(
@@ -110,4 +113,39 @@ def random_integers(key: tf.Tensor, place: tf.Tensor | int, shape: Sequence[int]
     maxval=tf.int32.max,
     dtype=tf.int32,
     alg="philox",
+  )
+
+
+def shuffled_indices(step: tf.Tensor, batch_size: int, count: int, seed: int) -> tf.Tensor:
+  """Computes the examples of one training batch.
+
+  Batch t holds the places t B to t B + B - 1 of an endless sequence, in which each epoch shows
+  every example once, in an order of its own.
+
+  Args:
+    step: int64, t.
+    batch_size: B.
+    count: number of examples.
+    seed: 0 to 2**63 - 1.
+
+  Returns:
+    indices, int64 `[B]`.
+
+  Example:
+
+  >>> epoch = [shuffled_indices(tf.constant(t, tf.int64), 2, count=6, seed=1) for t in range(3)]
+  >>> sorted(tf.concat(epoch, axis=0).numpy().tolist())
+  [0, 1, 2, 3, 4, 5]
+  """
+  places = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+  epochs = places // count
+  # The raw op, since index_shuffle pads a batch of seeds along the wrong axis. The cipher reads 32
+  # bits of each word.
+  low, high = tf.constant(seed & 0xFFFFFFFF, tf.int64), tf.constant(seed >> 32, tf.int64)
+  seeds = tf.stack([tf.fill([batch_size], low), tf.fill([batch_size], high), epochs], axis=-1)
+  return tf.raw_ops.RandomIndexShuffle(
+    index=places % count,
+    seed=seeds,
+    max_index=tf.fill([batch_size], tf.constant(count - 1, tf.int64)),
+    rounds=_SHUFFLE_ROUNDS,
   )

@@ -4,8 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from wsram_tf.captions.data.computed_grids import ComputedGrids
-from wsram_tf.data.orders import shuffled_indices
-from wsram_tf.data.pipelines import map_in_order
+from wsram_tf.data.pipelines import map_in_order, shuffled_indices
 
 __all__ = ["evaluation_pairs", "training_pairs"]
 
