@@ -51,7 +51,7 @@ def build_signatures(
   @tf.function(input_signature=[images_spec], autograph=False)
   def greedy(images):
     def look():
-      sequences = weights.call(network.attend, images)
+      sequences = weights.call(lambda: network.attend(network.look(images)))
       return sequences.locations[0], sequences.log_probs[0]
 
     def no_rows():
@@ -70,7 +70,9 @@ def build_signatures(
     num_samples = tf.shape(uniforms)[1]
 
     def look():
-      sequences = weights.call(network.unroll, images, num_samples, choose_location)
+      sequences = weights.call(
+        lambda: network.unroll(network.look(images), num_samples, choose_location)
+      )
       return sequences.locations, sequences.log_prior, sequences.log_probs
 
     def no_rows():

@@ -14,17 +14,17 @@ import wsram_tf
 from wsram_tf.data import canvases, digits
 
 NUM_CANVASES = 2_000
-CANVAS = {"canvas_shape": (60, 60), "smallest_digit": 14, "largest_digit": 56}
+CANVAS = wsram_tf.CanvasConfig(canvas_side=60)
 
 
 @pytest.fixture(scope="module")
 def evaluation():
   return canvases.evaluation_canvases(
     digits.load_digits("mnist5k", num_validation=0).test,
+    CANVAS,
     num_canvases=NUM_CANVASES,
     batch_size=500,
     seed=2,
-    **CANVAS,
   )
 
 
@@ -39,7 +39,7 @@ def run_dir(evaluation, tmp_path_factory):
   )
   learner.compile(keras.optimizers.Adam(0.003), jit_compile=False)
   data = canvases.canvas_dataset(
-    digits.load_digits("mnist5k", num_validation=0).train, batch_size=64, seed=1, **CANVAS
+    digits.load_digits("mnist5k", num_validation=0).train, CANVAS, batch_size=64, seed=1
   )
   learner.fit(data, steps_per_epoch=50, verbose=0)
   path = tmp_path_factory.mktemp("runs")

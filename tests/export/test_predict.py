@@ -23,7 +23,7 @@ import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.core.protobuf import saved_model_pb2
 
-from wsram_tf.data import canvases, digits
+from wsram_tf.data import canvas_config, canvases, digits
 
 REASON = "pip install --no-deps tensorflow-serving-api"
 
@@ -263,9 +263,7 @@ def test_glimpses_are_drawn(helpers, model_dir, files, tmp_path):
 def test_the_packages_weights_read_digits_at_once(helpers, tmp_path):
   evaluation = canvases.evaluation_canvases(
     digits.load_digits("mnist5k", num_validation=0).test,
-    canvas_shape=(100, 100),
-    smallest_digit=28,
-    largest_digit=56,
+    canvas_config.CanvasConfig(smallest_digit=28),
     num_canvases=20,
     batch_size=20,
     seed=5,

@@ -61,7 +61,9 @@ def test_attend_samples_from_the_prior(built):
   network, _, functions = built
   images, seeds = as_float(images_for(network)), tf.constant([5, -1, 2**62, 0, 5, 6], tf.int64)
   outputs = functions["attend"](images=images, seed=seeds)
-  expected = network.attend(images, uniforms_of(seeds, 1, network.config.num_glimpses))
+  expected = network.attend(
+    network.look(images), uniforms_of(seeds, 1, network.config.num_glimpses)
+  )
   np.testing.assert_allclose(outputs["locations"], expected.locations[0], atol=1e-6)
   np.testing.assert_allclose(outputs["log_prob"], expected.log_prior[0], atol=1e-4)
   np.testing.assert_allclose(outputs["probabilities"], tf.exp(expected.log_probs[0]), atol=1e-6)
@@ -73,7 +75,9 @@ def test_classify_averaged_is_the_mean_over_sequences(built):
   images, seeds = as_float(images_for(network)), tf.range(6, dtype=tf.int64)
   outputs = functions["classify_averaged"](images=images, seed=seeds)
   assert outputs.keys() == {"class_id", "probabilities"}
-  sequences = network.attend(images, uniforms_of(seeds, 5, network.config.num_glimpses))
+  sequences = network.attend(
+    network.look(images), uniforms_of(seeds, 5, network.config.num_glimpses)
+  )
   expected = tf.reduce_mean(tf.exp(sequences.log_probs), axis=0)
   np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-6)
   np.testing.assert_array_equal(outputs["class_id"], np.argmax(expected, -1))

@@ -192,7 +192,7 @@ def test_one_seed_for_a_batch_fails(helpers, cpp, network, tmp_path):
     )
     key = tf.stack([tf.reduce_max(seed), 0])
     uniforms = tf.random.stateless_uniform([1, rows, glimpses, 2], key, 1e-6, alg="philox")
-    sequences = network.attend(images, uniforms)
+    sequences = network.attend(network.look(images), uniforms)
     return {
       "probabilities": tf.exp(sequences.log_probs[0]),
       "locations": sequences.locations[0],
