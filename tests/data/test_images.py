@@ -1,7 +1,6 @@
-"""Batches of images in memory: order, augmentation, fitting to a shape."""
+"""Batches of images in memory: order and augmentation."""
 
 import numpy as np
-import PIL.Image
 import tensorflow as tf
 
 from wsram_tf.data import images
@@ -75,35 +74,6 @@ class TrainingDatasetTest(tf.test.TestCase):
         _take(_numbered(2), augmentation)
     with self.assertRaisesRegex(ValueError, "data of length 0: must hold at least one image"):
       _take(_numbered(0))
-
-
-class FitImageTest(tf.test.TestCase):
-  def test_transparent_pixels_become_black(self):
-    hidden = np.full([2, 2, 4], 255, np.uint8)
-    hidden[0, :, 3], hidden[1, 0, 3] = 0, 51
-    rgba = PIL.Image.fromarray(hidden)
-    grey = PIL.Image.fromarray(np.full([2, 2], 9, np.uint8))
-    grey.info["transparency"] = 9  # PNG files store a transparent colour so.
-    indexed = grey.convert("P")
-    indexed.info["transparency"] = indexed.getpixel((0, 0))
-    for image, expected in (
-      (rgba, [[0, 0], [51, 255]]),
-      (rgba.convert("LA"), [[0, 0], [51, 255]]),
-      (grey, [[0, 0], [0, 0]]),
-      (indexed, [[0, 0], [0, 0]]),
-    ):
-      for channels in (1, 3):
-        pixels = images.fit_image(image, (2, 2, channels), "resize")
-        self.assertAllEqual(pixels[..., 0], expected, f"{image.mode} {channels}")
-
-  def test_an_opaque_image_keeps_its_pixels(self):
-    colours = np.random.default_rng(1).integers(0, 256, [5, 4, 4], np.uint8)
-    colours[..., 3] = 255
-    for mode, channels in (("L", 1), ("RGB", 3)):
-      for image in (PIL.Image.fromarray(colours), PIL.Image.fromarray(colours[..., :3])):
-        pixels = images.fit_image(image, (5, 4, channels), "resize")
-        expected = np.asarray(image.convert(mode)).reshape(pixels.shape)
-        self.assertAllEqual(pixels, expected)
 
 
 class EvaluationDatasetTest(tf.test.TestCase):

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import PIL.Image
 
-from wsram_tf.data.images import ImageSplits, LabelledImages, fit_image, split_images
+from wsram_tf.data.fitting import UnreadableImageError, read_image
+from wsram_tf.data.images import ImageSplits, LabelledImages, split_images
 from wsram_tf.data.orders import first_few
 
 __all__ = ["ImageFiles", "find_images", "load_image_folder", "read_images"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 _SHARE_OF_MEMORY = 0.7
-_DAMAGE = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError)
 
 
 class ImageFiles(NamedTuple):
@@ -47,6 +46,7 @@ def find_images(image_dir: str | os.PathLike) -> ImageFiles:
   Example:
 
   >>> import tempfile
+  >>> import PIL.Image
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   for name in ("cats", "dogs"):
   ...     path = pathlib.Path(folder, name, "1.png")
@@ -99,7 +99,7 @@ def read_images(
   Args:
     files: files to read.
     image_shape: (H, W, C), pixels; C is 1 (grey) or 3 (colour).
-    fit: see `fit_image`.
+    fit: see `fitting.fit_image`.
 
   Returns:
     the images; a message that counts and names the skipped files, or an empty string.
@@ -120,10 +120,9 @@ def read_images(
 
   def read(index: int) -> str | None:
     try:
-      with PIL.Image.open(files.paths[index], formats=["JPEG", "PNG"]) as image:
-        images[index] = fit_image(image, image_shape, fit)
-    except _DAMAGE as error:
-      return str(error) or type(error).__name__
+      images[index] = read_image(files.paths[index], image_shape, fit)
+    except UnreadableImageError as error:
+      return str(error)
     return None
 
   with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -159,7 +158,7 @@ def load_image_folder(
   Args:
     image_dir: the folder; see `find_images`.
     image_shape: (H, W, C), pixels; C is 1 (grey) or 3 (colour).
-    fit: see `fit_image`.
+    fit: see `fitting.fit_image`.
     validation_percent: share of the images that are not test images.
     test_percent: share of all images.
     split_seed: seed of the splits, which depend on it and the files alone.
@@ -173,6 +172,7 @@ def load_image_folder(
   Example:
 
   >>> import tempfile
+  >>> import PIL.Image
   >>> sizes = {"fit": "pad", "validation_percent": 25, "test_percent": 20, "split_seed": 1}
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   for name in ("cats", "dogs"):

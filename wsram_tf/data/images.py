@@ -4,26 +4,19 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import PIL.Image
-import PIL.ImageOps
 import tensorflow as tf
 
 from wsram_tf.data.orders import hold_out
 from wsram_tf.data.pipelines import map_in_order, on_host, shuffled_indices
 
 __all__ = [
-  "FITS",
   "Augmentation",
   "ImageSplits",
   "LabelledImages",
   "evaluation_dataset",
-  "fit_image",
   "split_images",
   "training_dataset",
 ]
-
-FITS = ("resize", "pad")
-_WITH_ALPHA = ("RGBA", "LA", "PA")
 
 
 class LabelledImages(NamedTuple):
@@ -66,39 +59,6 @@ class Augmentation(NamedTuple):
   crop: int = 0
   flip: bool = False
   brightness: float = 0.0
-
-
-def fit_image(image: PIL.Image.Image, image_shape: Sequence[int], fit: str) -> np.ndarray:
-  """Brings an image to the size and the channels that a model takes.
-
-  Args:
-    image: of any size and kind; it is turned upright where its file says how it was held, and
-      what is transparent is laid on black.
-    image_shape: (H, W, C), pixels; C is 1 (grey) or 3 (colour).
-    fit: "resize" stretches it to the size, "pad" keeps its proportions and centres it on black.
-
-  Returns:
-    uint8 `[H, W, C]`.
-
-  Raises:
-    ValueError: if fit or the channels are unknown.
-    OSError, SyntaxError: if the image's data is damaged.
-  """
-  height, width, channels = image_shape
-  if fit not in FITS:
-    raise ValueError(f"fit={fit!r}: must be one of {', '.join(FITS)}")
-  if channels not in (1, 3):
-    raise ValueError(f"image_shape={tuple(image_shape)}: the channels must be 1 or 3")
-  image = PIL.ImageOps.exif_transpose(image)
-  if image.mode.startswith("I"):  # 16 bits: conversion would clip them to 8, not scale them.
-    image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-  image = _opaque(image).convert("L" if channels == 1 else "RGB")
-  method = PIL.Image.Resampling.BILINEAR
-  if fit == "pad":
-    image = PIL.ImageOps.pad(image, (width, height), method)
-  elif image.size != (width, height):
-    image = image.resize((width, height), method)
-  return np.asarray(image).reshape(tuple(image_shape))
 
 
 def split_images(
@@ -238,14 +198,6 @@ def evaluation_dataset(data: LabelledImages, batch_size: int) -> tf.data.Dataset
   """
   batches = tf.data.Dataset.from_tensor_slices(on_host(*data)).batch(batch_size)
   return map_in_order(batches, lambda images, labels: (tf.cast(images, tf.float32) / 255.0, labels))
-
-
-def _opaque(image: PIL.Image.Image) -> PIL.Image.Image:
-  """Lays an image on black where it is transparent; a conversion shows what is hidden there."""
-  if image.mode not in _WITH_ALPHA and "transparency" not in image.info:
-    return image
-  image = image.convert("RGBA")
-  return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "black"), image)
 
 
 def _augment(image: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:

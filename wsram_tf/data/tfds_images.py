@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL.Image
 
-from wsram_tf.data.images import ImageSplits, LabelledImages, fit_image, split_images
+from wsram_tf.data.fitting import fit_image
+from wsram_tf.data.images import ImageSplits, LabelledImages, split_images
 
 __all__ = ["Description", "describe_tfds", "load_tfds", "open_tfds"]
 

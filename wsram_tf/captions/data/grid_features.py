@@ -21,9 +21,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import PIL.Image
 
-from wsram_tf.data.images import fit_image
+from wsram_tf.data.fitting import UnreadableImageError, check_image, read_image
 from wsram_tf.data.orders import first_few
 from wsram_tf.files import replacing
 
@@ -39,7 +38,6 @@ __all__ = [
 
 _KINDS = {"names": list, "unreadable": dict, "shape": list, "image_side": int, "backbone": str}
 _KIND_NAMES = {list: "an array", dict: "an object", int: "an integer", str: "a string"}
-_DAMAGE = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError)
 _BATCH = 32  # Larger batches make no backbone faster on a CPU.
 
 
@@ -109,6 +107,7 @@ def write_features(
   Example:
 
   >>> import tempfile
+  >>> import PIL.Image
   >>> wanted = {"image_side": 4, "grid_shape": (1, 1, 3), "backbone": "means"}
   >>> with tempfile.TemporaryDirectory() as folder:
   ...   image = pathlib.Path(folder, "red.png")
@@ -239,10 +238,9 @@ def read_images(
     raise ValueError(f"images: must hold one for each name; {names[-1]} has none")
   for place, (name, file) in enumerate(zip(names, files, strict=True)):
     try:
-      with PIL.Image.open(file, formats=["JPEG", "PNG"]) as image:
-        batch[place] = fit_image(image, (image_side, image_side, 3), "resize")
-    except _DAMAGE as error:
-      errors[name] = str(error) or type(error).__name__
+      batch[place] = read_image(file, (image_side, image_side, 3), "resize")
+    except UnreadableImageError as error:
+      errors[name] = str(error)
   return batch, errors
 
 
@@ -261,10 +259,9 @@ def unreadable_images(
   errors = {}
   for name, file in zip(names, images, strict=True):
     try:
-      with PIL.Image.open(file, formats=["JPEG", "PNG"]) as image:
-        image.load()
-    except _DAMAGE as error:
-      errors[name] = str(error) or type(error).__name__
+      check_image(file)
+    except UnreadableImageError as error:
+      errors[name] = str(error)
   return errors
 
 
