@@ -1,12 +1,14 @@
-"""Image files become the same pixels or are refused with a reason."""
+"""Image files become the same pixels in training and in serving, or are refused with a reason."""
 
 import io
+import tempfile
 import unittest
 
 import numpy as np
 import PIL.Image
 
 from wsram_tf.data import fitting
+from wsram_tf.serving import prepare_image
 
 _ORIENTATION = 0x0112
 
@@ -79,6 +81,23 @@ class FitImageTest(unittest.TestCase):
 
 
 class ReadImageTest(unittest.TestCase):
+  def test_serving_sees_the_pixels_of_training(self):
+    for name, options in (
+      ("a.png", {"format": "PNG"}),
+      ("a.jpg", {"format": "JPEG"}),
+      ("turned.jpg", {"format": "JPEG", "orientation": 6}),
+    ):
+      for fit in fitting.FITS:
+        with self.subTest(name=name, fit=fit), tempfile.TemporaryDirectory() as folder:
+          path = f"{folder}/{name}"
+          with open(path, "wb") as file:
+            file.write(_photo(**options).getvalue())
+          contents, note = prepare_image(path, (5, 9, 3), fit)
+          self.assertRegex(note, "resized from . x . to 5 x 9 pixels")
+          trained = fitting.read_image(path, (5, 9, 3), fit)
+          served = np.asarray(PIL.Image.open(io.BytesIO(contents)))
+          np.testing.assert_array_equal(trained, served)
+
   def test_what_cannot_be_read(self):
     whole = _photo(format="PNG").getvalue()
     gif = io.BytesIO()

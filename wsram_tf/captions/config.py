@@ -6,6 +6,7 @@ from typing import Any
 from wsram_tf.settings import PRECISION_HELP, PRECISIONS, check_settings, documented, setting
 
 __all__ = [
+  "EXPORTED_DECODING",
   "CaptionLossConfig",
   "CaptionModelConfig",
   "DecodingConfig",
@@ -154,3 +155,7 @@ class DecodingConfig:
 
   def __post_init__(self):
     check_settings(self)
+
+
+# The search of an exported captioner, unless its exporter chooses another.
+EXPORTED_DECODING = DecodingConfig(beam_width=3)
