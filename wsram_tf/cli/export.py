@@ -145,7 +145,7 @@ def _export_classifier(arguments: Sequence[str] | None) -> None:
   export_classifier(
     run,
     flags.export_dir,
-    flags.values.name,  # `flags.name` is the program.
+    flags.name,
     averaged_samples=flags.averaged_samples,
     allowed_batch_sizes=_batch_sizes(flags.allowed_batch_sizes),
     verify=flags.verify,
@@ -164,7 +164,7 @@ def _export_captioner(arguments: Sequence[str] | None) -> None:
   export_captioner(
     flags.run_dir,
     flags.export_dir,
-    flags.values.name,  # `flags.name` is the program.
+    flags.name,
     decoding=flags.read(DecodingConfig),
     allowed_batch_sizes=_batch_sizes(flags.allowed_batch_sizes),
     verify=flags.verify,

@@ -119,8 +119,7 @@ def _predict(arguments: Sequence[str] | None) -> None:
 def _open_model(flags: ProgramFlags) -> models.Model:
   if flags.server is not None:
     client = clients.GrpcClient if flags.protocol == "grpc" else clients.RestClient
-    name = flags.values.name  # `flags.name` is the program.
-    return models.ServedModel(client(flags.server, name, flags.timeout), name)
+    return models.ServedModel(client(flags.server, flags.name, flags.timeout), flags.name)
   if flags.model_dir is not None:
     return models.ExportedModel(flags.model_dir)
   program.load_tensorflow()  # No other model needs TensorFlow's Python package.

@@ -1,6 +1,5 @@
 """Loads the parts of a finished run that an export needs."""
 
-import json
 import os
 import pathlib
 import zipfile
@@ -70,12 +69,12 @@ def load_run(run_dir: str | os.PathLike, extensions: Sequence[str] = ()) -> Fini
   run = RunFolder(run_dir)
   _load_extensions(run, extensions)
   learner = _load_learner(run, WakeSleepLearner)
-  figures, names = _read_results(run), run.path / CLASS_NAMES
+  figures = run.read_results()
   return FinishedRun(
     network=learner.prediction_network,
     source=_source(run),
     test_error_percent=figures.get("test_error_percent"),
-    class_names=tuple(names.read_text().splitlines()) if names.is_file() else (),
+    class_names=run.read_names(CLASS_NAMES),
     fit=figures.get("fit", "resize"),
   )
 
@@ -94,7 +93,9 @@ def load_caption_run(
   try:
     vocabulary = Vocabulary.load(run.path / VOCABULARY)
   except (OSError, ValueError) as error:
-    raise _not_as_written(run.path / VOCABULARY, error) from error
+    raise ValueError(
+      f"run_dir={run.path}: {VOCABULARY} must be as training wrote it: {error}"
+    ) from error
   network = learner.prediction_network
   backbone = network.backbone
   if backbone is not None:  # It was trained too, unlike the one in the file.
@@ -103,7 +104,7 @@ def load_caption_run(
     backbone = _load_model(run.path / BACKBONE)
   figures = {
     name: figure
-    for name, figure in _read_results(run).items()
+    for name, figure in run.read_results().items()
     if isinstance(figure, int | float) and not isinstance(figure, bool)
   }
   return FinishedCaptionRun(network, _source(run), vocabulary, backbone, figures)
@@ -132,7 +133,7 @@ def _load_learner(run: RunFolder, kind: type) -> Any:
   learner = _load_model(run.model)
   if not isinstance(learner, kind):
     raise ValueError(
-      f"run_dir={str(run.path)!r}: {run.model.name} must hold a {kind.__name__}; "
+      f"run_dir={run.path}: {run.model.name} must hold a {kind.__name__}; "
       f"got {type(learner).__name__}"
     )
   return learner
@@ -143,21 +144,5 @@ def _load_model(path: pathlib.Path) -> keras.Model:
     return keras.saving.load_model(path, compile=False)
   except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
     raise ValueError(
-      f"run_dir={str(path.parent)!r}: {path.name} must be whole, as training saved it: {error}"
+      f"run_dir={path.parent}: {path.name} must be whole, as training saved it: {error}"
     ) from error
-
-
-def _read_results(run: RunFolder) -> dict[str, Any]:
-  """Reads the figures of a run; empty where there are none."""
-  if not run.results.is_file():
-    return {}
-  try:
-    return dict(json.loads(run.results.read_text()).items())
-  except (ValueError, AttributeError) as error:
-    raise _not_as_written(run.results, error) from error
-
-
-def _not_as_written(path: pathlib.Path, error: Exception) -> ValueError:
-  return ValueError(
-    f"run_dir={str(path.parent)!r}: {path.name} must be as training wrote it: {error}"
-  )

@@ -1,3 +1,4 @@
+from . import verification as verification
 from .clients import GrpcClient as GrpcClient
 from .clients import RestClient as RestClient
 from .clients import ServerError as ServerError

@@ -7,6 +7,7 @@ status is 0 if it passes all checks, and 1 otherwise.
 """
 
 import argparse
+import json
 import os
 import pathlib
 import signal
@@ -14,7 +15,7 @@ import sys
 from typing import NoReturn
 
 from wsram_tf.serving import manifests
-from wsram_tf.serving.verification import verify
+from wsram_tf.serving.verification.checks import verify_here
 
 __all__ = ["main"]
 
@@ -44,12 +45,16 @@ def main() -> None:
     help="folder of a version, EXPORT_DIR/NAME/VERSION, or of a model, EXPORT_DIR/NAME; a model's "
     "newest version is verified",
   )
-  given = parser.parse_args().model_dir
+  parser.add_argument(
+    "--json", action="store_true", help="print one JSON object for each check, in place of a table"
+  )
+  arguments = parser.parse_args()
+  given = arguments.model_dir
   model_dir = manifests.version_dir(os.path.expanduser(given))
   if not (model_dir / "saved_model.pb").is_file():
     parser.error(f"--model_dir={given}: must be a folder that holds saved_model.pb")
   try:
-    passed = _print_table(model_dir)
+    passed = _print_json(model_dir) if arguments.json else _print_table(model_dir)
   except KeyboardInterrupt:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # A second one would interrupt the ending.
     print(f"\n{parser.prog}: stopped", file=sys.stderr, flush=True)
@@ -60,10 +65,18 @@ def main() -> None:
 def _print_table(model_dir: pathlib.Path) -> bool:
   print(f"{'check':<16} {'result':<6} found")
   passed = True
-  for check in verify(model_dir):
+  for check in verify_here(model_dir):
     print(f"{check.name:<16} {'ok' if check.passed else 'FAILED':<6} {check.detail}", flush=True)
     passed &= check.passed
   print("verified" if passed else "FAILED: do not serve it")
+  return passed
+
+
+def _print_json(model_dir: pathlib.Path) -> bool:
+  passed = True
+  for check in verify_here(model_dir):
+    print(json.dumps(check._asdict()), flush=True)
+    passed &= check.passed
   return passed
 
 
