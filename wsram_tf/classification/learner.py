@@ -1,11 +1,14 @@
 """The learner: a Keras model whose training step is reweighted wake-sleep, or a rival of it."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
 from wsram_tf import layers, numerics, objectives
 from wsram_tf.classification.config import ModelConfig
 from wsram_tf.classification.inference_network import InferenceNetwork
+from wsram_tf.classification.own_networks import deserialized, fresh
 from wsram_tf.classification.prediction_network import PredictionNetwork, View
 from wsram_tf.classification.sampling import draw_sequences, dream
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
@@ -29,6 +32,9 @@ class WakeSleepLearner(BaseLearner):
     exploration_config: how the samples and the prior are kept looking around.
     clip_norm: largest norm of each network's gradient.
     num_evaluation_samples: sequences sampled from the prior that the averaged label comes from.
+    glimpse_network: a layer of your own; see `PredictionNetwork`. The learner makes a new layer of
+      the same configuration.
+    context_network: likewise.
     seed: of the glimpse samples. The samples of update t depend on (seed, t) alone.
 
   Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
@@ -57,9 +63,31 @@ class WakeSleepLearner(BaseLearner):
     "proposal_entropy",
   )
 
+  @layers.follows_policy
+  def __init__(
+    self,
+    model_config: ModelConfig,
+    objective_config: ObjectiveConfig | None = None,
+    exploration_config: ExplorationConfig | None = None,
+    *,
+    glimpse_network: keras.layers.Layer | None = None,
+    context_network: keras.layers.Layer | None = None,
+    **kwargs,
+  ):
+    # Not attributes: Keras would list their weights first. New ones, because several learners of
+    # one run must not share weights.
+    self._make_network = functools.partial(
+      PredictionNetwork,
+      model_config,
+      glimpse_network=fresh(glimpse_network),
+      context_network=fresh(context_network),
+      name="prediction_network",
+    )
+    super().__init__(model_config, objective_config, exploration_config, **kwargs)
+
   def make_prediction_network(self) -> PredictionNetwork:
     """The network that looks and answers, with fresh weights."""
-    return PredictionNetwork(self.model_config, name="prediction_network")
+    return self._make_network()
 
   def make_inference_network(self) -> InferenceNetwork:
     """The network that proposes glimpses, with fresh weights."""
@@ -166,6 +194,14 @@ class WakeSleepLearner(BaseLearner):
     log_probs = greedy[tf.newaxis] if self._has_compiled_metrics else None
     return results | self.compiled_results(labels, log_probs, weights)
 
+  def get_config(self):
+    """Returns the constructor's arguments, ready for JSON."""
+    network = self.prediction_network.get_config()
+    own = {
+      name: network[name] for name in ("glimpse_network", "context_network") if name in network
+    }
+    return {**super().get_config(), **own}
+
   @classmethod
   def from_config(cls, config, custom_objects=None):
     """Makes the learner that `get_config` described."""
@@ -176,5 +212,7 @@ class WakeSleepLearner(BaseLearner):
           "model_config": ModelConfig.from_dict(config["model_config"]),
           "objective_config": ObjectiveConfig(**config["objective_config"]),
           "exploration_config": ExplorationConfig(**config["exploration_config"]),
+          "glimpse_network": deserialized(config.get("glimpse_network")),
+          "context_network": deserialized(config.get("context_network")),
         }
       )

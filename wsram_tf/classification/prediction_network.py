@@ -8,6 +8,7 @@ import tensorflow as tf
 from wsram_tf import layers
 from wsram_tf.classification.checks import LabelRules
 from wsram_tf.classification.config import ModelConfig
+from wsram_tf.classification.own_networks import check_outputs, deserialized, serialized
 from wsram_tf.learning.checked_model import CheckedModel
 from wsram_tf.learning.sequences import (
   ChooseLocation,
@@ -52,6 +53,13 @@ class PredictionNetwork(CheckedModel):
 
   Args:
     config: the model's shape.
+    glimpse_network: a layer of your own in place of `layers.GlimpseNetwork`, with its call
+      arguments and its output.
+    context_network: a layer of your own in place of `layers.ContextNetwork`, with its method
+      `low_resolution`, its call argument and its outputs.
+
+  Raises:
+    ValueError: if a network of your own returns other shapes.
 
   Call arguments:
     images: float `[B, H, W, C]` in 0..1.
@@ -76,20 +84,29 @@ class PredictionNetwork(CheckedModel):
   """
 
   @layers.follows_policy
-  def __init__(self, config: ModelConfig, **kwargs):
+  def __init__(
+    self,
+    config: ModelConfig,
+    *,
+    glimpse_network: keras.layers.Layer | None = None,
+    context_network: keras.layers.Layer | None = None,
+    **kwargs,
+  ):
     super().__init__(**kwargs)
     self.config = config
+    given = {"glimpse_network": glimpse_network, "context_network": context_network}
+    self._own_networks = tuple(name for name, network in given.items() if network is not None)
     self.location_distribution = make_location_distribution(config)
     self.glimpse_sensor = layers.GlimpseSensor(
       config.glimpse.glimpse_side, config.glimpse.glimpse_scales, name="glimpse_sensor"
     )
     # Glimpses and log-probabilities need float32: their layers stay outside.
     with layers.computing_in(config.precision):
-      self.glimpse_network = layers.GlimpseNetwork(
+      self.glimpse_network = glimpse_network or layers.GlimpseNetwork(
         config.units, config.glimpse.glimpse_filters, name="glimpse_network"
       )
       self.core = layers.RecurrentCore(config.units, config.cell, name="core")
-      self.context_network = layers.ContextNetwork(
+      self.context_network = context_network or layers.ContextNetwork(
         config.context_side, config.units, self.core.num_states, name="context_network"
       )
       self.cell_network = self.location_keys = None
@@ -120,10 +137,17 @@ class PredictionNetwork(CheckedModel):
     patches = (None, config.glimpse.glimpse_scales, side, side, config.channels)
     state = (None, config.units)
     self.glimpse_sensor.build(None)
-    self.glimpse_network.build(patches, (None, 2))
+    if not self.glimpse_network.built:
+      self.glimpse_network.build(patches, (None, 2))
     self.core.build(state)
     low_resolution = (None, config.context_side, config.context_side, config.channels)
-    self.context_network.build(low_resolution)
+    if not self.context_network.built:
+      self.context_network.build(low_resolution)
+    if "glimpse_network" in self._own_networks:
+      check_outputs("glimpse_network", self.glimpse_network, [patches, (None, 2)], [state])
+    if "context_network" in self._own_networks:
+      states = [state] * self.core.num_states
+      check_outputs("context_network", self.context_network, [low_resolution], states)
     if self.cell_network:
       cells = (None, None, config.location.location_units)
       self.cell_network.build(low_resolution)
@@ -248,10 +272,16 @@ class PredictionNetwork(CheckedModel):
 
   def get_config(self):
     """Returns the constructor's arguments, ready for JSON."""
-    return {"name": self.name, "config": self.config.to_dict()}
+    own = {name: serialized(getattr(self, name)) for name in self._own_networks}
+    return {"name": self.name, "config": self.config.to_dict(), **own}
 
   @classmethod
   def from_config(cls, config, custom_objects=None):
     """Makes the network that `get_config` described."""
     with layers.full_precision():  # The configuration decides, not the current policy.
-      return cls(ModelConfig.from_dict(config["config"]), name=config["name"])
+      return cls(
+        ModelConfig.from_dict(config["config"]),
+        glimpse_network=deserialized(config.get("glimpse_network")),
+        context_network=deserialized(config.get("context_network")),
+        name=config["name"],
+      )

@@ -39,7 +39,8 @@ class ClassificationTask(Task):
     objective: the estimator.
     exploration: temperature and bonuses.
     diagnosis: measurements at each evaluation.
-    network_options: further arguments of `WakeSleepLearner`, such as networks of your own.
+    network_options: networks of your own, as `WakeSleepLearner` takes them: `glimpse_network` and
+      `context_network`.
 
   Attributes:
     model, objective, exploration, diagnosis: as given; `model` fits the data once `fit_model` ran.
@@ -83,7 +84,7 @@ class ClassificationTask(Task):
     objective: ObjectiveConfig | None = None,
     exploration: ExplorationConfig | None = None,
     diagnosis: DiagnosisConfig | None = None,
-    network_options: Mapping[str, Any] | None = None,
+    network_options: Mapping[str, keras.layers.Layer] | None = None,
   ):
     self.model = model or ModelConfig()
     self.objective = objective or ObjectiveConfig()
@@ -120,7 +121,11 @@ class ClassificationTask(Task):
 
   def settings(self) -> Settings:
     """Returns the task's settings without those that the images determine."""
-    return collect(self.name, self.configs(), leave_out=FROM_DATA)
+    networks = [
+      f"--{name}={keras.saving.get_registered_name(type(network))}"
+      for name, network in self.network_options.items()
+    ]
+    return collect(self.name, self.configs(), leave_out=FROM_DATA, extra=networks)
 
   def check_begin_with(self, run: RunFolder) -> None:
     """Checks that a run has the same classes; see `Task`."""
