@@ -2,6 +2,7 @@
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from tests import enumeration
 from wsram_tf import objectives
@@ -30,6 +31,13 @@ class VimcoSignalsTest(tf.test.TestCase):
         signals = objectives.vimco_signals(tf.constant(table, dtype))
         self.assertEqual(signals.dtype, dtype)
         self.assertAllClose(signals, naive_signals(table), rtol=tolerance, atol=tolerance)
+
+  def test_match_tensorflow_probability(self):
+    log_weights = np.random.default_rng(0).normal(0.0, 3.0, [5, 7])
+    swapped, whole = tfp.stats.log_soomean_exp(log_weights, axis=0)
+    self.assertAllClose(
+      objectives.vimco_signals(tf.constant(log_weights)), whole - swapped, 1e-10, 1e-10
+    )
 
   def test_vanish_where_all_weights_are_equal(self):
     self.assertAllClose(
