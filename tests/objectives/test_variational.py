@@ -35,7 +35,7 @@ class LeaveOneOutTest(tf.test.TestCase):
     self.assertAllClose(tape.gradient(loss, log_prior), np.zeros([3, 3]), 0, enumeration.TOLERANCE)
 
   def test_one_sample_is_refused(self):
-    with self.assertRaisesRegex(ValueError, "signal has M=1: must hold at least 2"):
+    with self.assertRaisesRegex(ValueError, "signal of M=1 samples: must hold at least 2"):
       objectives.leave_one_out_baseline(tf.zeros([1, 4]), tf.ones([1, 4]))
 
 

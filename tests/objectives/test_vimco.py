@@ -57,7 +57,7 @@ class VimcoSignalsTest(tf.test.TestCase):
     self.assertAllClose(by_sampling, -objectives.vimco_signals(log_weights))
 
   def test_one_sample_is_refused(self):
-    with self.assertRaisesRegex(ValueError, "log_weights has M=1: must hold at least 2"):
+    with self.assertRaisesRegex(ValueError, "log_weights of M=1 samples: must hold at least 2"):
       objectives.vimco_signals(tf.zeros([1, 4]))
 
   def test_agree_in_every_mode(self):

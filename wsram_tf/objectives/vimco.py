@@ -1,4 +1,4 @@
-"""VIMCO: the gradient of the M-sample bound, each sample judged against the others."""
+"""VIMCO: the gradient of the M-sample bound, with a leave-one-out baseline for each sample."""
 
 import tensorflow as tf
 
@@ -8,41 +8,51 @@ __all__ = ["vimco_sampler_loss", "vimco_signals"]
 
 
 def vimco_signals(log_weights: tf.Tensor) -> tf.Tensor:
-  """How much each sample adds to the M-sample bound.
+  """The contribution of each sample to the M-sample bound.
 
-  The bound less the same bound with one weight replaced by the geometric mean of the others.
+  It is the bound minus the bound in which the geometric mean of the other weights replaces the
+  sample's weight.
 
   Args:
     log_weights: float `[M, ...]`, nats, unnormalised, finite.
 
   Returns:
-    float `[M, ...]`, nats; a constant, no gradient passes. Zero where all weights are equal.
+    float `[M, ...]`, nats; a constant, without a gradient. Zero where all weights are equal.
 
   Raises:
     ValueError: if M is statically below 2, where there are no other samples.
 
   Estimator: the subtracted bound does not depend on its own sample, so it leaves the expected
-    gradient of the bound as it was.
+    gradient of the bound unchanged.
 
   Source: A. Mnih, D. Rezende, Variational Inference for Monte Carlo Objectives, ICML 2016, section
     on the control variate, arXiv 1602.06725.
+
+  Example:
+
+  >>> import tensorflow as tf
+  >>> vimco_signals(tf.math.log([[0.2], [0.6]]))[:, 0].numpy().round(2)
+  array([-0.41,  0.69], dtype=float32)
   """
   samples = log_weights.shape[0]
   if samples is not None and samples < 2:
-    raise ValueError(f"log_weights has M={samples}: must hold at least 2 samples")
-  log_weights = tf.stop_gradient(log_weights)  # The signal multiplies scores as a constant.
+    raise ValueError(
+      f"log_weights of M={samples} samples: must hold at least 2, because a signal compares one "
+      "sample with the others"
+    )
+  log_weights = tf.stop_gradient(log_weights)  # The signal is a constant that multiplies scores.
   count = tf.shape(log_weights)[0]
   total = tf.reduce_sum(log_weights, axis=0, keepdims=True)
   others = (total - log_weights) / tf.cast(count - 1, log_weights.dtype)
-  own = tf.eye(count, dtype=tf.bool)  # [M, M], with a trailing axis for each other one.
+  own = tf.eye(count, dtype=tf.bool)  # [M, M, 1, ...]
   own = tf.reshape(own, tf.concat([[count, count], tf.ones_like(tf.shape(log_weights)[1:])], 0))
-  # Entry [i, j]: weight i, or the others' mean where i is the sample j that is left out.
+  # Entry [i, j]: weight i; where i = j, the mean of the other weights.
   replaced = tf.where(own, others[:, tf.newaxis], log_weights[:, tf.newaxis])
   return numerics.log_mean_exp(log_weights) - numerics.log_mean_exp(replaced)
 
 
 def vimco_sampler_loss(log_weights: tf.Tensor, log_sampling: tf.Tensor) -> tf.Tensor:
-  """The part of the bound's gradient that goes through the distribution that was sampled.
+  """The part of the bound's gradient that passes through the sampling distribution.
 
   Args:
     log_weights: float `[M, ...]`, nats; log p(a, y) - log s(a). Used as a constant.
@@ -50,8 +60,9 @@ def vimco_sampler_loss(log_weights: tf.Tensor, log_sampling: tf.Tensor) -> tf.Te
       gradient.
 
   Returns:
-    loss, float `[...]`, nats (a surrogate: only its gradient has meaning). Together with the
-    importance-weighted losses of what the weights are made of it is that of the M-sample bound.
+    loss, float `[...]`, nats (a surrogate: only its gradient has meaning). Its gradient and the
+    importance-weighted gradients of the log-densities add up to the gradient of minus the M-sample
+    bound.
 
   Raises:
     ValueError: if M is statically below 2.

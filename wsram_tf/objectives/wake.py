@@ -17,7 +17,7 @@ def _check_samples(log_weights: tf.Tensor) -> None:
   samples = log_weights.shape[0]
   if samples is not None and samples < 2:
     raise ValueError(
-      f"log_weights has M={samples}: must hold at least 2 samples, since one sample's normalised "
+      f"log_weights of M={samples} samples: must hold at least 2, because one sample's normalised "
       "weight is always 1"
     )
 
@@ -41,8 +41,8 @@ def wake_likelihood_loss(
   Args:
     log_weights: float `[M, ...]`, nats; log p(a, y) - log q(a). Used as a constant.
     log_likelihood: float `[M, ...]`, nats; log p(y | a, image). Carries the gradient.
-    equal_weights: give each sample 1/M instead, so that the classifier learns from poor glimpses
-      too. That is no longer the gradient of log p(y | image).
+    equal_weights: weight each sample by 1/M instead, so that the classifier also learns from poor
+      glimpses. The result is not the gradient of log p(y | image).
 
   Returns:
     loss, float `[...]`, nats.
@@ -52,12 +52,19 @@ def wake_likelihood_loss(
 
   Estimator: self-normalised, so biased at finite M for the likelihood's part of the gradient of
     log p(y | image), under the sampling distribution that the weights correct for; consistent as
-    M grows. With equal weights unbiased for the gradient of the mean of log p(y | a, image) under
-    the sampling distribution.
+    M grows. With equal weights unbiased for the gradient of E[log p(y | a, image)] under the
+    sampling distribution.
 
   Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
-    Models, NIPS 2015, reweighted wake-sleep for attention, arXiv 1509.06812. Equal weights
-    are ours.
+    Models, NIPS 2015, reweighted wake-sleep for attention, arXiv 1509.06812. The option
+    of equal weights is an addition of this package.
+
+  Example:
+
+  >>> import tensorflow as tf
+  >>> log_weights = tf.math.log([0.3, 0.1])
+  >>> float(wake_likelihood_loss(log_weights, tf.constant([-1.0, -3.0])))  # 0.75 * 1 + 0.25 * 3
+  1.5
   """
   if equal_weights:
     _check_samples(log_weights)
@@ -109,7 +116,7 @@ def wake_proposal_loss(
     ValueError: if M is statically below 2, where normalised weights carry no information.
 
   Estimator: self-normalised, so biased at finite M for the gradient of KL(p(a | y) || q(a | y)),
-    under the proposal; consistent as M grows. Subtracting 1/M changes nothing in expectation.
+    under the proposal; consistent as M grows. Subtracting 1/M leaves the expectation unchanged.
 
   Source: J. Bornschein, Y. Bengio, Reweighted Wake-Sleep, ICLR 2015, the wake phase of the
     inference network, arXiv 1406.2751.
