@@ -1,4 +1,4 @@
-"""A Keras model of images that checks what it is asked about, and that exports as it stands."""
+"""A Keras model that checks its images and has a default export signature."""
 
 from typing import Any
 
@@ -12,23 +12,23 @@ __all__ = ["CheckedModel"]
 
 
 class CheckedModel(keras.Model):
-  """Checks images in `predict` and in calls, and knows its own input signature.
+  """Checks images in `predict` and in calls, and exports with its own input signature.
 
-  A subclass offers `input_rules`. Calls check shape and dtype always, and pixels where the images
-  are at hand: in a graph, such as an export, their values are unknown.
+  A subclass defines `input_rules`. Calls always check shape and dtype. They check pixels in eager
+  mode only, because a graph, for instance of an export, has no values yet.
   """
 
   @property
   def input_rules(self) -> InputRules:
     """The rules of this model's images and targets."""
-    raise AttributeError(f"{type(self).__name__}: must offer input_rules")
+    raise AttributeError(f"{type(self).__name__}: must define input_rules")
 
   def __call__(self, images: Any, *args, **kwargs) -> Any:
     """Calls the model on checked images; see the class."""
     if isinstance(images, list | tuple):
       images = np.asarray(images)
     if tf.is_tensor(images) and not hasattr(images, "numpy"):
-      # Static checks alone: assertions would become part of every exported graph.
+      # Static checks only: assertions would become part of every exported graph.
       self.input_rules.static_images(images.shape, images.dtype)
     elif isinstance(images, keras.KerasTensor):
       self.input_rules.static_images(tf.TensorShape(images.shape), tf.as_dtype(images.dtype))
@@ -44,22 +44,22 @@ class CheckedModel(keras.Model):
     steps: int | None = None,
     callbacks: Any = None,
   ) -> Any:
-    """Answers as `keras.Model.predict` does, about checked images.
+    """Predicts as `keras.Model.predict` does, on checked images.
 
     Args:
       x: images, an array or a list; or a `tf.data.Dataset`, a `keras.utils.PyDataset` or a
-        generator of batches of them, alone or with targets, which are ignored.
-      batch_size, verbose, steps, callbacks: as Keras has them.
+        generator of batches of them. Targets in a batch are ignored.
+      batch_size, verbose, steps, callbacks: as in Keras.
 
     Raises:
       ValueError: if images break a rule: shape, dtype, range, finite values.
-      tf.errors.InvalidArgumentError: if images of a dataset do.
+      tf.errors.InvalidArgumentError: if images of a dataset break a rule.
     """
     x, _, _ = checked_inputs(self.input_rules, x, images_only=True)
     return super().predict(x, batch_size, verbose, steps, callbacks)
 
   def predict_on_batch(self, x: Any) -> Any:
-    """Answers about one batch of checked images; see `predict`."""
+    """Predicts for one batch of checked images; see `predict`."""
     x, _, _ = checked_inputs(self.input_rules, x, images_only=True)
     return super().predict_on_batch(x)
 
@@ -71,13 +71,13 @@ class CheckedModel(keras.Model):
     input_signature: Any = None,
     **kwargs,
   ) -> None:
-    """Exports as `keras.Model.export` does, with images of any number, or for LiteRT one.
+    """Exports as `keras.Model.export` does, for any number of images, with LiteRT for one image.
 
     For a SavedModel with checked inputs, named signatures and warm-up requests, use
     `export/export_classifier.py`.
     """
     if input_signature is None:
-      # The LiteRT interpreter rejects the model's reshapes where the batch is open.
+      # The LiteRT interpreter rejects the model's reshapes of a batch of unknown size.
       shape = (1 if format == "litert" else None, *self.input_rules.image_shape)
       input_signature = [keras.InputSpec(shape=shape, dtype="float32")]
     super().export(filepath, format, verbose, input_signature, **kwargs)

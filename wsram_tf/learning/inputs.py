@@ -1,4 +1,4 @@
-"""Checks every form of data that Keras' `fit`, `evaluate` and `predict` take, batch by batch."""
+"""Checks of every form of data that Keras' `fit`, `evaluate` and `predict` take."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
@@ -14,12 +14,12 @@ __all__ = ["InputRules", "checked_inputs", "unpack_batch"]
 
 
 class InputRules(Protocol):
-  """The rules that a model's images and targets keep.
+  """The rules of a model's images and targets.
 
   Attributes:
     image_shape: (H, W, C), pixels and channels.
     target_name: the targets' name in error messages, such as `labels`.
-    num_classes: K where a target is one class; None where it is not.
+    num_classes: K where a target is one class; else None.
   """
 
   image_shape: tuple[int, int, int]
@@ -27,23 +27,23 @@ class InputRules(Protocol):
   num_classes: int | None
 
   def static_images(self, shape: tf.TensorShape, dtype: tf.DType) -> None:
-    """Raises ValueError where shape or dtype of images break a rule."""
+    """Raises ValueError if the shape or dtype of images breaks a rule."""
 
   def images(self, images: np.ndarray) -> np.ndarray:
-    """Returns whole arrays of images; raises ValueError where they break a rule."""
+    """Returns an array of images; raises ValueError if it breaks a rule."""
 
   def image_batch(self, images: tf.Tensor) -> tf.Tensor:
-    """Returns a batch of images; asserts in the graph what is unknown before it runs."""
+    """Returns a batch of images; asserts in the graph what is not static."""
 
   def arrays(self, images: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns images and targets in the form that the model learns from; raises ValueError."""
+    """Returns images and targets as the model trains on them; raises ValueError."""
 
   def batch(self, images: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns a batch in the form that the model learns from; asserts in the graph."""
+    """Returns a batch as the model trains on it; asserts in the graph."""
 
 
 def unpack_batch(data: Any, target_name: str) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
-  """Splits a batch into images, targets and sample weights (None where there are none).
+  """Splits a batch into images, targets and sample weights, which may be None.
 
   Args:
     data: `(images, targets)` or `(images, targets, sample_weight)`.
@@ -72,27 +72,36 @@ def checked_inputs(
   *,
   images_only: bool = False,
 ) -> tuple[Any, Any, Any]:
-  """Returns data in a form of the same kind whose batches keep the rules.
+  """Checks data and returns it in a form of the same kind.
 
-  Arrays, and whatever NumPy turns into arrays, are checked at once. Batches of a `tf.data.Dataset`,
-  a `keras.utils.PyDataset` or a generator are checked as they are read.
+  Arrays, and objects that NumPy converts to arrays, are checked at once; batches of a
+  `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator when they are read.
 
   Args:
     rules: the model's rules.
     x: images, or a dataset or generator of batches.
     y: targets, where `x` is images.
     sample_weight: `[B]`, one weight an image, where `x` is images.
-    class_weight: weight by class; classes that it does not name weigh 1.
-    images_only: whether to check and return images alone, for `predict`.
+    class_weight: weight by class; 1 for the classes that it lacks.
+    images_only: check and return images alone, for `predict`.
 
   Returns:
-    x, y and sample_weight, as Keras takes them.
+    x, y and sample_weight for Keras.
 
   Raises:
     ValueError: if arrays, or static shapes and dtypes of a dataset, break a rule.
+
+  Example:
+
+  >>> import numpy as np
+  >>> from wsram_tf.classification.checks import LabelRules
+  >>> images = np.zeros([2, 4, 4, 1], np.float32)
+  >>> x, y, sample_weight = checked_inputs(LabelRules((4, 4, 1), 3), images, [0, 2])
+  >>> sample_weight is None
+  True
   """
   if class_weight is not None and sample_weight is not None:
-    raise ValueError("class_weight and sample_weight: at most one of them may be given")
+    raise ValueError("class_weight, sample_weight: must not both be given")
   checks = _BatchChecks(rules, images_only, _class_weights(class_weight, rules))
   if isinstance(x, tf.data.Dataset):
     return map_in_order(x, checks.tensors), y, sample_weight
@@ -115,7 +124,7 @@ class _BatchChecks:
 
   Attributes:
     rules: the model's rules.
-    images_only: whether targets and weights are dropped.
+    images_only: drop targets and weights.
     class_weights: float32 `[K]`, or None.
   """
 
@@ -137,7 +146,7 @@ class _BatchChecks:
     return x, y, _checked_weights(_as_array("sample_weight", sample_weight), len(y))
 
   def tensors(self, *batch: Any) -> Any:
-    """As `arrays`, for a batch of tensors; `(images,)` becomes images."""
+    """Does as `arrays` for a batch of tensors; `(images,)` becomes images."""
     if self.images_only:
       images = batch[0]
       if isinstance(images, Mapping):
@@ -149,7 +158,7 @@ class _BatchChecks:
     x, y = self.rules.batch(x, y)
     if self.class_weights is not None:
       if sample_weight is not None:
-        raise ValueError("class_weight: must be None for a dataset that holds sample weights")
+        raise ValueError("class_weight: must be None for a dataset with sample weights")
       sample_weight = tf.gather(tf.constant(self.class_weights), y)
     if sample_weight is None:
       return x, y
@@ -157,11 +166,11 @@ class _BatchChecks:
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):
-  """A `PyDataset` whose batches are checked.
+  """A `PyDataset` with checked batches.
 
   Args:
     dataset: the dataset to read.
-    check: takes the parts of a batch and returns them checked.
+    check: checks the parts of a batch and returns them.
   """
 
   def __init__(self, dataset: keras.utils.PyDataset, check: Callable[..., tuple]):
@@ -175,18 +184,18 @@ class _CheckedPyDataset(keras.utils.PyDataset):
 
   @property
   def num_batches(self) -> int | None:
-    """Batches an epoch; None where the dataset has no end."""
+    """Batches an epoch; None for an endless dataset."""
     return self.dataset.num_batches
 
   def __getitem__(self, index: int) -> tuple:
     return self.check(*_as_tuple(self.dataset[index]))
 
   def on_epoch_begin(self) -> None:
-    """Passes the call on."""
+    """Forwards the call."""
     self.dataset.on_epoch_begin()
 
   def on_epoch_end(self) -> None:
-    """Passes the call on."""
+    """Forwards the call."""
     self.dataset.on_epoch_end()
 
 
@@ -211,18 +220,18 @@ def _class_weights(
     return None
   if rules.num_classes is None:
     raise ValueError(
-      f"class_weight={class_weight!r}: must be None, because {rules.target_name} are no classes; "
+      f"class_weight={class_weight!r}: must be None, because {rules.target_name} are not classes; "
       "pass sample_weight"
     )
   weights = np.ones(rules.num_classes, np.float32)
   for label, weight in class_weight.items():
     if not (isinstance(label, int | np.integer) and 0 <= label < rules.num_classes):
       raise ValueError(
-        f"class_weight={class_weight!r}: its keys must be classes from 0 to {rules.num_classes - 1}"
+        f"class_weight={class_weight!r}: keys must be classes from 0 to {rules.num_classes - 1}"
       )
     weights[label] = weight
   if not (np.isfinite(weights).all() and weights.min() >= 0):
-    raise ValueError(f"class_weight={class_weight!r}: its weights must be finite and at least 0")
+    raise ValueError(f"class_weight={class_weight!r}: weights must be finite and at least 0")
   return weights
 
 

@@ -1,9 +1,8 @@
-"""Several replicas that train as one: which rows of a batch are a replica's, and the common mean.
+"""Training on several replicas: the rows of each replica, and means over all replicas.
 
-A replica is one device of one process under a `tf.distribute` strategy. The random numbers of a
-whole batch are drawn by all alike, and each takes its rows; so how many replicas there are changes
-nothing but rounding.
-Outside of a strategy there is one replica, and nothing here does anything.
+A replica is one device of one process under a `tf.distribute` strategy. Every replica draws the
+random numbers of the whole batch and takes its own rows, so the number of replicas changes nothing
+but rounding. Outside of a strategy there is one replica, and these functions return their argument.
 """
 
 from typing import Any
@@ -14,17 +13,17 @@ __all__ = ["mean_over_replicas", "num_replicas", "own_rows", "weighted_sums"]
 
 
 def num_replicas() -> int:
-  """How many replicas run what is traced now: 1 outside of `strategy.run`."""
+  """The number of replicas that run the traced code: 1 outside of `strategy.run`."""
   context = tf.distribute.get_replica_context()
   return context.num_replicas_in_sync if context else 1
 
 
 def own_rows(tensor: tf.Tensor, axis: int = 0) -> tf.Tensor:
-  """This replica's equal share of what a whole batch has along an axis.
+  """This replica's equal share of a whole batch.
 
   Args:
-    tensor: of the whole batch, `[..., B, ...]`; B a multiple of the number of replicas.
-    axis: of B.
+    tensor: `[..., B, ...]`; B must be a multiple of the number of replicas.
+    axis: the axis of B.
   """
   count = num_replicas()
   if count == 1:
@@ -38,14 +37,14 @@ def weighted_sums(value: tf.Tensor | tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Te
   """The sum of values, or of values times weights, and the sum of weights: float scalars.
 
   Args:
-    value: what a mean is of, or a pair of it and its weights of the same shape.
+    value: values, or a pair of values and weights of the same shape.
   """
   values, weights = value if isinstance(value, tuple) else (value, tf.ones_like(value))
   return tf.reduce_sum(values * weights), tf.reduce_sum(weights)
 
 
 def mean_over_replicas(tensors: Any) -> Any:
-  """The mean of floats over all replicas, by one collective operation; the same for each.
+  """The mean of floats over all replicas, equal on each, by one collective operation.
 
   Args:
     tensors: a nest of float32 tensors of static shape.
@@ -55,7 +54,7 @@ def mean_over_replicas(tensors: Any) -> Any:
     return tensors
   flat = tf.nest.flatten(tensors)
   sizes = [tensor.shape.num_elements() for tensor in flat]
-  # One long vector: many short ones would each wait for the slowest replica.
+  # One vector for all tensors: each collective operation waits for the slowest replica.
   vector = tf.concat([tf.reshape(tensor, [-1]) for tensor in flat], axis=0)
   context = tf.distribute.get_replica_context()
   vector = context.all_reduce(tf.distribute.ReduceOp.SUM, vector) / count

@@ -1,7 +1,6 @@
-"""Glimpse sequences for training: drawn from the prior, the proposal or a mixture, and scored.
+"""Draws glimpse sequences from the prior, the proposal or a mixture, and scores them.
 
-All randomness comes in as uniform numbers, so that a draw is the same eagerly, in a graph and
-compiled.
+Uniform numbers are the only randomness, so that draws are equal eagerly, in a graph and compiled.
 """
 
 from collections.abc import Callable
@@ -29,12 +28,17 @@ __all__ = [
 
 
 class Sampler(NamedTuple):
-  """The distribution that training samples come from.
+  """The sampling distribution of training.
 
   Attributes:
     samples_from: `prior`, `inference` (the proposal) or `mixture` of both.
-    prior_fraction: of a mixture, the probability that a glimpse comes from the prior.
-    temperature: of what is sampled from; 1 changes nothing.
+    prior_fraction: probability that a glimpse of a mixture comes from the prior.
+    temperature: of the sampling distribution; 1 changes nothing.
+
+  Example:
+
+  >>> Sampler("mixture").numbers_a_glimpse
+  3
   """
 
   samples_from: str
@@ -43,7 +47,7 @@ class Sampler(NamedTuple):
 
   @property
   def numbers_a_glimpse(self) -> int:
-    """Uniform numbers that a glimpse takes: for the location, and for a mixture's component."""
+    """Uniform numbers per glimpse: two for the location, one for the component of a mixture."""
     return 3 if self.samples_from == "mixture" else 2
 
 
@@ -51,8 +55,8 @@ class DrawnSequences(NamedTuple):
   """M glimpse sequences for each of B images, scored by both networks.
 
   Attributes:
-    sequences: what the prediction network says of them.
-    log_sampling: float `[M, B, N]`, nats, of the distribution that each location was drawn from.
+    sequences: the sequences with the prediction network's outputs.
+    log_sampling: float `[M, B, N]`, nats, of the sampling distribution of each location.
     log_proposal: float `[M, B, N]`, nats, of the inference network; None where there is none.
     proposal_entropy: float `[M, B, N]`, nats, of the inference network, else of the prior.
   """
@@ -64,10 +68,10 @@ class DrawnSequences(NamedTuple):
 
 
 class ProposalNetwork(Protocol):
-  """An inference network, whatever its target is."""
+  """An inference network, for any kind of target."""
 
   def __call__(self, target: tf.Tensor, upper: tf.Tensor, keys: tf.Tensor | None) -> tf.Tensor:
-    """The proposal's parameters, float `[R, P]`, of rows of targets and states, and the keys."""
+    """The proposal's parameters, float `[R, P]`, from rows of targets and states, and the keys."""
 
 
 class Proposal(NamedTuple):
@@ -84,10 +88,10 @@ class Proposal(NamedTuple):
   keys: tf.Tensor | None
 
   def along(self, upper: tf.Tensor) -> tf.Tensor:
-    """The parameters before each glimpse, float `[M, B, N, P]`, of sequences drawn before.
+    """The parameters before each glimpse of given sequences, float `[M, B, N, P]`.
 
     Args:
-      upper: float `[M, B, N, D]`, as `GlimpseSequences` has it.
+      upper: float `[M, B, N, D]`, as in `GlimpseSequences`.
     """
     return along_sequences(
       lambda targets, rows: self.network(targets, rows, self.keys), self.targets, upper
@@ -95,7 +99,7 @@ class Proposal(NamedTuple):
 
 
 def stateless_uniforms(shape: list, seed: tf.Tensor) -> tf.Tensor:
-  """Uniform numbers strictly inside (0, 1), the same eagerly, in a graph and compiled.
+  """Uniform numbers strictly inside (0, 1), equal eagerly, in a graph and compiled.
 
   Args:
     shape: of the result.
@@ -103,9 +107,14 @@ def stateless_uniforms(shape: list, seed: tf.Tensor) -> tf.Tensor:
 
   Returns:
     float32, from 2**-24 to 1 - 2**-24, so that a normal's quantile is finite.
+
+  Example:
+
+  >>> stateless_uniforms([2, 3], tf.constant([0, 1])).shape
+  TensorShape([2, 3])
   """
-  # The generator is named, because the default one differs between devices, and only its bits are
-  # taken, because XLA turns them into floats in another way.
+  # The default generator depends on the device, so the generator is explicit. Its bits are the
+  # source, because XLA converts them to floats in its own way.
   bits = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg="philox")
   high = tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32))
   return (tf.cast(high, tf.float32) + 0.5) * 2.0**-23
@@ -118,14 +127,15 @@ def draw(
   uniforms: tf.Tensor,
   sampler: Sampler,
 ) -> DrawnSequences:
-  """Draws M sequences for each image, whatever the networks are, and scores them.
+  """Draws M sequences for each image and scores them under every distribution.
 
   Args:
-    distribution: the family that prior and proposal share.
-    unroll: takes M and a choice of locations, as `PredictionNetwork.unroll` does.
+    distribution: the family of prior and proposal.
+    unroll: maps M and a function that chooses locations to sequences; see
+      `PredictionNetwork.unroll`.
     proposal: the inference network with the targets; None if the sampler needs none.
     uniforms: float `[M, B, N, sampler.numbers_a_glimpse]` in (0, 1).
-    sampler: what to draw from.
+    sampler: the sampling distribution.
   """
   temperature = sampler.temperature
   rows = samples_last(uniforms)
@@ -153,14 +163,14 @@ def score_sequences(
   proposal_parameters: tf.Tensor | None,
   sampler: Sampler,
 ) -> DrawnSequences:
-  """Scores sequences under every distribution, as drawn by a sampler.
+  """Scores sequences of a sampler under every distribution.
 
   Args:
-    distribution: the family that prior and proposal share.
+    distribution: the family of prior and proposal.
     sequences: M for each of B images.
-    proposal_parameters: float `[M, B, N, P]`, what the inference network emits before each glimpse;
+    proposal_parameters: float `[M, B, N, P]`, the inference network's output before each glimpse;
       None where there is no inference network.
-    sampler: what they were drawn from.
+    sampler: the distribution that they come from.
   """
   locations, temperature = sequences.locations, sampler.temperature
   from_prior = distribution.log_prob(sequences.prior_parameters, locations, temperature)

@@ -1,4 +1,4 @@
-"""Glimpse sequences, and how samples, images and glimpses lie in tensors."""
+"""Glimpse sequences, and conversions between rows and axes of samples, images and glimpses."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,10 +19,10 @@ ChooseLocation = Callable[[int, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 class GlimpseSequences(NamedTuple):
-  """M glimpse sequences for each of B images, and what the prediction network says of them.
+  """M glimpse sequences for each of B images, with the prediction network's outputs.
 
   Attributes:
-    locations: float `[M, B, N, 2]`, (row, column), where it looked.
+    locations: float `[M, B, N, 2]`, (row, column) in [-1, 1].
     upper: float `[M, B, N, D]`, the upper layer's output before each glimpse.
     prior_parameters: float `[M, B, N, P]`, of the prior's distribution over each location.
     log_prior: float `[M, B, N]`, nats, log p(a_n | a_1..a_{n-1}, image).
@@ -39,36 +39,36 @@ class GlimpseSequences(NamedTuple):
 
 
 def samples_first(rows: tf.Tensor, num_samples: int) -> tf.Tensor:
-  """Turns rows of images and samples `[B * M, ...]` into `[M, B, ...]`."""
+  """Converts rows of images and samples `[B * M, ...]` to `[M, B, ...]`."""
   by_image = tf.reshape(rows, [-1, num_samples, *rows.shape[1:]])
   return tf.transpose(by_image, [1, 0, *range(2, by_image.shape.rank)])
 
 
 def samples_last(tensor: tf.Tensor) -> tf.Tensor:
-  """Turns `[M, B, ...]` into rows of images and samples `[B * M, ...]`."""
+  """Converts `[M, B, ...]` to rows of images and samples `[B * M, ...]`."""
   by_image = tf.transpose(tensor, [1, 0, *range(2, tensor.shape.rank)])
   return tf.reshape(by_image, [-1, *tensor.shape[2:]])
 
 
 def stacked_glimpses(rows: list[tf.Tensor], num_samples: int) -> tf.Tensor:
-  """Stacks N tensors of rows of images and samples, `[B * M, ...]`, to `[M, B, N, ...]`."""
+  """Stacks N tensors of rows of images and samples, `[B * M, ...]`, into `[M, B, N, ...]`."""
   stacked = tf.stack(rows)
   by_image = tf.reshape(stacked, [len(rows), -1, num_samples, *stacked.shape[2:]])
   return tf.transpose(by_image, [2, 1, 0, *range(3, by_image.shape.rank)])
 
 
 def along_sequences(network: Callable[..., tf.Tensor], *inputs: tf.Tensor) -> tf.Tensor:
-  """Calls a network, made for rows, on all glimpses of all sequences at once.
+  """Calls a network of rows on all glimpses of all sequences at once.
 
   Args:
-    network: takes floats `[R, ...]`, rows of one image neighbours, and returns floats `[R, P]`.
+    network: maps floats `[R, ...]`, with the rows of one image as neighbours, to floats `[R, P]`.
     *inputs: floats `[M, B, N, ...]`.
 
   Returns:
     float `[M, B, N, P]`.
   """
   samples, glimpses = inputs[0].shape[0], inputs[0].shape[2]
-  if samples is None:  # In an export, whose callers say how many.
+  if samples is None:  # In an export, where M is dynamic.
     samples = tf.shape(inputs[0])[0]
   rows = [tf.reshape(samples_last(one), [-1, *one.shape[3:]]) for one in inputs]
   found = network(*rows)

@@ -1,4 +1,4 @@
-"""A model that Keras trains: its data are checked, and its figures have names and directions."""
+"""A model with Keras' `compile`, `fit` and `evaluate`, on checked data, with fixed metrics."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +14,10 @@ __all__ = ["TrainableModel"]
 
 
 class TrainableModel(CheckedModel):
-  """What Keras calls: `compile`, `fit`, `evaluate`, and the figures that they report.
+  """Adds checks, metrics and the update guard to `compile`, `fit` and `evaluate`.
 
-  A subclass gives `train_step` and `test_step`, sets `guard` and `on_nan`, and names its figures in
-  `training_metrics` and `evaluation_metrics`, which `update` and `results` take.
+  A subclass defines `train_step` and `test_step`, sets `guard` and `on_nan`, and names its metrics
+  in `training_metrics` and `evaluation_metrics`, for `update` and `results`.
   """
 
   training_metrics: tuple[str, ...] = ()
@@ -35,15 +35,15 @@ class TrainableModel(CheckedModel):
 
   @property
   def metrics(self) -> list[keras.metrics.Metric]:
-    """The means that `fit` and `evaluate` report, and those of `compile`; Keras resets them."""
+    """The model's own means and the metrics of `compile`; Keras resets them."""
     compiled = [metric for metric in super().metrics if metric.name == "compile_metrics"]
     return [*self._trackers.values(), *compiled]
 
   @property
   def metrics_names(self) -> list[str]:
-    """The names of what `evaluate` returns, in its order; metrics of `compile` come last.
+    """The names of the results of `evaluate`, in order; metrics of `compile` come last.
 
-    Keras builds the metrics of `compile` with their first batch, and names them from then on.
+    Keras builds the metrics of `compile` at their first batch; their names are missing before.
     """
     names = [name for name in self._trackers if name in self.evaluation_metrics]
     for compiled in self.metrics[len(self._trackers) :]:
@@ -56,32 +56,32 @@ class TrainableModel(CheckedModel):
     """Configures training as `keras.Model.compile` does; the estimator is the loss.
 
     Args:
-      optimizer: as Keras has it.
+      optimizer: as in Keras.
       loss: must be None.
-      metrics: more metrics, which get the class probabilities: in an evaluation those of `predict`,
-        in training their mean over the update's samples.
-      **kwargs: as Keras has them.
+      metrics: more metrics of the class probabilities: those of `predict` in an evaluation, their
+        mean over the update's samples in training.
+      **kwargs: as in Keras.
 
     Raises:
-      ValueError: if a loss is given, or metrics where targets are no classes.
+      ValueError: if a loss is given, or metrics are given where targets are not classes.
     """
     for name, value in (("loss", loss), ("loss_weights", kwargs.get("loss_weights"))):
       if value is not None:
         raise ValueError(
-          f"{name}={value!r}: must be None, because the estimator is the loss; choose it by "
+          f"{name}={value!r}: must be None, because the estimator defines the loss; set "
           "ObjectiveConfig(estimator=...)"
         )
     weighted = kwargs.get("weighted_metrics")
     if (metrics or weighted) and self.input_rules.num_classes is None:
       raise ValueError(
         f"metrics={metrics or weighted!r}: must be None, because Keras' metrics would count "
-        f"padding; {', '.join(self.evaluation_metrics)} are reported without them"
+        f"padding; the model reports {', '.join(self.evaluation_metrics)}"
       )
     super().compile(optimizer, metrics=metrics, **kwargs)
     self._has_compiled_metrics = bool(metrics or weighted)
 
   def compile_from_config(self, config: dict[str, Any]) -> None:
-    """Configures training as the saved learner was configured."""
+    """Configures training with the saved learner's settings."""
     self.compile(**keras.saving.deserialize_keras_object(config))
     self.optimizer.build(self.trainable_variables)
 
@@ -109,7 +109,7 @@ class TrainableModel(CheckedModel):
     if tf.distribute.has_strategy() or strategy is not tf.distribute.get_strategy():
       raise ValueError(
         f"strategy={type(strategy).__name__}: must be none for fit, because Keras' step under a "
-        "strategy cannot withhold an update that is not finite; make, compile and fit the learner "
+        "strategy cannot skip an update that is not finite; make, compile and fit the learner "
         "outside of strategy.scope(), or train on several devices with a program: python "
         "trainers/train_mnist.py --strategy=mirrored"
       )
@@ -135,15 +135,15 @@ class TrainableModel(CheckedModel):
       x: images, an array or a list; or a `tf.data.Dataset`, a `keras.utils.PyDataset` or a
         generator of batches `(images, targets)` or `(images, targets, sample_weight)`.
       y: targets, where `x` is images.
-      class_weight: factors of the losses of each class's images; classes not named have 1.
+      class_weight: factors of the losses by class; 1 for the classes that it lacks.
       sample_weight: `[B]`, factors of each image's losses, where `x` is images.
-      batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle: as Keras
-        has them.
+      batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle: as in
+        Keras.
       **kwargs: Keras' other arguments.
 
     Raises:
       ValueError: if arrays break a rule of the input (shape, range, finite pixels, targets).
-      tf.errors.InvalidArgumentError: if a batch of a dataset does.
+      tf.errors.InvalidArgumentError: if a batch of a dataset breaks one.
       NonFiniteUpdateError: if an update is not finite and `on_nan` is stop.
     """
     watch = update_guard.WatchUpdates(self.guard, self.on_nan == "skip")
@@ -184,9 +184,9 @@ class TrainableModel(CheckedModel):
   ) -> Any:
     """Evaluates as `keras.Model.evaluate` does, on checked images and targets; see `fit`.
 
-    `sample_weight` weighs `loss` and Keras' weighted metrics; the other figures are plain means.
+    `sample_weight` applies to `loss` and Keras' weighted metrics; the others are plain means.
     """
-    if not kwargs.get("_use_cached_eval_dataset"):  # During `fit`, Keras brings checked data.
+    if not kwargs.get("_use_cached_eval_dataset"):  # During `fit` the data is checked already.
       x, y, sample_weight = self.checked(x, y, sample_weight)
     figures = super().evaluate(
       x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict, **kwargs
@@ -208,7 +208,7 @@ class TrainableModel(CheckedModel):
       NonFiniteUpdateError: if the update is not finite and `on_nan` is stop.
     """
     self.guard.reset()
-    self.reset_metrics()  # Before Keras 3.14 they would go on from the last batch.
+    self.reset_metrics()  # Before Keras 3.14 they would include the last batch.
     x, y, sample_weight = self.checked(x, y, sample_weight, class_weight)
     results = super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
     error = None if self.on_nan == "skip" else self.guard.first_error()
@@ -231,11 +231,11 @@ class TrainableModel(CheckedModel):
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
   ) -> tuple[Any, Any, Any]:
-    """The data as `fit` and `evaluate` may use it; see `inputs.checked_inputs`."""
+    """The data after its checks; see `inputs.checked_inputs`."""
     return inputs.checked_inputs(self.input_rules, x, y, sample_weight, class_weight)
 
   def update(self, **values: tf.Tensor | tuple[tf.Tensor, tf.Tensor]) -> None:
-    """Adds values, or pairs of values and their weights, to the means of these names."""
+    """Adds values, or pairs of values and weights, to the means of these names."""
     for name, value in values.items():
       self._trackers[name].update_state(*(value if isinstance(value, tuple) else (value,)))
 
@@ -244,11 +244,11 @@ class TrainableModel(CheckedModel):
     return {name: self._trackers[name].result() for name in names}
 
   def count(self, name: str) -> tf.Tensor:
-    """How many values the mean of this name is of, int32: in an evaluation, the images so far."""
+    """The number of values in a mean, int32: in an evaluation, the images so far."""
     return tf.cast(self._trackers[name].count, tf.int32)
 
 
 def _plain(figures: Any) -> Any:
-  """Figures as floats: before Keras 3.14 they are tensors or arrays of one number."""
+  """Metrics as floats: before Keras 3.14 they are tensors or arrays of one number."""
   # A metric of `compile` may be an array.
   return tf.nest.map_structure(lambda one: one if np.ndim(one) else float(one), figures)

@@ -1,4 +1,4 @@
-"""What becomes of an update that is not finite: it is never applied, and it is told by name."""
+"""Skips non-finite updates and reports which loss or gradient failed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,16 +8,22 @@ import tensorflow as tf
 
 __all__ = ["ON_NAN", "NonFiniteUpdateError", "UpdateGuard", "WatchUpdates"]
 
-# What may follow such an update: the end of the training, or the next update.
+# The reactions to a non-finite update: end the training, or go on with the next update.
 ON_NAN = ("stop", "skip")
 
 
 class NonFiniteUpdateError(ArithmeticError):
-  """A loss or a gradient was NaN or infinite; the weights are those before that update.
+  """A loss or a gradient is NaN or infinite; the weights are those before that update.
 
   Attributes:
-    step: the update, counted from 0: those made before it.
+    step: the number of updates before this one.
     terms: the value of each loss and of each gradient's norm.
+
+  Example:
+
+  >>> error = NonFiniteUpdateError(7, {"prediction_loss": float("nan"), "inference_loss": 1.5})
+  >>> error.bad_terms
+  ['prediction_loss']
   """
 
   def __init__(self, step: int, terms: Mapping[str, float]):
@@ -35,21 +41,21 @@ class NonFiniteUpdateError(ArithmeticError):
 
 
 class UpdateGuard:
-  """Decides which updates are applied, and remembers the first that was not.
+  """Decides which updates to apply, and records the first that it rejects.
 
-  All of it are variables, because many updates run without coming back to Python. They are no part
-  of the weights.
+  Its state consists of variables, because many updates run between returns to Python. The weights
+  of the model do not include them.
 
   Args:
     networks: names of the networks; each has a loss and a gradient.
 
   Attributes:
-    skipped: int64, updates not applied since `reset`.
+    skipped: int64, updates rejected since `reset`.
   """
 
   def __init__(self, networks: Sequence[str]):
     self.names = [f"{n}_{what}" for what in ("loss", "gradient_norm") for n in networks]
-    # Not int32, which on a GPU lives in the host's memory, where compiled steps cannot reach it.
+    # Not int32: on a GPU it would lie in the host's memory, out of reach for compiled steps.
     self.skipped = tf.Variable(0, dtype=tf.int64, trainable=False)
     self._first_step = tf.Variable(-1, dtype=tf.int64, trainable=False)
     self._first_values = tf.Variable(tf.zeros([len(self.names)]), trainable=False)
@@ -61,13 +67,13 @@ class UpdateGuard:
     step: tf.Tensor,
     skip: bool,
   ) -> tf.Tensor:
-    """Whether to apply an update, bool; remembers the first that must not be.
+    """Returns whether to apply an update, bool, and records the first rejected one.
 
     Args:
       losses: float scalars, by network.
-      norms: of the gradients, float scalars, by network: one NaN anywhere makes its norm NaN.
+      norms: norms of the gradients, float scalars, by network. One NaN makes its norm NaN.
       step: int64, updates made before.
-      skip: whether to go on after a bad update, or to apply none ever after.
+      skip: apply later updates after a rejected one; else reject all later updates.
     """
     values = tf.stack([tf.cast(v, tf.float32) for v in (*losses.values(), *norms.values())])
     finite = tf.reduce_all(tf.math.is_finite(values))
@@ -80,12 +86,12 @@ class UpdateGuard:
     return admitted
 
   def reset(self) -> None:
-    """Forgets what was."""
+    """Forgets rejected updates."""
     self.skipped.assign(0)
     self._first_step.assign(-1)
 
   def first_error(self) -> NonFiniteUpdateError | None:
-    """The first bad update since `reset`; None where there is none."""
+    """The first rejected update since `reset`; None where there is none."""
     step = int(self._first_step)
     if step < 0:
       return None
@@ -94,11 +100,11 @@ class UpdateGuard:
 
 
 class WatchUpdates(keras.callbacks.Callback):
-  """Stops a training after an update that was not finite, or counts such updates.
+  """Stops a training after a non-finite update, or counts non-finite updates.
 
   Args:
-    guard: of the learner.
-    skip: whether to count and go on; then `skipped_updates` is among the figures of each epoch.
+    guard: the learner's guard.
+    skip: count and go on; each epoch then reports `skipped_updates`.
   """
 
   def __init__(self, guard: UpdateGuard, skip: bool):
@@ -108,18 +114,18 @@ class WatchUpdates(keras.callbacks.Callback):
     self._counted = 0
 
   def on_train_begin(self, logs=None):
-    """Starts anew."""
+    """Resets the guard and the count."""
     self.guard.reset()
     self._counted = 0
 
   def on_train_batch_end(self, batch, logs=None):
-    """Raises `NonFiniteUpdateError`, unless such updates are skipped."""
+    """Raises `NonFiniteUpdateError`, unless the guard skips non-finite updates."""
     error = None if self.skip else self.guard.first_error()
     if error:
       raise error
 
   def on_epoch_end(self, epoch, logs=None):
-    """Adds the count of this epoch."""
+    """Reports the count of this epoch."""
     if self.skip and logs is not None:
       skipped = int(self.guard.skipped)
       logs["skipped_updates"] = float(skipped - self._counted)
