@@ -170,7 +170,7 @@ class FitTest(tf.test.TestCase):
       figures, learner.evaluate(images, labels, batch_size=4, verbose=0, return_dict=True)
     )
     for use in (learner.train_on_batch, learner.test_on_batch):
-      with self.assertRaisesRegex(ValueError, r"images must lie within 0\.\.1"):
+      with self.assertRaisesRegex(ValueError, r"images: must lie within 0\.\.1"):
         use(255 * images, labels)
 
   def test_refuses_what_has_no_meaning(self):
@@ -178,8 +178,8 @@ class FitTest(tf.test.TestCase):
     soft, learner = np.full([_COUNT, _MODEL.num_classes], 1 / 3, np.float32), _learner()
     for x, y, message in (
       (images, soft, "labels of shape .* must be one-hot.*row 0"),
-      (images, labels + 0.5, "labels must be whole numbers, got"),
-      (images, np.full(_COUNT, np.nan), "labels must be whole numbers, got"),
+      (images, labels + 0.5, "labels: must be whole numbers, got"),
+      (images, np.full(_COUNT, np.nan), "labels: must be whole numbers, got"),
       (images, np.array(["a"] * _COUNT), "labels of dtype <U1: must be whole numbers from 0 to 2"),
       ((255 * images).astype(np.uint8), labels, "floating dtype.*divide.*by 255.*got uint8"),
       (images[..., 0], labels, "images without channels need a channel axis"),
@@ -198,9 +198,9 @@ class FitTest(tf.test.TestCase):
     for name, make in {"dataset": _dataset, "PyDataset": _Batches, "generator": _generator}.items():
       for x, y, message in (
         (images, soft, "must be one-hot"),
-        (images, labels + 0.5, "labels must be whole numbers"),
-        (2 * images, labels, r"images must lie within 0\.\.1"),
-        (images, labels + 1, r"labels must lie within 0\.\.2"),
+        (images, labels + 0.5, "labels: must be whole numbers"),
+        (2 * images, labels, r"images: must lie within 0\.\.1"),
+        (images, labels + 1, r"labels: must lie within 0\.\.2"),
       ):
         for use in (learner.fit, learner.evaluate):
           with self.subTest(f"{name}: {message}"), self.assertRaisesRegex(errors, message):
@@ -270,7 +270,7 @@ class WeightsTest(tf.test.TestCase):
     for arguments, message in (
       ({"class_weight": {3: 1.0}}, "keys must be classes from 0 to 2"),
       ({"class_weight": {0: -1.0}}, "weights must be finite and at least 0"),
-      ({"class_weight": {0: 1.0}, "sample_weight": np.ones(_COUNT)}, "at most one of them"),
+      ({"class_weight": {0: 1.0}, "sample_weight": np.ones(_COUNT)}, "must not both be given"),
       ({"sample_weight": np.ones(3)}, r"sample_weight of shape \(3,\): must have shape \[B\]"),
       ({"sample_weight": np.full(_COUNT, np.nan)}, "sample_weight: must be finite"),
     ):
@@ -376,13 +376,13 @@ class PredictTest(tf.test.TestCase):
     with_nan = images.copy()
     with_nan[1, 2, 3] = np.nan
     for x, message in (
-      (255 * images, r"images must lie within 0\.\.1 .*by 255"),
-      (2 * images - 1, r"images must lie within 0\.\.1"),
+      (255 * images, r"images: must lie within 0\.\.1 .*by 255"),
+      (2 * images - 1, r"images: must lie within 0\.\.1"),
       ((255 * images).astype(np.uint8), "floating dtype.*by 255.*got uint8"),
-      (images[:, :6, :7], r"images must have shape \[B, 12, 14, 1\]"),
-      (np.repeat(images, 2, axis=1), r"images must have shape \[B, 12, 14, 1\]"),
+      (images[:, :6, :7], r"images: must have shape \[B, 12, 14, 1\]"),
+      (np.repeat(images, 2, axis=1), r"images: must have shape \[B, 12, 14, 1\]"),
       (images[0], "one image needs a batch axis"),
-      (with_nan, "images must be finite"),
+      (with_nan, "images: must be finite"),
     ):
       for name, model in self.models.items():
         for use, call in {
@@ -409,14 +409,14 @@ class PredictTest(tf.test.TestCase):
     self.assertLen(self.learner.predict(images, verbose=0)["class_id"], 4)
     self.assertLen(self.learner.predict(images[:, ::-1], verbose=0)["class_id"], 4)
     images.flat[3] = np.nextafter(np.float32(1), np.float32(2))
-    with self.assertRaisesRegex(ValueError, "images must lie within"):
+    with self.assertRaisesRegex(ValueError, "images: must lie within"):
       self.learner.predict(images, verbose=0)
 
   def test_a_graph_checks_shape_and_dtype(self):
     for model in self.models.values():
-      with self.assertRaisesRegex(ValueError, r"images must have shape \[B, 12, 14, 1\]"):
+      with self.assertRaisesRegex(ValueError, r"images: must have shape \[B, 12, 14, 1\]"):
         tf.function(model).get_concrete_function(tf.TensorSpec([None, 6, 7, 1]))
-      with self.assertRaisesRegex(ValueError, r"images must have shape \[B, 12, 14, 1\]"):
+      with self.assertRaisesRegex(ValueError, r"images: must have shape \[B, 12, 14, 1\]"):
         model(keras.Input((6, 7, 1)))
 
   def test_shows_glimpses(self):
@@ -426,9 +426,9 @@ class PredictTest(tf.test.TestCase):
       self.assertEqual(figure._repr_png_()[:4], b"\x89PNG")
     wsram_tf.show_glimpses(self.learner, images[0])
     for arguments, message in (
-      ((self.learner, 255 * images), r"images must lie within 0\.\.1"),
-      ((self.learner, images, labels[:2]), r"labels: must have shape \(3,\)"),
-      ((self.learner, images[:0]), "images: must be 1 to 64, got 0"),
+      ((self.learner, 255 * images), r"images: must lie within 0\.\.1"),
+      ((self.learner, images, labels[:2]), r"labels of shape .*: must have shape \(3,\)"),
+      ((self.learner, images[:0]), "images of length 0: must be 1 to 64"),
       ((keras.Sequential(), images), "model of Sequential: must be a WakeSleepLearner"),
     ):
       with self.assertRaisesRegex(ValueError, message):

@@ -1,4 +1,4 @@
-"""Pictures of glimpses: where a model looked, what it saw there, and what it said."""
+"""Pictures of images with the locations, patches and answers of a model."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ __all__ = [
   "show_glimpses",
 ]
 
-# The most images of one picture.
+# The largest number of images in one picture.
 MOST_SHOWN = 64
 
 
 class Picture(Figure):
-  """A figure that notebooks show without `pyplot`."""
+  """A figure that notebooks display without `pyplot`."""
 
   def _repr_png_(self) -> bytes:
     contents = io.BytesIO()
@@ -34,12 +34,12 @@ class Picture(Figure):
 
 
 def glimpse_colour(n: int, num_glimpses: int) -> tuple[float, ...]:
-  """The colour of glimpse n, from early (dark) to late (light)."""
+  """The colour of glimpse n, from dark (first) to light (last)."""
   return colormaps["plasma"](0.25 + 0.65 * n / max(num_glimpses - 1, 1))
 
 
 def show_image(axes: Axes, image: np.ndarray) -> None:
-  """Shows a float image `[H, W, C]` in 0..1, grey or coloured, without ticks."""
+  """Shows a float image `[H, W, C]` in 0..1, grey or colour, without ticks."""
   axes.imshow(np.squeeze(image[..., :3]), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
   axes.set_xticks([])
   axes.set_yticks([])
@@ -48,10 +48,10 @@ def show_image(axes: Axes, image: np.ndarray) -> None:
 def draw_glimpse_squares(
   axes: Axes, image: np.ndarray, locations: np.ndarray, glimpse_side: int, glimpse_scales: int
 ) -> None:
-  """Draws an image and, numbered in order, the squares that each glimpse covers.
+  """Draws an image and, with numbers in order, the squares of each glimpse.
 
   Args:
-    axes: where to draw.
+    axes: the axes to draw on.
     image: float `[H, W, C]` in 0..1.
     locations: float `[N, 2]`, (row, column) in [-1, 1].
     glimpse_side: side of the finest patch, pixels.
@@ -64,7 +64,7 @@ def draw_glimpse_squares(
     colour = glimpse_colour(n, len(centres))
     for scale in range(glimpse_scales):
       size = glimpse_side * 2**scale
-      # imshow puts pixel centres at whole numbers, so the first pixel's edge is at -0.5.
+      # imshow places pixel centres at whole numbers, so the first pixel's edge is at -0.5.
       corner = (column - size / 2 - 0.5, row - size / 2 - 0.5)
       style = {"lw": 1.6 if scale == 0 else 0.6, "alpha": 1.0 if scale == 0 else 0.6}
       axes.add_patch(Rectangle(corner, size, size, fill=False, ec=colour, **style))
@@ -85,18 +85,18 @@ def draw_glimpses(
   right: Sequence[bool] | None = None,
   columns: int = 2,
 ) -> Figure:
-  """Draws one case a panel: the canvas with its glimpses, and what each glimpse saw.
+  """Draws one panel for each image: the image with its glimpses, and the patches of each glimpse.
 
   Args:
     images: float `[B, H, W, C]` in 0..1.
     locations: float `[B, N, 2]`, (row, column) in [-1, 1].
-    patches: float `[B, N, S, G, G, C]`, what the glimpse sensor cut out.
-    captions: B lines, each over its panel.
-    right: whether each answer is right; its caption is green or red. None: unknown; black.
+    patches: float `[B, N, S, G, G, C]`, from the glimpse sensor.
+    captions: B lines, the titles of the panels.
+    right: whether each answer is correct: green or red captions. None: unknown, black captions.
     columns: panels side by side.
 
   Returns:
-    the figure, to be saved by `figure.savefig(path)`.
+    the figure; `figure.savefig(path)` saves it.
   """
   _, num_glimpses, scales, side = patches.shape[:4]
   rows = -(-len(images) // columns)
@@ -130,28 +130,29 @@ def show_glimpses(
   class_names: Sequence[str] = (),
   columns: int = 2,
 ) -> Figure:
-  """Draws where a model looks at images, what it sees there, and its answers.
+  """Draws a model's glimpses of images, their patches and its answers.
 
   Args:
     model: a `WakeSleepLearner` or a `PredictionNetwork`.
     images: float `[B, H, W, C]` in 0..1, or one image `[H, W, C]`; at most 64.
-    labels: int `[B]`, the true classes; captions are then green where the answer is right, else
-      red. None where they are unknown.
+    labels: int `[B]`, the true classes: captions are green for correct answers, else red. None
+      where they are unknown.
     class_names: K names, by label; empty to show numbers.
     columns: panels side by side.
 
   Returns:
-    the figure, which notebooks show and `figure.savefig(path)` saves.
+    the figure; notebooks display it, and `figure.savefig(path)` saves it.
 
   Raises:
-    ValueError: if the model gives no classes, or if images or labels break a rule.
+    ValueError: if the model is not a classifier, or if images or labels break a rule.
 
   Example:
 
-  ```python
-  network = wsram_tf.load_pretrained("translated_scaled")
-  wsram_tf.show_glimpses(network, images[:4], labels[:4]).savefig("glimpses.png")
-  ```
+  >>> import numpy as np
+  >>> import wsram_tf
+  >>> network = wsram_tf.load_pretrained("quickstart")
+  >>> figure = wsram_tf.show_glimpses(network, np.zeros([100, 100, 1], np.float32))
+  >>> figure.savefig("glimpses.png")  # doctest: +SKIP
   """
   network = getattr(model, "prediction_network", model)
   if not hasattr(network, "patches"):
@@ -161,9 +162,9 @@ def show_glimpses(
   images = np.asarray(images)
   images = images[np.newaxis] if images.ndim == 3 else images
   if not 1 <= len(images) <= MOST_SHOWN:
-    raise ValueError(f"images: must be 1 to {MOST_SHOWN}, got {len(images)}")
+    raise ValueError(f"images of length {len(images)}: must be 1 to {MOST_SHOWN} images")
   if labels is not None and np.shape(labels) != (len(images),):
-    raise ValueError(f"labels: must have shape ({len(images)},), got {np.shape(labels)}")
+    raise ValueError(f"labels of shape {np.shape(labels)}: must have shape ({len(images)},)")
   answer = {name: np.asarray(value) for name, value in network.predict_on_batch(images).items()}
   return draw_answers(network, images, answer, labels, class_names, columns)
 
@@ -176,7 +177,7 @@ def draw_answers(
   class_names: Sequence[str],
   columns: int = 2,
 ) -> Figure:
-  """As `show_glimpses`, for answers at hand: what `PredictionNetwork` returned for the images."""
+  """Draws as `show_glimpses`, given the answers that `PredictionNetwork` returned."""
   names = class_names or range(network.config.num_classes)
   class_id, confidence = answer["class_id"], answer["probabilities"].max(axis=-1)
   captions = [
@@ -198,17 +199,17 @@ def draw_captions(
   *,
   right: Sequence[bool] | None = None,
 ) -> Figure:
-  """Draws one caption a row: the image with the cell looked at before each word.
+  """Draws one caption in each row: the image with the cell of the glimpse before each word.
 
   Args:
     images: float `[B, H, W, C]` in 0..1.
     locations: float `[B, T, 2]`, (row, column) in [-1, 1], before each word.
     words: B captions of at most T words.
     grid_shape: rows and columns of cells.
-    right: whether each caption is right; its words are green or red. None: nobody knows; black.
+    right: whether each caption is correct: green or red words. None: unknown, black words.
 
   Returns:
-    the figure, to be saved by `figure.savefig(path)`.
+    the figure; `figure.savefig(path)` saves it.
   """
   columns = max(len(caption) for caption in words)
   figure = Picture(figsize=(1.1 * columns, 1.35 * len(images)), layout="constrained")

@@ -23,24 +23,24 @@ def _with(array: np.ndarray, value: float) -> np.ndarray:
 def _bad_values() -> list[tuple[np.ndarray, np.ndarray, str]]:
   images, labels = _good()
   return [
-    (_with(images, np.nan), labels, "images must be finite"),
-    (_with(images, np.inf), labels, "images must be finite.*inf"),
-    (_with(images, -np.inf), labels, "images must be finite.*-inf"),
-    (_with(images, -0.25), labels, r"images must lie within 0\.\.1.*-0\.25"),
-    (images * 255, labels, r"images must lie within 0\.\.1 .*divide.*by 255.*255"),
-    (images, _with(labels, -1), r"labels must lie within 0\.\.9.*-1"),
-    (images, _with(labels, 10), r"labels must lie within 0\.\.9.*10"),
+    (_with(images, np.nan), labels, "images: must be finite"),
+    (_with(images, np.inf), labels, "images: must be finite.*inf"),
+    (_with(images, -np.inf), labels, "images: must be finite.*-inf"),
+    (_with(images, -0.25), labels, r"images: must lie within 0\.\.1.*-0\.25"),
+    (images * 255, labels, r"images: must lie within 0\.\.1 .*divide.*by 255.*255"),
+    (images, _with(labels, -1), r"labels: must lie within 0\.\.9.*-1"),
+    (images, _with(labels, 10), r"labels: must lie within 0\.\.9.*10"),
   ]
 
 
 def _bad_forms() -> list[tuple[np.ndarray, np.ndarray, str]]:
   images, labels = _good()
   return [
-    ((images * 255).astype(np.uint8), labels, "images must be of a floating dtype.*255.*uint8"),
-    (images[..., 0], labels, r"images must have shape \[B, 5, 6, 1\], got \(4, 5, 6\)"),
-    (images[:, :4], labels, r"images must have shape \[B, 5, 6, 1\], got \(4, 4, 6, 1\)"),
-    (images, labels.astype(np.float32), "labels must be of an integer dtype, got float32"),
-    (images, labels[:, np.newaxis], r"labels must have rank 1.*got shape \(4, 1\)"),
+    ((images * 255).astype(np.uint8), labels, "images: must be of a floating dtype.*255.*uint8"),
+    (images[..., 0], labels, r"images: must have shape \[B, 5, 6, 1\], got \(4, 5, 6\)"),
+    (images[:, :4], labels, r"images: must have shape \[B, 5, 6, 1\], got \(4, 4, 6, 1\)"),
+    (images, labels.astype(np.float32), "labels: must be of an integer dtype, got float32"),
+    (images, labels[:, np.newaxis], r"labels: must have rank 1.*got shape \(4, 1\)"),
     (images, labels[:3], "equally many, got 4 images and 3 labels"),
   ]
 
@@ -57,9 +57,9 @@ class CheckArraysTest(tf.test.TestCase):
       with self.subTest(message), self.assertRaisesRegex(ValueError, message):
         check_arrays(images, labels, _SHAPE, _CLASSES)
     images, labels = _good(0)
-    with self.assertRaisesRegex(ValueError, "images must hold at least one pixel"):
+    with self.assertRaisesRegex(ValueError, "images: must hold at least one pixel"):
       check_arrays(images, labels, _SHAPE, _CLASSES)
-    with self.assertRaisesRegex(ValueError, r"image_shape must be .* got \(5, 6\)"):
+    with self.assertRaisesRegex(ValueError, r"image_shape: must be .* got \(5, 6\)"):
       check_arrays(*_good(), (5, 6), _CLASSES)
 
 
@@ -97,9 +97,9 @@ class CheckBatchTest(tf.test.TestCase):
     checked_spec = compiled.get_concrete_function().structured_outputs[0]
     self.assertEqual(checked_spec.shape.as_list(), [None, *_SHAPE])
     for bad_images, bad_labels, message in (
-      (images[..., 0], labels, r"images must have shape \[B, 5, 6, 1\]"),
-      (images[:, :4], labels, r"images must have shape \[B, 5, 6, 1\]"),
-      (images, labels[:, np.newaxis], "labels must have rank 1"),
+      (images[..., 0], labels, r"images: must have shape \[B, 5, 6, 1\]"),
+      (images[:, :4], labels, r"images: must have shape \[B, 5, 6, 1\]"),
+      (images, labels[:, np.newaxis], "labels: must have rank 1"),
       (images, labels[:3], "equally many"),
     ):
       with (

@@ -367,11 +367,11 @@ class RefusalsTest(tf.test.TestCase):
     with_nan = images.copy()
     with_nan[2, 3, 4] = np.nan
     return [
-      (with_nan, labels, "images must be finite"),
-      (images * 255, labels, r"images must lie within 0\.\.1"),
-      (images, labels + 1, r"labels must lie within 0\.\.3"),
-      (images, labels - 1, r"labels must lie within 0\.\.3"),
-      (images[:, :, :20], labels, r"images must have shape \[B, 20, 24, 1\]"),
+      (with_nan, labels, "images: must be finite"),
+      (images * 255, labels, r"images: must lie within 0\.\.1"),
+      (images, labels + 1, r"labels: must lie within 0\.\.3"),
+      (images, labels - 1, r"labels: must lie within 0\.\.3"),
+      (images[:, :, :20], labels, r"images: must have shape \[B, 20, 24, 1\]"),
     ]
 
   def test_arrays(self):
@@ -403,7 +403,7 @@ class RefusalsTest(tf.test.TestCase):
   def test_datasets_of_wrong_shape_are_refused_before_running(self):
     images, labels = _data(4)
     data = tf.data.Dataset.from_tensors((images[:, :, :20], labels))
-    with self.assertRaisesRegex(ValueError, r"images must have shape \[B, 20, 24, 1\]"):
+    with self.assertRaisesRegex(ValueError, r"images: must have shape \[B, 20, 24, 1\]"):
       self.learner.fit(data, verbose=0)
 
   def test_good_data_passes(self):

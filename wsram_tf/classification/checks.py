@@ -1,4 +1,4 @@
-"""Checks images and labels before they reach a network."""
+"""Checks of images and labels before a network reads them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,21 +10,29 @@ __all__ = ["LabelRules", "check_arrays", "check_batch", "check_image_batch", "ch
 
 _PIXEL_RULE = "must lie within 0..1 (divide pixels stored as 0..255 by 255)"
 _ONE_HOT_RULE = (
-  "labels of shape [B, num_classes] must be one-hot, a single 1 in each row and 0 elsewhere"
+  "labels of shape [B, num_classes]: must be one-hot, a single 1 in each row and 0 elsewhere"
 )
-_WHOLE_RULE = "labels must be whole numbers"
+_WHOLE_RULE = "labels: must be whole numbers"
 _BITS_OF_ONE = np.float32(1).view(np.uint32)
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelRules:
-  """The rules of images and class labels, as `inputs.InputRules` has them.
+  """The rules of images and class labels; implements `inputs.InputRules`.
 
   Labels are integers `[B]`, whole numbers of any dtype, `[B, 1]`, or one-hot `[B, num_classes]`.
 
   Attributes:
     image_shape: (H, W, C), pixels and channels.
     num_classes: K.
+
+  Example:
+
+  >>> import numpy as np
+  >>> rules = LabelRules(image_shape=(4, 4, 1), num_classes=3)
+  >>> rules.images(np.full([1, 4, 4, 1], 255.0))
+  Traceback (most recent call last):
+  ValueError: images: must lie within 0..1 (divide pixels stored as 0..255 by 255), got ...
   """
 
   image_shape: tuple[int, int, int]
@@ -37,11 +45,11 @@ class LabelRules:
     return images
 
   def static_images(self, shape: tf.TensorShape, dtype: tf.DType) -> None:
-    """Raises ValueError where shape or dtype of images break a rule."""
+    """Raises ValueError if the shape or dtype of images breaks a rule."""
     _check_images_static(None if shape.rank is None else tuple(shape), dtype, self.image_shape)
 
   def image_batch(self, images: tf.Tensor) -> tf.Tensor:
-    """Returns float images `[B, H, W, C]` in 0..1, or stops the graph."""
+    """Returns float images `[B, H, W, C]` in 0..1, or raises an error in the graph."""
     return check_image_batch(images, self.image_shape)
 
   def arrays(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -51,21 +59,20 @@ class LabelRules:
     return images, labels
 
   def batch(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns images and integer labels `[B]`, or stops the graph."""
+    """Returns images and integer labels `[B]`, or raises an error in the graph."""
     labels = class_label_batch(tf.convert_to_tensor(labels), self.num_classes)
     return check_batch(images, labels, self.image_shape, self.num_classes)
 
 
 def class_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
-  """Returns integer labels `[B]` from any form that `LabelRules` names.
+  """Returns integer labels `[B]` from any form that `LabelRules` lists.
 
   Raises:
     ValueError: if rows are not one-hot, or labels are not whole numbers.
   """
   if labels.dtype.kind not in "biuf":
     raise ValueError(
-      f"labels of dtype {labels.dtype}: must be whole numbers from 0 to {num_classes - 1}, "
-      "one a class"
+      f"labels of dtype {labels.dtype}: must be whole numbers from 0 to {num_classes - 1}"
     )
   if labels.ndim == 2 and labels.shape[1] == num_classes:
     is_one = labels == 1
@@ -84,7 +91,7 @@ def class_labels(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def class_label_batch(labels: tf.Tensor, num_classes: int) -> tf.Tensor:
-  """As `class_labels`, for a batch of a dataset; asserts in the graph."""
+  """Does as `class_labels` for a batch of a dataset, with assertions in the graph."""
   if labels.shape.rank == 2 and labels.shape[1] == num_classes:
     is_one = tf.equal(labels, tf.ones([], labels.dtype))
     ones = tf.reduce_sum(tf.cast(is_one, tf.int32), axis=1)
@@ -102,21 +109,21 @@ def class_label_batch(labels: tf.Tensor, num_classes: int) -> tf.Tensor:
 
 
 def check_images(images: np.ndarray, image_shape: Sequence[int]) -> None:
-  """Raises unless whole arrays of images are fit to be looked at.
+  """Raises an error if an array of images breaks a rule.
 
   Args:
     images: float `[B, H, W, C]`, within 0..1.
     image_shape: (H, W, C), pixels and channels.
 
   Raises:
-    ValueError: naming the argument, its value and the rule that it breaks.
+    ValueError: with the argument, its value and the rule.
   """
   _check_images_static(images.shape, tf.as_dtype(images.dtype), tuple(image_shape))
   _check_pixels(images)
 
 
 def check_image_batch(images: tf.Tensor, image_shape: Sequence[int]) -> tf.Tensor:
-  """As `check_batch`, for images alone."""
+  """Does as `check_batch` for images alone."""
   images, image_shape = tf.convert_to_tensor(images), tuple(image_shape)
   _check_images_static(_known_shape(images), images.dtype, image_shape)
   with tf.control_dependencies(_image_shape_assertions(images, image_shape)):
@@ -129,16 +136,16 @@ def check_image_batch(images: tf.Tensor, image_shape: Sequence[int]) -> tf.Tenso
 def check_arrays(
   images: np.ndarray, labels: np.ndarray, image_shape: Sequence[int], num_classes: int
 ) -> None:
-  """Raises unless whole arrays of images and labels are fit to learn from.
+  """Raises an error if arrays of images and labels break a rule.
 
   Args:
     images: float `[B, H, W, C]`, within 0..1.
     labels: integer `[B]`, within 0..num_classes - 1.
     image_shape: (H, W, C), pixels and channels.
-    num_classes: how many classes there are.
+    num_classes: K.
 
   Raises:
-    ValueError: naming the argument, its value and the rule that it breaks.
+    ValueError: with the argument, its value and the rule.
   """
   images, labels = np.asarray(images), np.asarray(labels)
   _check_static(
@@ -149,11 +156,11 @@ def check_arrays(
     tuple(image_shape),
   )
   if not images.size:
-    raise ValueError(f"images must hold at least one pixel, got shape {images.shape}")
+    raise ValueError(f"images: must hold at least one pixel, got shape {images.shape}")
   _check_pixels(images)
   if labels.min() < 0 or labels.max() >= num_classes:
     raise ValueError(
-      f"labels must lie within 0..{num_classes - 1} (num_classes - 1), got values from "
+      f"labels: must lie within 0..{num_classes - 1} (num_classes - 1), got values from "
       f"{labels.min()} to {labels.max()}"
     )
 
@@ -161,28 +168,27 @@ def check_arrays(
 def check_batch(
   images: tf.Tensor, labels: tf.Tensor, image_shape: Sequence[int], num_classes: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """Passes a good batch through unchanged and stops at a bad one; for `tf.data.Dataset.map`.
+  """Returns a valid batch unchanged and raises an error for another; for `tf.data.Dataset.map`.
 
   Args:
     images: float `[B, H, W, C]`, within 0..1.
     labels: integer `[B]`, within 0..num_classes - 1.
     image_shape: (H, W, C), pixels and channels.
-    num_classes: how many classes there are.
+    num_classes: K.
 
   Returns:
-    images and labels as given, with their static shapes filled in.
+    the images and labels, with complete static shapes.
 
   Raises:
-    ValueError: if what is known of shape and dtype before running breaks a rule.
-    tf.errors.InvalidArgumentError: when run on values that break a rule, or on shapes that were
-      unknown before.
+    ValueError: if a static shape or dtype breaks a rule.
+    tf.errors.InvalidArgumentError: in the graph, if a value or a dynamic shape breaks a rule.
   """
   images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
   image_shape = tuple(image_shape)
   _check_static(_known_shape(images), images.dtype, _known_shape(labels), labels.dtype, image_shape)
   with tf.control_dependencies(_shape_assertions(images, labels, image_shape)):
     images, labels = tf.identity(images), tf.identity(labels)
-  # The assertions above establish these shapes.
+  # The assertions above guarantee these shapes.
   images.set_shape((None, *image_shape))
   labels.set_shape((images.shape[0],))
   with tf.control_dependencies(_value_assertions(images, labels, num_classes)):
@@ -192,17 +198,17 @@ def check_batch(
 def _check_pixels(images: np.ndarray) -> None:
   if not images.size:
     return
-  # One pass in place of two: as unsigned integers, the bits of 0..1 lie at or below those of 1, and
-  # the bits of all else, NaN included, above them. -0.0 alone goes the long way.
+  # One pass instead of two: as unsigned integers, the bits of 0..1 are at most the bits of 1. Those
+  # of all other values, NaN included, are greater. -0.0 is valid too and takes the second way.
   is_plain = images.dtype == np.float32 and images.flags.c_contiguous
   if is_plain and images.view(np.uint32).max() <= _BITS_OF_ONE:
     return
-  # A minimum and a maximum see every NaN and infinity too, and need no array of flags.
+  # Minimum and maximum reveal every NaN and infinity without an array of flags.
   lowest, highest = images.min(), images.max()
   if not (np.isfinite(lowest) and np.isfinite(highest)):
-    raise ValueError(f"images must be finite, got values from {lowest} to {highest}")
+    raise ValueError(f"images: must be finite, got values from {lowest} to {highest}")
   if lowest < 0 or highest > 1:
-    raise ValueError(f"images {_PIXEL_RULE}, got values from {lowest} to {highest}")
+    raise ValueError(f"images: {_PIXEL_RULE}, got values from {lowest} to {highest}")
 
 
 def _known_shape(tensor: tf.Tensor) -> tuple[int | None, ...] | None:
@@ -215,10 +221,10 @@ def _check_images_static(
   image_shape: tuple[int, ...],
 ) -> None:
   if len(image_shape) != 3:
-    raise ValueError(f"image_shape must be (height, width, channels), got {image_shape}")
+    raise ValueError(f"image_shape: must be (height, width, channels), got {image_shape}")
   if not images_dtype.is_floating:
     raise ValueError(
-      f"images must be of a floating dtype and {_PIXEL_RULE}, got {images_dtype.name}"
+      f"images: must be of a floating dtype and {_PIXEL_RULE}, got {images_dtype.name}"
     )
   if images_shape is not None and not (
     len(images_shape) == 4
@@ -228,7 +234,7 @@ def _check_images_static(
     if len(images_shape) == 3:
       remedy = "; one image needs a batch axis, images without channels need a channel axis"
     raise ValueError(
-      f"images must have shape [B, {', '.join(map(str, image_shape))}], got {images_shape}{remedy}"
+      f"images: must have shape [B, {', '.join(map(str, image_shape))}], got {images_shape}{remedy}"
     )
 
 
@@ -241,16 +247,16 @@ def _check_static(
 ) -> None:
   _check_images_static(images_shape, images_dtype, image_shape)
   if not labels_dtype.is_integer:
-    raise ValueError(f"labels must be of an integer dtype, got {labels_dtype.name}")
+    raise ValueError(f"labels: must be of an integer dtype, got {labels_dtype.name}")
   if labels_shape is not None and len(labels_shape) != 1:
     raise ValueError(
-      f"labels must have rank 1, one class index per image, got shape {labels_shape}"
+      f"labels: must have rank 1, one class index per image, got shape {labels_shape}"
     )
   if images_shape is None or labels_shape is None:
     return
   if None not in (images_shape[0], labels_shape[0]) and images_shape[0] != labels_shape[0]:
     raise ValueError(
-      "images and labels must be equally many, got "
+      "images, labels: must be equally many, got "
       f"{images_shape[0]} images and {labels_shape[0]} labels"
     )
 
@@ -260,11 +266,11 @@ def _image_shape_assertions(
 ) -> list[tf.Operation | None]:
   assertions = []
   if not images.shape[1:].is_fully_defined():
-    # The plain comparison raises an unreadable error where the ranks differ.
+    # tf.equal raises an unclear error where the ranks differ.
     fits = tf.raw_ops.Equal(
       x=tf.shape(images)[1:], y=list(image_shape), incompatible_shape_error=False
     )
-    wanted = f"images must have shape [B, {', '.join(map(str, image_shape))}], got"
+    wanted = f"images: must have shape [B, {', '.join(map(str, image_shape))}], got"
     assertions.append(tf.debugging.Assert(tf.reduce_all(fits), [wanted, tf.shape(images)]))
   return assertions
 
@@ -276,33 +282,33 @@ def _shape_assertions(
   if labels.shape.rank is None:
     assertions.append(
       tf.debugging.Assert(
-        tf.equal(tf.rank(labels), 1), ["labels must have rank 1, got shape", tf.shape(labels)]
+        tf.equal(tf.rank(labels), 1), ["labels: must have rank 1, got shape", tf.shape(labels)]
       )
     )
   num_images, num_labels = tf.shape(images)[:1], tf.shape(labels)[:1]
   assertions.append(
     tf.debugging.Assert(
       tf.reduce_all(tf.equal(num_images, num_labels)),
-      ["images and labels must be equally many, got", num_images, "and", num_labels],
+      ["images, labels: must be equally many, got", num_images, "and", num_labels],
     )
   )
   return assertions
 
 
 def _pixel_assertions(images: tf.Tensor) -> list[tf.Operation | None]:
-  # A minimum and a maximum see every NaN and infinity too, at a fraction of the cost of a mask.
+  # Minimum and maximum reveal every NaN and infinity at a fraction of the cost of a mask.
   lowest, highest = tf.reduce_min(images), tf.reduce_max(images)
-  is_empty = tf.equal(tf.size(images), 0)  # Its minimum is infinite, yet it breaks no rule.
+  is_empty = tf.equal(tf.size(images), 0)  # Its minimum is infinite, but it is valid.
   finite = tf.math.is_finite(lowest) & tf.math.is_finite(highest)
   in_range = (lowest >= 0) & (highest <= 1)
-  # NaN and infinity also break the range, and deserve the message that names them.
+  # NaN and infinity also break the range: their own message takes precedence.
   return [
     tf.debugging.Assert(
-      finite | is_empty, ["images must be finite, got values from", lowest, "to", highest]
+      finite | is_empty, ["images: must be finite, got values from", lowest, "to", highest]
     ),
     tf.debugging.Assert(
       in_range | is_empty | ~finite,
-      [f"images {_PIXEL_RULE}, got values from", lowest, "to", highest],
+      [f"images: {_PIXEL_RULE}, got values from", lowest, "to", highest],
     ),
   ]
 
@@ -317,7 +323,7 @@ def _value_assertions(
     tf.debugging.Assert(
       in_range | tf.equal(tf.size(labels), 0),
       [
-        f"labels must lie within 0..{num_classes - 1} (num_classes - 1), got values from",
+        f"labels: must lie within 0..{num_classes - 1} (num_classes - 1), got values from",
         smallest,
         "to",
         largest,

@@ -1,4 +1,4 @@
-"""The settings of a classifier's networks."""
+"""The settings of the networks for classification."""
 
 import dataclasses
 from typing import Any
@@ -12,7 +12,13 @@ __all__ = ["GlimpseConfig", "LocationConfig", "ModelConfig"]
 @documented
 @dataclasses.dataclass(frozen=True)
 class GlimpseConfig:
-  """What the glimpse sensor cuts out, and how the glimpse network encodes it."""
+  """The patches of a glimpse, and the network that encodes them.
+
+  Example:
+
+  >>> GlimpseConfig(glimpse_side=8, glimpse_scales=3).glimpse_scales
+  3
+  """
 
   glimpse_side: int = setting(
     18,
@@ -20,7 +26,7 @@ class GlimpseConfig:
     minimum=1,
   )
   glimpse_scales: int = setting(
-    2, "number of patches a glimpse; scale s covers side * 2**s pixels", minimum=1, maximum=8
+    2, "patches of a glimpse; patch s covers glimpse_side * 2**s pixels", minimum=1, maximum=8
   )
   glimpse_filters: tuple[int, ...] = setting(
     (),
@@ -29,53 +35,60 @@ class GlimpseConfig:
   )
 
   def __post_init__(self):
-    if isinstance(self.glimpse_filters, list):  # JSON knows no tuples.
+    if isinstance(self.glimpse_filters, list):  # JSON has no tuples.
       object.__setattr__(self, "glimpse_filters", tuple(self.glimpse_filters))
     check_settings(self)
     if self.glimpse_side < 2 ** len(self.glimpse_filters):
       raise ValueError(
-        f"glimpse_filters={self.glimpse_filters!r}: each convolution halves the patch, so "
-        f"glimpse_side={self.glimpse_side} allows at most {self.glimpse_side.bit_length() - 1}"
+        f"glimpse_filters={self.glimpse_filters!r}: must be at most "
+        f"{self.glimpse_side.bit_length() - 1} convolutions for glimpse_side={self.glimpse_side}, "
+        "because each halves the patch"
       )
 
 
 @documented
 @dataclasses.dataclass(frozen=True)
 class LocationConfig:
-  """The family of distributions over locations that prior and proposal share."""
+  """The family of distributions over locations, common to prior and proposal.
+
+  Example:
+
+  >>> LocationConfig("grid", grid_rows=4, grid_columns=4).grid_rows
+  4
+  """
 
   location_distribution: str = setting(
     "normal",
     "family of the prior and the proposal: normal (fixed scale), normal_learned_scale, grid "
-    "(categorical over the cells of a grid), or keyed_grid (over the pixels of the low-resolution "
-    "copy, by what each shows: for small things in large images)",
+    "(categorical over the cells of a grid), or keyed_grid (categorical over the pixels of the "
+    "low-resolution copy, by their features: for small objects in large images)",
     choices=LOCATION_FAMILIES,
   )
   location_scale: float = setting(
     0.1,
-    "standard deviation of a location, where 2 is the canvas side; with normal_learned_scale where "
-    "it starts",
+    "standard deviation of a location, in half canvas sides; with normal_learned_scale its initial "
+    "value",
     above=0,
   )
   grid_rows: int = setting(8, "rows of cells, for grid", minimum=1)
   grid_columns: int = setting(8, "columns of cells, for grid", minimum=1)
   location_filters: tuple[int, ...] = setting(
     (16,),
-    "filters of each 3 x 3 convolution over the low-resolution copy before the last, for "
+    "filters of each 3 x 3 convolution over the low-resolution copy except the last, for "
     "keyed_grid, one number a layer",
     minimum=1,
   )
   location_units: int = setting(
-    32, "numbers by which a state and a cell are compared, for keyed_grid", minimum=1
+    32, "size of the vectors that compare a state with a cell, for keyed_grid", minimum=1
   )
 
   def __post_init__(self):
-    if isinstance(self.location_filters, list):  # JSON knows no tuples.
+    if isinstance(self.location_filters, list):  # JSON has no tuples.
       object.__setattr__(self, "location_filters", tuple(self.location_filters))
     check_settings(self)
     if self.location_distribution == "normal_learned_scale" and self.location_scale <= 0.02:
       raise ValueError(
-        f"location_scale={self.location_scale}: must be above 0.02, the smallest learned scale"
+        f"location_scale={self.location_scale}: must be above 0.02, the least learned scale"
       )
 
 
@@ -86,19 +99,25 @@ def _default(config_class: type, name: str) -> Any:
 @documented
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """The shape of a prediction network and of its inference network."""
+  """The shape of a prediction network and of its inference network.
+
+  Example:
+
+  >>> ModelConfig(height=28, width=28).image_shape
+  (28, 28, 1)
+  """
 
   height: int = setting(100, "height of the canvas, in pixels", minimum=1)
   width: int = setting(100, "width of the canvas, in pixels", minimum=1)
   channels: int = setting(1, "channels of the canvas", minimum=1)
   num_classes: int = setting(10, "number of classes", minimum=2)
   num_glimpses: int = setting(4, "glimpses a sequence", minimum=1)
-  units: int = setting(256, "units of each recurrent layer and of each hidden layer", minimum=1)
+  units: int = setting(256, "units of each recurrent layer and each hidden layer", minimum=1)
   cell: str = setting("lstm", "recurrent cell of both layers", choices=("lstm", "gru"))
   context_side: int = setting(
     12,
-    "side of the low-resolution copy that the context network sees, in pixels; the default shrinks "
-    "to a smaller image's shorter side",
+    "side of the low-resolution copy for the context network, in pixels; the default shrinks to a "
+    "smaller image's shorter side",
     minimum=1,
   )
   precision: str = setting("float32", PRECISION_HELP, choices=PRECISIONS)
@@ -130,12 +149,12 @@ class ModelConfig:
     return self.height, self.width, self.channels
 
   def to_dict(self) -> dict[str, Any]:
-    """Returns a JSON-ready dictionary that `from_dict` takes back."""
+    """Returns a dictionary of JSON types, the argument of `from_dict`."""
     return dataclasses.asdict(self)
 
   @classmethod
   def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
-    """Makes the configuration that `to_dict` wrote."""
+    """Makes a configuration from the result of `to_dict`."""
     glimpse = GlimpseConfig(**values["glimpse"])
     location = LocationConfig(**values["location"])
     return cls(**{**values, "glimpse": glimpse, "location": location})

@@ -1,7 +1,8 @@
-"""How noisy an estimator's gradient is, and how far it and the proposal are from the exact answers.
+"""Variance of gradients, and exact likelihoods, posteriors and gradients by enumeration.
 
-The variance comes from repeated draws at fixed parameters, for any model. What is exact comes from
-enumerating all glimpse sequences, for categorical locations on a grid that is small enough.
+`GradientProbe` estimates the variance of any model's gradient from repeated draws at fixed
+parameters. The enumeration covers all glimpse sequences; it needs categorical locations and a small
+grid.
 """
 
 import itertools
@@ -25,7 +26,7 @@ __all__ = [
   "enumerate_model",
 ]
 
-# Glimpse sequences that are enumerated at most, and tuples of M of them.
+# The largest number of glimpse sequences, and of tuples of M sequences, to enumerate.
 MOST_SEQUENCES = 4096
 
 
@@ -42,12 +43,12 @@ class GradientMoments(NamedTuple):
 
 
 class EnumeratedModel(NamedTuple):
-  """The exact answers for each image.
+  """Exact log-likelihood and divergence of each image.
 
   Attributes:
     log_marginal_likelihood: float `[B]`, nats, log p(y | image).
-    proposal_divergence: float `[B]`, nats, KL(p(a | y, image) || q(a | y, image)), q being the
-      inference network, or without one the prior.
+    proposal_divergence: float `[B]`, nats, KL(p(a | y, image) || q(a | y, image)), where q is the
+      inference network, or the prior where there is none.
   """
 
   log_marginal_likelihood: tf.Tensor
@@ -58,10 +59,10 @@ class GradientProbe:
   """Measures the variance of a learner's gradient on one batch from repeated draws.
 
   Args:
-    learner: what is measured; it is not changed.
+    learner: the learner to measure; its weights stay.
     images: float `[B, H, W, C]` in 0..1.
     labels: int `[B]`.
-    draws: how many gradients are drawn, at least 2.
+    draws: number of gradients to draw, at least 2.
 
   Raises:
     ValueError: if draws is below 2.
@@ -69,12 +70,12 @@ class GradientProbe:
 
   def __init__(self, learner: WakeSleepLearner, images: tf.Tensor, labels: tf.Tensor, draws: int):
     if draws < 2:
-      raise ValueError(f"draws={draws}: must be at least 2, since a variance needs two")
+      raise ValueError(f"draws={draws}: must be at least 2, because one draw has no variance")
     self.draws = draws
 
     @tf.function(autograph=False)
     def gradients(step: tf.Tensor, draw: tf.Tensor) -> dict[str, tf.Tensor]:
-      # Training's own samples have the learner's seed and other second numbers.
+      # Training uses the same first number and second numbers of at least 0.
       seed = tf.stack([learner.seed, -1 - draw])
       with tf.GradientTape() as tape:
         view = learner.prediction_network.look(images)
@@ -85,7 +86,7 @@ class GradientProbe:
     self._gradients = gradients
 
   def moments(self, step: int) -> dict[str, GradientMoments]:
-    """Mean and unbiased variance of each network's gradient, the schedules being at `step`."""
+    """Mean and unbiased variance of each network's gradient, with the schedules at `step`."""
     drawn = [
       {name: value.numpy() for name, value in self._gradients(tf.constant(step), draw).items()}
       for draw in tf.range(self.draws)
@@ -102,15 +103,17 @@ class GradientProbe:
 def enumerate_model(
   learner: WakeSleepLearner, images: tf.Tensor, labels: tf.Tensor
 ) -> EnumeratedModel:
-  """The exact log-likelihood and the proposal's distance from the exact posterior.
+  """The exact log-likelihood, and the proposal's divergence from the exact posterior.
+
+  Gradients pass to the learner's weights.
 
   Args:
-    learner: with categorical locations on a grid; differentiable.
+    learner: with categorical locations on a grid.
     images: float `[B, H, W, C]` in 0..1.
     labels: int `[B]`.
 
   Raises:
-    ValueError: if the locations are not categorical, or sequences are too many.
+    ValueError: if the locations are not categorical, or there are too many sequences.
   """
   cells = _all_cells(learner)
   drawn = _score_cells(learner, images, labels, cells)
@@ -127,25 +130,26 @@ def enumerate_model(
 def enumerate_gradient(
   learner: WakeSleepLearner, image: tf.Tensor, label: int, num_samples: int
 ) -> tuple[dict[str, GradientMoments], np.ndarray]:
-  """The exact distribution of an estimator's gradient for one image, and what it estimates.
+  """The exact moments of an estimator's gradient for one image, and the exact gradient.
 
   Args:
-    learner: with categorical locations on a grid; its own number of samples is not used.
+    learner: with categorical locations on a grid; its own number of samples does not count.
     image: float `[H, W, C]` in 0..1.
     label: of the image.
-    num_samples: M; all tuples of M sequences are laid out.
+    num_samples: M; the enumeration covers all tuples of M sequences.
 
   Returns:
     moments of each network's gradient, in the wake phase, without exploration; the exact gradient
-    of -log p(y | image) by the prediction network's parameters, float64 `[P]`.
+    of -log p(y | image) with respect to the prediction network's parameters, float64 `[P]`.
 
   Raises:
-    ValueError: if the locations are not categorical, or tuples are too many.
+    ValueError: if the locations are not categorical, or there are too many tuples.
   """
   cells = _all_cells(learner)
   if len(cells) ** num_samples > MOST_SEQUENCES:
     raise ValueError(
-      f"num_samples={num_samples}: {len(cells)} sequences make more than {MOST_SEQUENCES} tuples"
+      f"num_samples={num_samples}: must give at most {MOST_SEQUENCES} tuples of the {len(cells)} "
+      "sequences"
     )
   images, labels = image[tf.newaxis], tf.constant([label])
 
@@ -178,7 +182,7 @@ def enumerate_gradient(
 def _flat_gradients(
   tape: tf.GradientTape, loss: tf.Tensor, learner: WakeSleepLearner
 ) -> dict[str, tf.Tensor]:
-  # TensorFlow's own variables: it cannot make up zeros for Keras' ones.
+  # The tape gives zeros for unconnected TensorFlow variables, but not for Keras variables.
   variables = {
     name: [variable.value for variable in group]
     for name, group in learner.network_variables().items()
@@ -191,7 +195,7 @@ def _flat_gradients(
 
 
 def count_sequences(learner: WakeSleepLearner) -> int | None:
-  """The number of different glimpse sequences; None where locations are not categorical."""
+  """The number of distinct glimpse sequences; None where locations are not categorical."""
   distribution = learner.prediction_network.location_distribution
   if not isinstance(distribution, GridLocations):
     return None
@@ -204,12 +208,12 @@ def _all_cells(learner: WakeSleepLearner) -> np.ndarray:
   if sequences is None:
     raise ValueError(
       f"location_distribution={learner.model_config.location.location_distribution}: must be grid "
-      "or keyed_grid for sequences to be enumerated"
+      "or keyed_grid, because only their sequences can be enumerated"
     )
   cells = learner.prediction_network.location_distribution.num_parameters
   if sequences > MOST_SEQUENCES:
     raise ValueError(
-      f"num_glimpses={glimpses}: with {cells} cells there are more than {MOST_SEQUENCES} sequences"
+      f"num_glimpses={glimpses}: must give at most {MOST_SEQUENCES} sequences of {cells} cells"
     )
   return np.array(list(itertools.product(range(cells), repeat=glimpses)), np.int32)
 

@@ -1,4 +1,4 @@
-"""The inference network: where to look, told the label (the proposal). Used in training only."""
+"""The inference network: the proposal of locations, given the label. Used in training only."""
 
 import keras
 import tensorflow as tf
@@ -12,28 +12,35 @@ __all__ = ["InferenceNetwork"]
 class InferenceNetwork(keras.Model):
   """Emits the parameters of q(a_n | y, a_1..a_{n-1}, image).
 
-  It reads the prediction network's upper state but sends no gradient into it.
+  It reads the prediction network's upper state, without a gradient to it.
 
   Args:
     num_parameters: P, parameters of the location distribution's family.
     units: D, units of the hidden layer.
     target_size: E, length of the target's encoding; for a label the number of classes.
     state_size: length of the upper layer's output.
-    precision: `float32` or `bfloat16`, what the hidden layer computes in.
-    location_units: K, numbers by which a state and a cell are compared, where locations are chosen
-      by what cells show; 0 where they are not.
+    precision: `float32` or `bfloat16`, the number format of the hidden layer.
+    location_units: K, size of the vectors that compare a state with a cell, for `keyed_grid`; 0 for
+      the other families.
 
   Call arguments:
     target: float `[R, E]`, the target's encoding, for a label one-hot.
     upper: float `[R, state_size]`, the upper layer's output before the glimpse.
-    keys: float `[B, P, K]`, what `keys` returned, where `location_units` is not 0: then rows of one
-      image are neighbours, R / B for each.
+    keys: float `[B, P, K]`, what `keys` returned, where `location_units` is not 0; then the R / B
+      rows of one image are neighbours.
 
   Returns:
     float `[R, P]`.
 
   Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
     Models, NIPS 2015, the inference network, arXiv 1509.06812.
+
+  Example:
+
+  >>> import tensorflow as tf
+  >>> network = InferenceNetwork(num_parameters=2, units=8, target_size=10, state_size=16)
+  >>> network(tf.one_hot([3], 10), tf.zeros([1, 16])).shape
+  TensorShape([1, 2])
   """
 
   @layers.full_precision()
@@ -59,14 +66,14 @@ class InferenceNetwork(keras.Model):
     self.location_keys = None
     if location_units:
       self.location_network = layers.CellLocationNetwork(location_units, name="location_network")
-      # No bias: it would raise all cells alike, which changes nothing.
+      # A bias would raise all logits equally, which changes no probability.
       self.location_keys = keras.layers.Dense(location_units, use_bias=False, name="location_keys")
     else:
       self.location_network = layers.LocationNetwork(num_parameters, name="location_network")
     self.build(None)
 
   def build(self, input_shape):
-    """Makes all weights; the constructor's arguments alone decide their shapes."""
+    """Makes all weights; their shapes depend on the constructor's arguments alone."""
     if self.built:
       return
     self.hidden.build((None, self.target_size + self.state_size))
@@ -79,20 +86,20 @@ class InferenceNetwork(keras.Model):
     self.built = True
 
   def keys(self, cells: tf.Tensor | None) -> tf.Tensor | None:
-    """What each cell offers to be chosen by.
+    """The vectors of the cells that a state is compared with.
 
     Args:
-      cells: float `[B, P, K]`, what `PredictionNetwork.cells` returned.
+      cells: float `[B, P, K]`, as in `View.cells`; None for families without keys.
 
     Returns:
-      float `[B, P, K]`; None of None.
+      float `[B, P, K]`; None where `cells` is None.
     """
-    # The proposal is fitted to the prediction network, never the other way round.
+    # The proposal fits the prediction network, never the reverse.
     return None if cells is None else self.location_keys(tf.stop_gradient(cells))
 
   def call(self, target: tf.Tensor, upper: tf.Tensor, keys: tf.Tensor | None = None) -> tf.Tensor:
     """Emits one proposal a row; see the class."""
-    # As in `keys`.
+    # As in `keys`: no gradient to the prediction network.
     state = self.hidden(tf.concat([target, tf.stop_gradient(upper)], axis=-1))
     return self.location_network(state) if keys is None else self.location_network(keys, state)
 

@@ -1,4 +1,4 @@
-"""The learner: a Keras model whose training step is reweighted wake-sleep, or a rival of it."""
+"""The learner of labels: a Keras model that trains by wake-sleep or another estimator."""
 
 import functools
 
@@ -20,7 +20,7 @@ __all__ = ["WakeSleepLearner"]
 
 @keras.saving.register_keras_serializable("wsram_tf")
 class WakeSleepLearner(BaseLearner):
-  """Trains a prediction network by the estimator that is named, through `compile` and `fit`.
+  """Trains a prediction network by an estimator, through `compile` and `fit`.
 
   `fit` and `evaluate` take float images `[B, H, W, C]` in 0..1 and labels: integers `[B]` or
   `[B, 1]`, or one-hot `[B, K]`; see `BaseLearner` for the forms of data and the figures. `predict`
@@ -29,9 +29,9 @@ class WakeSleepLearner(BaseLearner):
   Args:
     model_config: the shape of the networks.
     objective_config: the estimator.
-    exploration_config: how the samples and the prior are kept looking around.
+    exploration_config: temperature, entropy bonus and coverage bonus.
     clip_norm: largest norm of each network's gradient.
-    num_evaluation_samples: sequences sampled from the prior that the averaged label comes from.
+    num_evaluation_samples: sequences sampled from the prior for the averaged probabilities.
     glimpse_network: a layer of your own; see `PredictionNetwork`. The learner makes a new layer of
       the same configuration.
     context_network: likewise.
@@ -39,6 +39,18 @@ class WakeSleepLearner(BaseLearner):
 
   Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
     Models, NIPS 2015, arXiv 1509.06812.
+
+  Example:
+
+  >>> import numpy as np
+  >>> from wsram_tf import ModelConfig, ObjectiveConfig, WakeSleepLearner
+  >>> config = ModelConfig(height=12, width=12, num_classes=3, num_glimpses=2, units=8)
+  >>> learner = WakeSleepLearner(config, ObjectiveConfig(num_samples=2))
+  >>> learner.compile("adam", jit_compile=False)
+  >>> images, labels = np.zeros([4, 12, 12, 1], np.float32), np.array([0, 1, 2, 0])
+  >>> history = learner.fit(images, labels, verbose=0)
+  >>> "error_percent" in history.history
+  True
   """
 
   training_metrics = (
@@ -86,11 +98,11 @@ class WakeSleepLearner(BaseLearner):
     super().__init__(model_config, objective_config, exploration_config, **kwargs)
 
   def make_prediction_network(self) -> PredictionNetwork:
-    """The network that looks and answers, with fresh weights."""
+    """The network of prior and likelihood, with fresh weights."""
     return self._make_network()
 
   def make_inference_network(self) -> InferenceNetwork:
-    """The network that proposes glimpses, with fresh weights."""
+    """The network of the proposal, with fresh weights."""
     location = self.model_config.location
     keyed = location.location_distribution == "keyed_grid"
     return InferenceNetwork(
@@ -131,7 +143,7 @@ class WakeSleepLearner(BaseLearner):
     )
 
   def score(self, drawn: sampling.DrawnSequences, labels: tf.Tensor) -> objectives.ScoredSequences:
-    """What an estimator sees of sequences, given the true labels, int `[B]`."""
+    """The log-densities that the estimator takes, given the true labels, int `[B]`."""
     log_probs = drawn.sequences.log_probs
     one_hot = tf.one_hot(labels, self.model_config.num_classes, dtype=log_probs.dtype)
     is_correct = tf.argmax(log_probs, axis=-1) == tf.cast(labels, tf.int64)
@@ -159,18 +171,21 @@ class WakeSleepLearner(BaseLearner):
   def training_figures(
     self, drawn: sampling.DrawnSequences, scored: objectives.ScoredSequences, labels: tf.Tensor
   ) -> dict[str, tf.Tensor]:
-    """What a training step reports beside the figures of every learner."""
+    """The log-likelihood and the error of the samples."""
     return {
       "log_likelihood": scored.log_likelihood,
       "error_percent": 100.0 * (1.0 - scored.is_correct),
     }
 
   def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Scores images `[B, H, W, C]` and labels `[B]`, with glimpses at the prior's mode, sampled
-    from the prior, and sampled as in training at temperature 1."""
+    """Scores images `[B, H, W, C]` and labels `[B]` with three kinds of glimpses.
+
+    They lie at the prior's mode, come from the prior, or come from the sampling distribution of
+    training at temperature 1.
+    """
     images, labels, weights = inputs.unpack_batch(data, "labels")
     samples = self.num_evaluation_samples
-    # Counts the images so far: Keras resets it, so each evaluation draws the same numbers.
+    # The images so far. Keras resets the count, so each evaluation draws the same numbers.
     step = self.count("bound")
     seed = tf.stack([self.seed, step])
     uniforms = self.uniforms(images, samples + self.objective_config.num_samples, seed)
@@ -204,8 +219,8 @@ class WakeSleepLearner(BaseLearner):
 
   @classmethod
   def from_config(cls, config, custom_objects=None):
-    """Makes the learner that `get_config` described."""
-    with layers.full_precision():  # The configuration decides, whatever the policy is now.
+    """Makes a learner from the result of `get_config`."""
+    with layers.full_precision():  # The configuration decides, not the current policy.
       return cls(
         **{
           **config,

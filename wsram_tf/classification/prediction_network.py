@@ -160,7 +160,7 @@ class PredictionNetwork(CheckedModel):
 
   @property
   def input_rules(self) -> LabelRules:
-    """The rules of the network's images, and of labels to train it with."""
+    """The rules of the network's images, and of its labels in training."""
     return LabelRules(self.config.image_shape, self.config.num_classes)
 
   def look(self, images: tf.Tensor, *, loop_over_images: bool = False) -> View:
@@ -261,7 +261,7 @@ class PredictionNetwork(CheckedModel):
     return tf.stack(glimpses, axis=1)
 
   def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Answers from one sequence at the prior's mode; see the class."""
+    """Classifies by one sequence at the prior's mode; see the class."""
     sequences = self.attend(self.look(images))
     log_probs = sequences.log_probs[0]
     return {
@@ -271,13 +271,13 @@ class PredictionNetwork(CheckedModel):
     }
 
   def get_config(self):
-    """Returns the constructor's arguments, ready for JSON."""
+    """Returns the constructor's arguments as JSON types."""
     own = {name: serialized(getattr(self, name)) for name in self._own_networks}
     return {"name": self.name, "config": self.config.to_dict(), **own}
 
   @classmethod
   def from_config(cls, config, custom_objects=None):
-    """Makes the network that `get_config` described."""
+    """Makes a network from the result of `get_config`."""
     with layers.full_precision():  # The configuration decides, not the current policy.
       return cls(
         ModelConfig.from_dict(config["config"]),

@@ -1,4 +1,4 @@
-"""Trained prediction networks that the package ships, by name."""
+"""The trained prediction networks in the package, by name."""
 
 import pathlib
 
@@ -8,7 +8,7 @@ from wsram_tf.classification.prediction_network import PredictionNetwork
 
 __all__ = ["PRETRAINED", "load_pretrained"]
 
-# Name: what it was trained on, and the flagfile that trained it.
+# Name: training data, and the flagfile of the training run.
 PRETRAINED = {
   "quickstart": "one digit of 14 to 56 pixels on 100 x 100; trainers/flagfiles/quickstart.flags",
   "translated_scaled": "the same, from full MNIST; trainers/flagfiles/translated_scaled.flags",
@@ -22,10 +22,15 @@ def load_pretrained(name: str) -> PredictionNetwork:
     name: one of `PRETRAINED`.
 
   Returns:
-    the network, ready to answer: `network(images)`.
+    the network; `network(images)` classifies.
 
   Raises:
-    ValueError: if there is no such name.
+    ValueError: if there is no network of that name.
+
+  Example:
+
+  >>> load_pretrained("quickstart").config.image_shape
+  (100, 100, 1)
   """
   if name not in PRETRAINED:
     raise ValueError(f"name={name!r}: must be one of {', '.join(PRETRAINED)}")
