@@ -57,7 +57,7 @@ _REFUSED = [
   (config.ExplorationConfig, "coverage_bonus_updates", -1, "must be at least 0"),
   (config.OptimizerConfig, "updates", 0, "must be at least 1"),
   (config.OptimizerConfig, "learning_rate", 0.0, "must be above 0"),
-  (config.OptimizerConfig, "learning_rate", 1e39, "must be finite, also as float32"),
+  (config.OptimizerConfig, "learning_rate", 1e39, "must be finite as float32"),
   (config.OptimizerConfig, "schedule", "linear", "must be one of cosine, constant"),
   (config.OptimizerConfig, "warmup_updates", -1, "must be at least 0"),
   (config.OptimizerConfig, "clip_norm", 0.0, "must be above 0"),
@@ -109,7 +109,7 @@ class ConfigTest(tf.test.TestCase):
     for make, message in (
       (
         lambda: GlimpseConfig(glimpse_side=7, glimpse_filters=(4, 4, 4)),
-        r"glimpse_filters=\(4, 4, 4\): .*glimpse_side=7 allows at most 2",
+        r"glimpse_filters=\(4, 4, 4\): .*must be at most 2 convolutions for glimpse_side=7",
       ),
       (
         lambda: ModelConfig(height=30, width=17, glimpse=GlimpseConfig(glimpse_side=20)),

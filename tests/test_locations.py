@@ -84,7 +84,7 @@ class NormalLocationsTest(tf.test.TestCase):
     for scale in (0.0, -1.0, np.inf, np.nan):
       with self.assertRaisesRegex(ValueError, f"scale={scale}: must be above 0"):
         NormalLocations(scale)
-    with self.assertRaisesRegex(ValueError, f"must be above {SMALLEST_SCALE} where it is learned"):
+    with self.assertRaisesRegex(ValueError, f"must be above {SMALLEST_SCALE} with learned_scale"):
       NormalLocations(SMALLEST_SCALE, learned_scale=True)
     NormalLocations(SMALLEST_SCALE)
 
@@ -255,7 +255,7 @@ class GridLocationsTest(tf.test.TestCase):
       self.assertEqual(function(parameters[:0], uniforms[:0])[1].shape, [0, 3])
 
   def test_rejects_an_empty_grid(self):
-    with self.assertRaisesRegex(ValueError, "rows=0, columns=3: both must be at least 1"):
+    with self.assertRaisesRegex(ValueError, "rows=0, columns=3: must both be at least 1"):
       GridLocations(0, 3)
 
 

@@ -11,28 +11,34 @@ __all__ = ["ExplorationConfig", "ObjectiveConfig", "OptimizerConfig", "TrainingC
 @documented
 @dataclasses.dataclass(frozen=True)
 class ObjectiveConfig:
-  """Which estimator of the gradient is used, and with how many samples."""
+  """The estimator of the gradient, and its number of samples.
+
+  Example:
+
+  >>> ObjectiveConfig(estimator="vimco", num_samples=10).num_samples
+  10
+  """
 
   estimator: str = setting(
     "wake_sleep",
-    "how the gradient is estimated: "
+    "estimator of the gradient: "
     + "; ".join(f"{name}: {estimator.help}" for name, estimator in ESTIMATORS.items()),
     choices=ESTIMATORS,
   )
   num_samples: int = setting(5, "glimpse sequences sampled for each image (M)", minimum=1)
   prior_fraction: float = setting(
     0.5,
-    "of a mixture estimator, the probability that a glimpse comes from the prior",
+    "with a mixture estimator, probability that a glimpse comes from the prior",
     above=0,
     maximum=0.99,
   )
   inference_phase: str = setting(
     "wake",
-    "what trains the inference network: wake (the weighted samples), sleep (the model's own "
-    "dreams) or mix (from sleep alone to wake alone over sleep_updates)",
+    "training data of the inference network: wake (the weighted samples), sleep (samples of the "
+    "model itself) or mix (shifts from sleep to wake over sleep_updates)",
     choices=("wake", "sleep", "mix"),
   )
-  sleep_updates: int = setting(5_000, "length of the mix of sleep and wake, in updates", minimum=1)
+  sleep_updates: int = setting(5_000, "length of that shift, in updates", minimum=1)
 
   def __post_init__(self):
     check_settings(self)
@@ -40,7 +46,7 @@ class ObjectiveConfig:
     if self.num_samples < estimator.least_samples:
       raise ValueError(
         f"num_samples={self.num_samples}: must be at least {estimator.least_samples} for "
-        f"estimator={self.estimator}, which weighs samples against each other"
+        f"estimator={self.estimator}, which compares samples with each other"
       )
     if self.inference_phase != "wake" and not estimator.inference_loss:
       raise ValueError(
@@ -52,28 +58,34 @@ class ObjectiveConfig:
 @documented
 @dataclasses.dataclass(frozen=True)
 class ExplorationConfig:
-  """What keeps the samples and the prior looking around, for any estimator."""
+  """Temperature and regularisers that spread the samples and the prior, for any estimator.
+
+  Example:
+
+  >>> ExplorationConfig(entropy_bonus=0.01, entropy_bonus_updates=5_000).entropy_bonus
+  0.01
+  """
 
   temperature: float = setting(
     1.0,
-    "temperature, without unit, of the distribution that training samples come from; above 1 it is "
-    "wider, and the weights correct for it",
+    "temperature, without unit, of the sampling distribution in training; above 1 it is wider, and "
+    "the importance weights correct for it",
     above=0,
   )
   temperature_updates: int = setting(
-    0, "updates over which the temperature goes to 1; 0: never", minimum=0
+    0, "updates over which the temperature falls or rises to 1; 0: it stays constant", minimum=0
   )
   entropy_bonus: float = setting(
     0.0, "weight of the prior's entropy (nats, summed over glimpses) in the objective", minimum=0
   )
   entropy_bonus_updates: int = setting(
-    0, "updates over which the entropy bonus goes to 0; 0: never", minimum=0
+    0, "updates over which the entropy bonus falls to 0; 0: it stays constant", minimum=0
   )
   coverage_bonus: float = setting(
-    0.0, "weight of the bonus for looking at all cells of the image alike", minimum=0
+    0.0, "weight of the bonus for covering all cells of the image equally", minimum=0
   )
   coverage_bonus_updates: int = setting(
-    0, "updates over which the coverage bonus goes to 0; 0: never", minimum=0
+    0, "updates over which the coverage bonus falls to 0; 0: it stays constant", minimum=0
   )
 
   def __post_init__(self):
@@ -83,10 +95,17 @@ class ExplorationConfig:
 @documented
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-  """Adam, its learning-rate schedule and the clipping of gradients."""
+  """Adam, its learning-rate schedule and the clipping of gradients.
+
+  Example:
+
+  >>> OptimizerConfig(updates=10, warmup_updates=10)
+  Traceback (most recent call last):
+  ValueError: warmup_updates=10: must be below updates=10
+  """
 
   updates: int = setting(20_000, "length of the training, in updates", minimum=1)
-  learning_rate: float = setting(1e-3, "highest learning rate of Adam", above=0)
+  learning_rate: float = setting(1e-3, "maximum learning rate of Adam", above=0)
   schedule: str = setting(
     "cosine",
     "learning rate after the warm-up: cosine (falls to 0 at the last update) or constant",
@@ -94,7 +113,7 @@ class OptimizerConfig:
   )
   warmup_updates: int = setting(0, "updates over which the learning rate rises from 0", minimum=0)
   clip_norm: float = setting(
-    5.0, "largest norm of each network's gradient; larger ones are scaled down to it", above=0
+    5.0, "maximum norm of each network's gradient; larger gradients are scaled down", above=0
   )
 
   def __post_init__(self):
@@ -108,7 +127,13 @@ class OptimizerConfig:
 @documented
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-  """The course of a training run: batches, seed, evaluations and devices."""
+  """The course of a training run: batches, seed, evaluations and devices.
+
+  Example:
+
+  >>> TrainingConfig(batch_size=64).evaluate_every
+  1000
+  """
 
   batch_size: int = setting(128, "images an update", minimum=1)
   seed: int = setting(

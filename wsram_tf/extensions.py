@@ -1,4 +1,4 @@
-"""Runs Python files of a user's own that register estimators."""
+"""Runs Python files of the user that register estimators or location families."""
 
 import importlib.util
 import os
@@ -9,18 +9,24 @@ import traceback
 
 __all__ = ["load_extension"]
 
-# The error that a file ended with is known: it is not run again in the same process.
+# The error of each file that has run, or an empty text: a file runs once in a process.
 _LOADED: dict[pathlib.Path, str] = {}
 
 
 def load_extension(path: str | os.PathLike) -> None:
-  """Executes a Python file, once in a process, for what it registers.
+  """Executes a Python file once in a process, so that it can register estimators.
 
   Args:
-    path: of the file; see `register_estimator` for what it may hold.
+    path: of the file, which calls `register_estimator` or `register_location_family`.
 
   Raises:
-    ValueError: if there is no such file or it fails, naming the file, the line and the error.
+    ValueError: if the file does not exist or fails; the message holds the line and the error.
+
+  Example:
+
+  >>> load_extension("no_such_file.py")
+  Traceback (most recent call last):
+  ValueError: extension=...no_such_file.py: there is no such file
   """
   file = pathlib.Path(os.path.expanduser(path)).absolute()
   if file not in _LOADED:
@@ -30,10 +36,10 @@ def load_extension(path: str | os.PathLike) -> None:
 
 
 def _failure(file: pathlib.Path) -> str:
-  """Executes a file; returns in one line why it failed, or an empty text."""
+  """Executes a file; returns its error in one line, or an empty text."""
   if file.suffix != ".py":
     return "must be a Python file, with the ending .py"
-  if not os.path.isfile(file):  # pathlib's raises at a path that no system takes.
+  if not os.path.isfile(file):  # pathlib's version raises for malformed paths.
     return "there is no such file"
   name = f"wsram_tf_extension_{len(_LOADED)}_{re.sub(r'[^A-Za-z0-9_]', '_', file.stem)}"
   spec = importlib.util.spec_from_file_location(name, file)
@@ -41,7 +47,7 @@ def _failure(file: pathlib.Path) -> str:
   sys.modules[name] = module  # Dataclasses look up their module by its name.
   try:
     spec.loader.exec_module(module)
-  except (Exception, SystemExit) as error:  # It is the user's code: it may raise anything.
+  except (Exception, SystemExit) as error:  # The user's code may raise any error.
     del sys.modules[name]
     lines = [
       frame.lineno

@@ -25,7 +25,7 @@ def attach(
       `keras.saving.load_model` finds their classes.
 
   Returns:
-    the three functions and lists, as `lazy_loader.attach_stub` returns them.
+    `__getattr__`, `__dir__` and `__all__`.
   """
   find, list_names, names = lazy_loader.attach_stub(package, filename)
   if not with_models:
@@ -33,7 +33,7 @@ def attach(
 
   def find_with_models(name: str) -> Any:
     value = find(name)
-    # A model module imports such submodules: another model that needs it would find it half loaded.
+    # Not for submodules: a model that is still loading imports them, and cannot load again.
     if sys.modules.get(f"{package}.{name}") is not value:
       load_models_beside_tensorflow()
     return value
@@ -48,6 +48,6 @@ def load_models() -> None:
 
 
 def load_models_beside_tensorflow() -> None:
-  """Does as `load_models` where TensorFlow or Keras is loaded already."""
+  """Calls `load_models` where TensorFlow or Keras is loaded already."""
   if "tensorflow" in sys.modules or "keras" in sys.modules:
     load_models()

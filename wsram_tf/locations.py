@@ -1,10 +1,10 @@
-"""Families of distributions over locations, each a thin cover of TensorFlow Probability.
+"""Families of distributions over locations, on top of TensorFlow Probability.
 
-A family turns a vector of parameters, which a layer emits, into a distribution over (row, column).
-At a temperature other than 1 it is the density raised to 1 / temperature and normalised: a higher
-one looks around more. Keras layers exchange tensors only, so the distribution is made inside each
-method. Sampling is by the inverse of the distribution function: the same uniform numbers give the
-same locations eagerly, in a graph, compiled and in a server.
+A family maps a vector of parameters, the output of a layer, to a distribution over (row, column). A
+temperature other than 1 raises the density to 1 / temperature and normalises it; a higher
+temperature widens the distribution. Keras layers exchange tensors only, so each method makes its
+distribution object. Samples come from the inverse distribution function: equal uniform numbers give
+equal locations eagerly, in a graph, compiled and in a server.
 """
 
 import math
@@ -22,14 +22,14 @@ __all__ = [
 
 tfd = tfp.distributions
 
-# No learned scale falls below it, where the density of one sample would rule all weights.
+# Lower bound of a learned scale. Below it the density of one sample would dominate all weights.
 SMALLEST_SCALE = 0.02
-# Cells along each side of the image, by which a normal distribution's coverage is measured.
+# Cells along each side of the image, for the coverage of a normal distribution.
 COVERAGE_CELLS = 8
 
 
 class LocationDistribution(Protocol):
-  """What a family offers. P is the number of parameters; results keep the leading axes `...`."""
+  """The interface of a family. P is the number of parameters; `...` are any leading axes."""
 
   num_parameters: int
 
@@ -44,7 +44,7 @@ class LocationDistribution(Protocol):
   def sample(
     self, parameters: tf.Tensor, uniforms: tf.Tensor, temperature: float | tf.Tensor = 1.0
   ) -> tf.Tensor:
-    """The location, float `[..., 2]`, that uniform numbers `[..., 2]` in (0, 1) stand for."""
+    """Locations, float `[..., 2]`, from uniform numbers `[..., 2]` in (0, 1)."""
 
   def entropy(self, parameters: tf.Tensor) -> tf.Tensor:
     """Entropy, float `[...]`, nats."""
@@ -54,20 +54,26 @@ class LocationDistribution(Protocol):
 
 
 class NormalLocations:
-  """A normal distribution around a squashed mean, independent in row and column.
+  """A normal distribution around the tanh of a parameter, independent in row and column.
 
   Samples may leave the square [-1, 1]; the glimpse sensor clips them, the density does not.
 
   Args:
     scale: standard deviation; with a learned scale, its value where the parameter is 0.
-    learned_scale: whether the scale is a parameter too, one for each coordinate.
+    learned_scale: make the scale a parameter too, one for each coordinate.
+
+  Example:
+
+  >>> import tensorflow as tf
+  >>> NormalLocations(scale=0.1).mode(tf.zeros([1, 2])).numpy().tolist()
+  [[0.0, 0.0]]
   """
 
   def __init__(self, scale: float, learned_scale: bool = False):
     if not 0 < scale < math.inf:
-      raise ValueError(f"scale={scale}: must be above 0")
+      raise ValueError(f"scale={scale}: must be above 0 and finite")
     if learned_scale and scale <= SMALLEST_SCALE:
-      raise ValueError(f"scale={scale}: must be above {SMALLEST_SCALE} where it is learned")
+      raise ValueError(f"scale={scale}: must be above {SMALLEST_SCALE} with learned_scale")
     self.scale = scale
     self.learned_scale = learned_scale
     self.num_parameters = 4 if learned_scale else 2
@@ -103,7 +109,7 @@ class NormalLocations:
     return tf.reduce_sum(tf.broadcast_to(normal.entropy(), tf.shape(normal.loc)), axis=-1)
 
   def cell_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
-    """See `LocationDistribution`; what falls outside the image counts for the nearest cell."""
+    """See `LocationDistribution`; mass outside the image counts for the nearest cell."""
     normal = self._normal(parameters[..., tf.newaxis, :])
     edges = tf.linspace(tf.constant(-1.0, parameters.dtype), 1.0, COVERAGE_CELLS + 1)[1:-1]
     below = normal.cdf(edges[:, tf.newaxis])  # [..., cells - 1, 2]
@@ -120,17 +126,23 @@ class GridLocations:
   Args:
     rows: cells from top to bottom.
     columns: cells from left to right.
+
+  Example:
+
+  >>> import tensorflow as tf
+  >>> GridLocations(rows=1, columns=2).centres(tf.constant([0, 1])).numpy().tolist()
+  [[0.0, -0.5], [0.0, 0.5]]
   """
 
   def __init__(self, rows: int, columns: int):
     if rows < 1 or columns < 1:
-      raise ValueError(f"rows={rows}, columns={columns}: both must be at least 1")
+      raise ValueError(f"rows={rows}, columns={columns}: must both be at least 1")
     self.rows = rows
     self.columns = columns
     self.num_parameters = rows * columns
 
   def centres(self, cells: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-    """Locations `[..., 2]` of the cells' centres, from their numbers, int `[...]`."""
+    """Centres of cells, float `[..., 2]`, from their numbers, int `[...]`."""
     row = tf.cast(cells // self.columns, dtype)
     column = tf.cast(cells % self.columns, dtype)
     return tf.stack(
@@ -138,7 +150,7 @@ class GridLocations:
     )
 
   def cells(self, locations: tf.Tensor) -> tf.Tensor:
-    """Numbers, int32 `[...]`, of the cells that hold the locations `[..., 2]`."""
+    """Numbers, int32 `[...]`, of the cells that contain locations `[..., 2]`."""
     size = tf.constant([self.rows, self.columns], locations.dtype)
     index = tf.cast(tf.floor((locations + 1.0) * 0.5 * size), tf.int32)
     index = tf.clip_by_value(index, 0, tf.constant([self.rows - 1, self.columns - 1]))
@@ -162,9 +174,9 @@ class GridLocations:
   def sample(
     self, parameters: tf.Tensor, uniforms: tf.Tensor, temperature: float | tf.Tensor = 1.0
   ) -> tf.Tensor:
-    """See `LocationDistribution`. The first of each pair of numbers is used."""
+    """See `LocationDistribution`. Only the first of each pair of numbers counts."""
     below = tf.cumsum(self._categorical(parameters, temperature).probs_parameter(), axis=-1)
-    # Else rounding leaves a gap at the end, where no cell may be possible.
+    # Rounding would leave a gap at the end, which would select a cell of probability 0.
     below /= below[..., -1:]
     cells = tf.reduce_sum(tf.cast(below <= uniforms[..., :1], tf.int32), axis=-1)
     return self.centres(tf.minimum(cells, self.num_parameters - 1), parameters.dtype)
@@ -174,26 +186,32 @@ class GridLocations:
     return self._categorical(parameters).entropy()
 
   def cell_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
-    """See `LocationDistribution`; the cells are the distribution's own."""
+    """See `LocationDistribution`; the cells are those of the grid."""
     return self._categorical(parameters).probs_parameter()
 
 
 def locations_to_pixels(
   locations: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
 ) -> tf.Tensor:
-  """Turns locations into pixel coordinates; the only place where this happens.
+  """Converts locations to pixel coordinates; no other code does.
 
   Pixel (i, j) covers the square from (i, j) to (i + 1, j + 1). Location -1 is the outer edge of the
   first pixel, 0 the middle of the canvas, 1 the outer edge of the last pixel. Locations outside
-  [-1, 1] are clipped to it.
+  [-1, 1] are clipped.
 
   Args:
     locations: float `[..., 2]`, (row, column).
-    height: canvas height, pixels; an integer, or an int32 scalar where the graph alone knows it.
+    height: canvas height, pixels; an integer, or an int32 scalar that is known in the graph only.
     width: canvas width, likewise.
 
   Returns:
     float `[..., 2]`, (row, column) in pixels, from (0, 0) to (height, width).
+
+  Example:
+
+  >>> import tensorflow as tf
+  >>> locations_to_pixels(tf.constant([0.0, 1.0]), height=20, width=40).numpy().tolist()
+  [10.0, 40.0]
   """
   if tf.is_tensor(height):
     size = tf.cast(tf.stack([height, width]), locations.dtype)

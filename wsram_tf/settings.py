@@ -1,7 +1,7 @@
 """Settings: fields of frozen dataclasses that carry their help text, unit and rule.
 
-Every field is made by `setting`. The dataclass checks the rule when it is made, and the programs
-turn the same field into a flag.
+`setting` declares a field. The dataclass checks the rules with `check_settings` when an instance is
+made, and the programs turn the same fields into flags.
 """
 
 import dataclasses
@@ -22,19 +22,15 @@ __all__ = [
 ]
 
 
-# What TensorFlow's int32 and float32 hold.
+# The ranges of TensorFlow's int32 and float32.
 LARGEST_INTEGER = 2**31 - 1
-
-
 LARGEST_FLOAT = 3.4e38
 
 
 PRECISIONS = ("float32", "bfloat16")
-
-
 PRECISION_HELP = (
-  "numbers that the layers compute in; with bfloat16 weights, glimpses, log-probabilities, "
-  "log-weights and losses stay float32"
+  "number format of the layers' computations; with bfloat16, the weights, glimpses, "
+  "log-probabilities, log-weights and losses stay float32"
 )
 
 
@@ -51,17 +47,29 @@ def setting(
   """Declares one dataclass field with its help text (unit included) and its rule.
 
   Args:
-    default: the value where none is given; its type is the type of the setting.
-    help: one line for a person, with the unit.
+    default: the default value; its type is the type of the setting.
+    help: one line for users, with the unit.
     minimum: the smallest value allowed, or None.
     above: a bound that the value must exceed, or None.
     maximum: the largest value allowed, or None.
-    choices: the allowed strings, or None; a table that grows keeps the rule up to date.
-    is_path: for text that holds a path: whether a value is one (`bool` where every value that is
-      not empty is). Runs record paths independently of the working directory.
+    choices: the allowed strings, or None. A table is read at each check, so it may grow.
+    is_path: for text that holds a path: tells a path from another value; `bool` if every value but
+      the empty text is a path. Runs record paths independently of the working directory.
 
   Returns:
-    A `dataclasses.field` whose metadata holds `help` and the rule.
+    A `dataclasses.field` with `help` and the rule in its metadata.
+
+  Example:
+
+  >>> import dataclasses
+  >>> @dataclasses.dataclass(frozen=True)
+  ... class BoxConfig:
+  ...   side: int = setting(3, "side of the box, in pixels", minimum=1)
+  ...   def __post_init__(self):
+  ...     check_settings(self)
+  >>> BoxConfig(side=0)
+  Traceback (most recent call last):
+  ValueError: side=0: must be at least 1
   """
   rule = {"minimum": minimum, "above": above, "maximum": maximum, "choices": choices}
   rule["is_path"] = is_path
@@ -69,13 +77,13 @@ def setting(
 
 
 def rule_violation(field: dataclasses.Field, value: Any) -> str | None:
-  """Says which rule of `field` the value breaks, as 'must be ...', or None where it breaks none."""
+  """Returns the rule of a field that a value breaks, as `must be ...`, or None."""
   rule = field.metadata
   if rule.get("choices"):
     is_known = isinstance(value, str) and value in rule["choices"]
     return None if is_known else f"must be one of {', '.join(rule['choices'])}"
   if isinstance(value, tuple) != isinstance(field.default, tuple):
-    return "must be several numbers" if isinstance(field.default, tuple) else "must be one value"
+    return "must be a tuple of numbers" if isinstance(field.default, tuple) else "must be one value"
   for item in value if isinstance(value, tuple) else (value,):
     if isinstance(field.default, bool):
       if not isinstance(item, bool):
@@ -84,7 +92,7 @@ def rule_violation(field: dataclasses.Field, value: Any) -> str | None:
     if isinstance(field.default, str):
       if not isinstance(item, str):
         return "must be text"
-      if not item.isprintable():  # A flagfile holds one value a line, in UTF-8.
+      if not item.isprintable():  # A flagfile holds one UTF-8 value a line.
         return "must be printable text"
       continue
     if isinstance(item, bool) or not isinstance(item, int | float):
@@ -92,9 +100,9 @@ def rule_violation(field: dataclasses.Field, value: Any) -> str | None:
     if isinstance(field.default, int | tuple) and not isinstance(item, int):
       return "must be a whole number"
     if isinstance(item, int) and abs(item) > LARGEST_INTEGER:
-      return f"must be at most {LARGEST_INTEGER} in size"
+      return f"must be at most {LARGEST_INTEGER} in absolute value"
     if not math.isfinite(item) or abs(item) > LARGEST_FLOAT:
-      return "must be finite, also as float32"
+      return "must be finite as float32"
     if rule.get("minimum") is not None and item < rule["minimum"]:
       return f"must be at least {rule['minimum']}"
     if rule.get("above") is not None and item <= rule["above"]:
@@ -108,7 +116,7 @@ def check_settings(config: Any) -> None:
   """Checks every field of a dataclass made with `setting` against its rule.
 
   Raises:
-    ValueError: naming the field, its value and the rule that it breaks.
+    ValueError: if a value breaks its rule; the message is `name=value: rule`.
   """
   for field in dataclasses.fields(config):
     if "help" not in field.metadata:
@@ -120,7 +128,7 @@ def check_settings(config: Any) -> None:
 
 
 def documented(config_class: type) -> type:
-  """Adds each field's help, rule and default to a dataclass's docstring, for `help`."""
+  """Adds each field's help, rule and default to the docstring of a dataclass."""
   lines = []
   for field in dataclasses.fields(config_class):
     if "help" in field.metadata:
