@@ -13,7 +13,7 @@ __all__ = ["PretrainedModel"]
 
 
 class PretrainedModel:
-  """A network of the package's weights that answers image files; see `wsram_tf.serving.models.Model`.
+  """Runs a network of the package's weights on image files; see `wsram_tf.serving.models.Model`.
 
   Args:
     name: of the weights; see `wsram_tf.PRETRAINED`.
