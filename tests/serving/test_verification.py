@@ -12,6 +12,7 @@ from tests import exports
 from wsram_tf.classification import GlimpseConfig
 from wsram_tf.export import write_version
 from wsram_tf.serving import manifests
+from wsram_tf.serving.verification import verify
 
 CHECKS = [
   "files",
@@ -91,6 +92,22 @@ class ProgramTest(tf.test.TestCase):
     self.assertEqual(done.returncode, 1)
     self.assertIn(f"{wrong}: must be a folder that holds saved_model.pb", done.stderr)
     self.assertIn("\n  --model_dir ", exports.run_program("verify.py", "--help").stdout)
+
+
+class VerifyTest(tf.test.TestCase):
+  """`verify` in a process that has imported TensorFlow."""
+
+  def test_checks_run_elsewhere_and_xla_stays_on(self):
+    checks = list(verify(exports.model_dir()))
+    self.assertEqual([check.name for check in checks], CHECKS)
+    self.assertEqual([check.detail for check in checks if not check.passed], [])
+    compiled = tf.function(lambda x: 2 * x, jit_compile=True)
+    self.assertAllEqual(compiled(tf.constant([1.0])), [2.0])
+
+  def test_a_process_that_ends_early_is_a_failure(self):
+    (check,) = verify(exports.temporary_folder(self))
+    self.assertEqual((check.name, check.passed), ("process", False))
+    self.assertRegex(check.detail, "ended early, status 1: .*must be a folder that holds saved_mod")
 
 
 class VerificationTest(tf.test.TestCase):

@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -78,21 +79,24 @@ def verify(model_dir: str | os.PathLike) -> Iterator[Check]:
 
 def _verify_elsewhere(model_dir: str | os.PathLike) -> Iterator[Check]:
   command = [sys.executable, "-m", "wsram_tf.serving.verification", "--json"]
-  with subprocess.Popen(
-    [*command, f"--model_dir={os.fspath(model_dir)}"],
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-    encoding="utf-8",
-  ) as process:
-    ended = False
+  command.append(f"--model_dir={os.fspath(model_dir)}")
+  ended = False
+  # A file, because a full pipe of errors would block the process while this one reads checks.
+  with (
+    tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
+    subprocess.Popen(
+      command, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8"
+    ) as process,
+  ):
     for line in process.stdout or ():
       check = Check(**json.loads(line))
       ended |= check.name == LAST_CHECK
       yield check
-    errors = process.stderr.read() if process.stderr else ""
-  if not ended:  # A fault of the C++ runtime can end the process.
-    yield Check("process", False, f"ended early, status {process.returncode}: {errors[-500:]}")
+    process.wait()
+    if not ended:  # A fault of the C++ runtime can end the process.
+      errors.seek(0)
+      text = opened.one_line(Exception(errors.read()[-500:]))
+      yield Check("process", False, f"ended early, status {process.returncode}: {text}")
 
 
 def verify_here(model_dir: str | os.PathLike) -> Iterator[Check]:
