@@ -11,7 +11,7 @@ import tensorflow as tf
 from tests import exports
 from wsram_tf.classification import GlimpseConfig
 from wsram_tf.export import write_version
-from wsram_tf.serving import manifests
+from wsram_tf.serving import examples, manifests, models
 from wsram_tf.serving.verification import verify
 
 CHECKS = [
@@ -101,6 +101,15 @@ class VerifyTest(tf.test.TestCase):
     checks = list(verify(exports.model_dir()))
     self.assertEqual([check.name for check in checks], CHECKS)
     self.assertEqual([check.detail for check in checks if not check.passed], [])
+    self.assert_xla_is_on()
+
+  def test_an_export_that_answers_here_leaves_xla_on(self):
+    image = examples.png_bytes(examples.example_images(40, 36, 1)[0])
+    answer = models.ExportedModel(exports.model_dir()).ask([image])
+    self.assertEqual(answer["probabilities"].shape, (1, 10))
+    self.assert_xla_is_on()
+
+  def assert_xla_is_on(self):
     compiled = tf.function(lambda x: 2 * x, jit_compile=True)
     self.assertAllEqual(compiled(tf.constant([1.0])), [2.0])
 

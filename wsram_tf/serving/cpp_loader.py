@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import os
 import pathlib
+import sys
 from collections.abc import Mapping
 
 import numpy as np
@@ -108,7 +109,11 @@ class _Output(ctypes.Structure):
 
 @functools.cache
 def _library() -> ctypes.CDLL:
-  """Loads the C API of the installed TensorFlow and switches XLA off in this process."""
+  """Loads the C API of the installed TensorFlow.
+
+  Switches XLA off, as in a stock CPU server, unless this process uses TensorFlow itself: its
+  functions that XLA compiles would fail.
+  """
   spec = importlib.util.find_spec("tensorflow")  # finds a top-level package without running it
   if spec is None or not spec.submodule_search_locations:
     raise FileNotFoundError(
@@ -126,7 +131,8 @@ def _library() -> ctypes.CDLL:
   for name, (result, arguments) in _PROTOTYPES.items():
     function = getattr(library, name)
     function.restype, function.argtypes = result, arguments
-  getattr(library, _DISABLE_XLA)()  # Before any graph runs, as in a stock CPU server.
+  if "tensorflow" not in sys.modules:
+    getattr(library, _DISABLE_XLA)()  # Before any graph runs.
   return library
 
 
@@ -185,8 +191,7 @@ def _read_tensor(tensor: int) -> np.ndarray:
 class LoadedModel:
   """A SavedModel in a C++ session.
 
-  Switches XLA off in the whole process: functions that Python's TensorFlow compiles with XLA no
-  longer run there.
+  XLA is off, as in a stock CPU server, unless the process has imported TensorFlow before.
 
   Args:
     model_dir: the folder that holds saved_model.pb.

@@ -59,8 +59,6 @@ class Model(Protocol):
 class ExportedModel:
   """An export, run by TensorFlow's C++ loader as a server runs it.
 
-  Switches XLA off in the whole process; see `LoadedModel`.
-
   Args:
     model_dir: folder of a version, or of a model, for its newest version.
 
