@@ -96,6 +96,6 @@ def score_cells(
   uniforms = tf.fill([len(cells), images.shape[0], cells.shape[1], 3], 0.5)
   network.unroll = unroll.__get__(network)
   try:
-    return made.sample(images, captions, tf.cast(uniforms, images.dtype))
+    return made.sample(made.look(images), captions, tf.cast(uniforms, images.dtype))
   finally:
     del network.unroll

@@ -1,6 +1,6 @@
-"""Writes a folder of colour images of different sizes, a folder a class, from real digits.
+"""Writes a folder of colour images of digits, with one subfolder per class.
 
-python tests/example_images.py FOLDER [IMAGES_A_CLASS]
+python tests/example_images.py FOLDER [IMAGES_PER_CLASS]
 """
 
 import pathlib
@@ -17,13 +17,13 @@ NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 def write_images(
   folder: pathlib.Path, images_a_class: int, names: tuple[str, ...] = NAMES, seed: int = 1
 ) -> None:
-  """Writes JPEG and PNG files, FOLDER/NAME/NUMBER.jpg, of bright digits on a dark ground.
+  """Writes JPEG and PNG files, FOLDER/NAME/NUMBER.jpg, of bright digits on a dark background.
 
   Args:
-    folder: is made.
-    images_a_class: as many of each.
-    names: of the classes; the digits shown are their places.
-    seed: of sizes and colours.
+    folder: folder to make.
+    images_a_class: images per class.
+    names: class names; class i shows digit i.
+    seed: seed of sizes and colours.
   """
   generator = np.random.default_rng(seed)
   source = digits.load_digits("mnist5k", num_validation=400).train

@@ -1,4 +1,4 @@
-"""Writes made-up photographs as Flickr8k's files or COCO's records, and a small backbone."""
+"""Writes synthetic photographs in the formats of Flickr8k and COCO, and a small backbone."""
 
 import io
 import pathlib
@@ -13,7 +13,7 @@ SIDE = 32
 
 
 def write_flickr8k(folder: pathlib.Path, train: int = 6, dev: int = 3, test: int = 3) -> None:
-  """Writes images of one coloured square each, with two captions, and the three lists."""
+  """Writes images of one coloured square each, two captions per image, and the lists of splits."""
   photos = folder / "Flicker8k_Dataset"
   photos.mkdir(parents=True)
   lines = []
@@ -32,7 +32,7 @@ def write_flickr8k(folder: pathlib.Path, train: int = 6, dev: int = 3, test: int
 
 
 def write_backbone(path: pathlib.Path, channels: int = 5, seed: int = 1) -> None:
-  """Writes a network from images of 32 x 32 pixels to grids of 4 x 4 cells."""
+  """Saves a network from images of 32 x 32 pixels to grids of 4 x 4 cells."""
   keras.utils.set_random_seed(seed)
   layers = [
     keras.Input([SIDE, SIDE, 3]),
@@ -45,15 +45,15 @@ def write_backbone(path: pathlib.Path, channels: int = 5, seed: int = 1) -> None
 def write_coco_captions(
   data_dir: pathlib.Path, counts: dict[str, int], damaged: tuple[str, ...] = (), **changed
 ) -> None:
-  """Prepares a set with the features of TensorFlow Datasets' coco_captions.
+  """Prepares a set with the features of coco_captions of TensorFlow Datasets.
 
   Args:
-    data_dir: where.
-    counts: images of each split.
-    damaged: names of images that are cut off.
-    **changed: captions of images in place of two each, by name without ending.
+    data_dir: directory of prepared sets.
+    counts: number of images by split.
+    damaged: names of images to truncate.
+    **changed: captions by image name without suffix, in place of the usual two.
   """
-  import tensorflow_datasets as tfds  # Costs an import that other tests do without.
+  import tensorflow_datasets as tfds  # A slow import that other tests do not need.
 
   def example(split: str, i: int) -> tuple[str, dict[str, Any]]:
     name, colour = f"{split}_{i}.jpg", list(COLOURS)[i % len(COLOURS)]

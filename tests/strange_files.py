@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-import predict
 from hypothesis import strategies as st
 
 from tests import strange_bytes
@@ -18,6 +17,7 @@ from tests.trials import RULE, Kind
 from wsram_tf.captions.data import flickr8k, grid_features
 from wsram_tf.captions.vocabulary import Vocabulary
 from wsram_tf.data import image_folder
+from wsram_tf.serving import prepare_image
 
 
 def _encoded(mode: str, size: tuple[int, int] = (7, 5), **options: Any) -> bytes:
@@ -53,7 +53,7 @@ def _read_image(folder: pathlib.Path, given: tuple[bytes, Any, Any, Any, Any]) -
   _, reader, shape, fit, invert = given
   path = folder / "image.png"
   if reader == "predict":
-    predict.prepare(str(path), shape, invert, fit)
+    prepare_image(path, shape, fit, invert=invert)
     return
   files = image_folder.ImageFiles([path], np.zeros(1, np.int32), ("a",))
   data, _ = image_folder.read_images(files, shape, "pad" if fit == "pad" else "resize")

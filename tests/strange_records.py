@@ -5,7 +5,6 @@ import os
 import pathlib
 
 import distribution
-import manifests
 from hypothesis import strategies as st
 from run_folder import RunFolder, RunFolderError
 
@@ -13,6 +12,7 @@ from tests import strange_bytes
 from tests.trials import RULE, Kind
 from wsram_tf.captions import backbones
 from wsram_tf.captions.vocabulary import SPECIAL_WORDS, Vocabulary
+from wsram_tf.serving import manifests
 
 _WORDS = "".join(f"{word}\n" for word in (*SPECIAL_WORDS, "a", "dog", "runs")).encode()
 _word_files = strange_bytes.damaged([_WORDS]) | st.lists(strange_bytes.odd_texts, max_size=5).map(
@@ -46,8 +46,8 @@ def _lay_manifest(folder: pathlib.Path, given: bytes) -> None:
 
 def _read_manifest(folder: pathlib.Path, given: bytes) -> None:
   manifest = manifests.read_manifest(folder)
-  if not all(isinstance(side, int) for side in manifest.image_shape):
-    raise AssertionError(f"image_shape={manifest.image_shape}")
+  if not all(isinstance(side, int) for side in manifest.facts.image_shape):
+    raise AssertionError(f"image_shape={manifest.facts.image_shape}")
   manifests.contract_changes(manifest.contract, manifest.contract)
 
 

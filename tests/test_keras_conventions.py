@@ -240,7 +240,9 @@ class WeightsTest(tf.test.TestCase):
     weights = tf.constant([0.0, 1.0, 2.0, 3.0])
     learner = _learner()
     step = tf.cast(learner.optimizer.iterations, tf.int32)
-    losses, _, _ = learner.losses(images, labels, step, tf.stack([learner.seed, step]))
+    losses, _, _ = learner.losses(
+      learner.look(images), labels, step, tf.stack([learner.seed, step])
+    )
     expected = {name: tf.reduce_mean(weights * loss) for name, loss in losses.items()}
     self.assertAllClose(learner.differentiate(images, labels, weights).losses, expected)
 

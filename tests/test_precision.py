@@ -1,4 +1,4 @@
-"""bfloat16: layers compute in it, while log-probabilities, weights and losses stay float32."""
+"""bfloat16: layers compute in bfloat16; log-probabilities, weights and losses stay float32."""
 
 import keras
 import numpy as np
@@ -40,14 +40,15 @@ class PrecisionTest(tf.test.TestCase):
     for name, loss in update.losses.items():
       self.assertEqual(loss.dtype, tf.float32, name)
       self.assertAllClose(loss, expected.losses[name], rtol=0.05, atol=0.05, msg=name)
-      self.assertNotEqual(float(loss), float(expected.losses[name]))  # Else nothing was rounded.
+      # Equal losses would mean that nothing was computed in bfloat16.
+      self.assertNotEqual(float(loss), float(expected.losses[name]))
     norms = rounded.clip(update.gradients)[1]
     for name, norm in exact.clip(expected.gradients)[1].items():
       self.assertAllClose(norms[name], norm, rtol=0.3, msg=name)
     for variable in rounded.trainable_variables:
       self.assertEqual(variable.dtype, "float32")
     seed = tf.constant([3, 0])
-    _, drawn, scored = rounded.losses(images, targets, tf.constant(0), seed)
+    _, drawn, scored = rounded.losses(rounded.look(images), targets, tf.constant(0), seed)
     for name in ("locations", "prior_parameters", "log_prior", "prior_entropy", "log_probs"):
       self.assertEqual(getattr(drawn.sequences, name).dtype, tf.float32, name)
     for name in ("log_weights", "log_likelihood", "log_sampling", "log_proposal"):
@@ -62,7 +63,7 @@ class PrecisionTest(tf.test.TestCase):
     learners = [caption_toy.learner(precision=one) for one in ("float32", "bfloat16")]
     self._check(*learners, images, words, compiled=False)
 
-  def test_trains_and_comes_back_from_a_file(self):
+  def test_trains_and_loads_from_a_file(self):
     learner, (images, labels) = _learner("bfloat16"), _batch()
     learner.compile(keras.optimizers.Adam(0.01), jit_compile=False)
     history = learner.fit(images, labels, batch_size=32, epochs=2, verbose=0).history

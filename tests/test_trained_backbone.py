@@ -1,4 +1,4 @@
-"""A backbone inside of the caption network: the same answers, and learning with the rest."""
+"""Backbones inside the caption network: equal answers when frozen, joint training when not."""
 
 import pathlib
 
@@ -14,7 +14,7 @@ NONE = tf.zeros([2], tf.int32)
 
 
 def make_backbone(trainable: bool) -> keras.Model:
-  """From images [B, 8, 8, 3] to the toy's grids, with a normalisation that knows batches."""
+  """Makes a network from images [B, 8, 8, 3] to the toy's grids, with batch normalisation."""
   keras.utils.set_random_seed(1)
   network = keras.Sequential(
     [
@@ -30,7 +30,7 @@ def make_backbone(trainable: bool) -> keras.Model:
 
 
 def make_learner(backbone: keras.Model | None, **changes) -> wsram_tf.CaptionLearner:
-  """A learner of the toy with the same random weights whatever the backbone."""
+  """Makes a learner of the toy; its random weights do not depend on the backbone."""
   objective = {"estimator": "wake_sleep_prior", "num_samples": 2}
   if changes.get("attention") == "soft":
     objective = {"estimator": "variational", "num_samples": 1}
@@ -51,7 +51,7 @@ class TrainedBackboneTest(tf.test.TestCase):
   def assert_same(self, weights, others):
     self.assertAllClose(weights, others, rtol=0, atol=0)
 
-  def test_frozen_it_equals_features_computed_before(self):
+  def test_a_frozen_backbone_equals_precomputed_features(self):
     backbone = make_backbone(trainable=False)
     grids = backbone(IMAGES, training=False).numpy()
     inside, outside = make_learner(backbone), make_learner(None)
@@ -66,8 +66,8 @@ class TrainedBackboneTest(tf.test.TestCase):
     alone = inside.prediction_network.without_backbone()
     self.assertAllClose(alone(grids)["log_prob"], answers["log_prob"], rtol=1e-5, atol=1e-6)
 
-  def test_its_gradient_is_the_losss(self):
-    # With soft attention the loss is a plain function of the weights.
+  def test_its_gradient_matches_finite_differences(self):
+    # With soft attention the loss is a deterministic function of the weights.
     backbone = make_backbone(trainable=True)
     learner = make_learner(backbone, attention="soft")
     update = learner.differentiate(IMAGES, caption_toy.CAPTIONS)
@@ -82,12 +82,14 @@ class TrainedBackboneTest(tf.test.TestCase):
       sides = []
       for sign in (1, -1):
         weight.assign(value + sign * step)
-        loss = learner.losses(IMAGES, caption_toy.CAPTIONS, tf.constant(0), NONE)[0]["prediction"]
+        loss = learner.losses(learner.look(IMAGES), caption_toy.CAPTIONS, tf.constant(0), NONE)[0][
+          "prediction"
+        ]
         sides.append(float(tf.reduce_mean(loss)))
       weight.assign(value)
       self.assertAllClose((sides[0] - sides[1]) / 4e-3, np.linalg.norm(gradient), rtol=5e-3)
 
-  def test_trained_saved_and_trained_on_is_trained_in_one_go(self):
+  def test_saving_in_between_does_not_change_training(self):
     path = pathlib.Path(self.get_temp_dir()) / "learner.keras"
     arguments = {"batch_size": 3, "verbose": 0}
     whole, first = (make_learner(make_backbone(trainable=True)) for _ in range(2))
@@ -102,11 +104,11 @@ class TrainedBackboneTest(tf.test.TestCase):
     second.fit(IMAGES, caption_toy.CAPTIONS, epochs=2, **arguments)
     self.assert_same(second.get_weights(), whole.get_weights())
     learnt = second.prediction_network.backbone.get_weights()
-    # All but the means and variances, which no batch may move.
+    # Training must not change the moving means and variances.
     moved = [not np.array_equal(a, b) for a, b in zip(began, learnt, strict=True)]
     self.assertEqual(moved, [True, True, True, True, False, False])
 
-  def test_weights_are_taken_over(self):
+  def test_copies_weights_between_learners(self):
     frozen, learner = make_learner(None), make_learner(make_backbone(trainable=True))
     caption_toy.randomize(frozen.prediction_network, seed=5)
     backbone = learner.prediction_network.backbone.get_weights()
@@ -119,17 +121,19 @@ class TrainedBackboneTest(tf.test.TestCase):
     other.take_weights(learner)
     self.assert_same(other.get_weights(), learner.get_weights())
 
-  def test_what_cannot_be_taken_over_changes_nothing(self):
+  def test_a_refused_copy_changes_nothing(self):
     learner = make_learner(None)
     before = learner.get_weights()
     with self.assertRaisesRegex(ValueError, r"prediction network must be of this one's form"):
       learner.take_weights(make_learner(None, word_units=5))
-    with self.assertRaisesRegex(ValueError, "has a backbone that learnt with it"):
+    with self.assertRaisesRegex(ValueError, "other with a backbone: must have none"):
       learner.take_weights(make_learner(make_backbone(trainable=True)))
     self.assert_same(before, learner.get_weights())
 
   def test_a_grid_of_another_shape_is_refused(self):
-    with self.assertRaisesRegex(ValueError, r"backbone: must make grids \(2, 2, 4\)"):
+    with self.assertRaisesRegex(
+      ValueError, r"backbone with grids \(2, 2, 3\): must make grids \(2, 2, 4\)"
+    ):
       make_learner(make_backbone(trainable=True), channels=4)
 
 

@@ -1,6 +1,6 @@
 """Measures what an image's size costs this model and two convolutional rivals, on a CPU.
 
-  python tests/benchmarks/image_size.py --plot=docs/image_size.png
+  python tests/benchmarks/image_size.py --plot=docs/images/image_size.png
 
 Prints a table: time for one image, images a second in batches, memory beyond image and weights,
 multiply-adds. All classify the same RGB images, which are in memory already, with random weights,
@@ -28,6 +28,7 @@ from absl import app, flags
 from matplotlib.figure import Figure
 
 import wsram_tf
+from wsram_tf.classification.prediction_network import View
 from wsram_tf.data import canvases, digits
 
 OURS, AFTER_COPY = "this model", "this model after the coarse copy"
@@ -46,7 +47,7 @@ _SECONDS = flags.DEFINE_float(
 _LONGEST = flags.DEFINE_float(
   "longest", 60.0, "a side is left out where one answer would take longer, in seconds"
 )
-_PLOT = flags.DEFINE_string("plot", None, "file for the plot, such as docs/image_size.png")
+_PLOT = flags.DEFINE_string("plot", None, "file for the plot, such as docs/images/image_size.png")
 
 
 class Row(NamedTuple):
@@ -82,10 +83,7 @@ def make_images(side: int) -> np.ndarray:
   """Canvases of digits, 28 pixels each, among clutter, uint8 `[batch, side, side, 3]`."""
   data = canvases.evaluation_canvases(
     digits.load_digits("mnist5k", num_validation=400).test,
-    canvas_shape=(side, side),
-    smallest_digit=28,
-    largest_digit=28,
-    num_clutter=max(8, side * side // 10_000),
+    wsram_tf.CanvasConfig(side, 28, 28, num_clutter=max(8, side * side // 10_000)),
     num_canvases=batch_size(side),
     batch_size=batch_size(side),
     seed=1,
@@ -107,9 +105,14 @@ def make_function(series: str, side: int) -> tuple[Callable, Callable]:
   config = wsram_tf.ModelConfig(height=side, width=side, channels=CHANNELS)
   network = wsram_tf.PredictionNetwork(config)
   if series == OURS:
-    return lambda images: network.attend(images).log_probs, lambda images: (images,)
+    return lambda images: network.attend(network.look(images)).log_probs, lambda images: (images,)
+
+  def after_copy(images: tf.Tensor, low_resolution: tf.Tensor) -> tf.Tensor:
+    context = network.context_network(low_resolution)
+    return network.attend(View(images, False, context, None, None)).log_probs
+
   return (
-    lambda images, low_resolution: network.attend(images, low_resolution=low_resolution).log_probs,
+    after_copy,
     lambda images: (images, network.context_network.low_resolution(images)),
   )
 

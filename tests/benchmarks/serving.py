@@ -9,19 +9,13 @@ what the calls themselves take.
 
 import multiprocessing
 import pathlib
-import sys
 import tempfile
 import time
 
 import numpy as np
 from absl import app, flags
 
-ROOT = pathlib.Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "export")]
-
-import cpp_loader  # noqa: E402, found on the path above
-import examples  # noqa: E402
-import protos  # noqa: E402
+from wsram_tf.serving import cpp_loader, examples, protos
 
 _MODEL_DIR = flags.DEFINE_string(
   "model_dir", None, "folder of an exported version; otherwise a network with random weights"
@@ -51,14 +45,14 @@ def export_identity(model_dir: str, image_shape: tuple[int, int, int]) -> None:
 def export_random_network(model_dir: str, units: int) -> None:
   """Saves the signatures of a network of the default shape that has learned nothing."""
   import keras
-  import signatures
   import tensorflow as tf
 
-  import wsram_tf
+  from wsram_tf.classification import ModelConfig, PredictionNetwork
+  from wsram_tf.export import build_signatures
 
   keras.utils.set_random_seed(1)
-  network = wsram_tf.PredictionNetwork(wsram_tf.ModelConfig(units=units))
-  module, functions = signatures.build_signatures(network, averaged_samples=5)
+  network = PredictionNetwork(ModelConfig(units=units))
+  module, functions = build_signatures(network, averaged_samples=5)
   tf.saved_model.save(module, model_dir, signatures=functions)
 
 

@@ -71,9 +71,7 @@ def time_step(
   )
   data = canvases.canvas_dataset(
     train,
-    canvas_shape=(config.height, config.width),
-    smallest_digit=14,
-    largest_digit=56,
+    wsram_tf.CanvasConfig(canvas_side=config.height),
     batch_size=batch,
     seed=1,
   )

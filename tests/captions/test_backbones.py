@@ -1,4 +1,4 @@
-"""What backbones promise: pixels in, grids out, known again by a digest, refused by name."""
+"""Backbones: grids from pixels, digests, preprocessing and refused networks."""
 
 import pathlib
 
@@ -32,7 +32,7 @@ class BackbonesTest(tf.test.TestCase):
     self.assertEqual(backbones.grid_shape(backbones.load_backbone(self.path, 64)), (16, 16, 2))
     self.assertEqual(backbones.image_side(backbones.load_backbone(self.path)), 224)
 
-  def test_the_digest_tells_backbones_apart(self):
+  def test_the_digest_distinguishes_backbones(self):
     first = backbones.load_backbone(self.path)
     digest = backbones.backbone_digest(first)
     first.save(self.folder / "again.keras")
@@ -40,13 +40,13 @@ class BackbonesTest(tf.test.TestCase):
     self.assertEqual(backbones.backbone_digest(again), digest)
     example_photos.write_backbone(self.path, seed=2)
     self.assertNotEqual(backbones.backbone_digest(backbones.load_backbone(self.path)), digest)
-    # The same weights behind another scale of pixels.
+    # The same weights after another scaling of the pixels.
     other = keras.Sequential([keras.Input([32, 32, 3]), keras.layers.Rescaling(1 / 64, offset=-1)])
     other.add(keras.layers.Conv2D(5, 8, strides=8, activation="relu"))
     other.set_weights(first.get_weights())
     self.assertNotEqual(backbones.backbone_digest(other), digest)
 
-  def test_preprocessing_is_put_in(self):
+  def test_preprocessing_is_added(self):
     images = np.random.default_rng(1).uniform(0, 255, [2, 32, 32, 3]).astype(np.float32)
     applications = keras.applications
     for module in (applications.vgg16, applications.mobilenet_v2, applications.densenet):
@@ -66,13 +66,13 @@ class BackbonesTest(tf.test.TestCase):
     grey = self.folder / "grey.keras"
     keras.Sequential([keras.Input([8, 8, 1]), keras.layers.Conv2D(2, 3)]).save(grey)
     cases = (
-      (self.folder / "absent.keras", 0, "there is no such file"),
-      (self.folder / "broken.keras", 0, "must be a Keras model, and cannot be loaded"),
-      (flat, 0, r"must give grids \[B, H, W, C\]"),
+      (self.folder / "absent.keras", 0, "must be an existing file"),
+      (self.folder / "broken.keras", 0, "must be a loadable Keras model: "),
+      (flat, 0, r"must return grids \[B, H, W, C\]"),
       (grey, 0, r"must take images \[B, S, S, 3\]"),
       (self.path, 64, "image_side=64: must be 32"),
       ("ResNet99", 0, "backbone='ResNet99': must be a .keras file, or the name of a network"),
-      ("EfficientNetV2B0", 0, "its weights must be fetched; add --download"),
+      ("EfficientNetV2B0", 0, "must be downloaded first; add --download"),
     )
     for backbone, side, message in cases:
       with self.subTest(message), self.assertRaisesRegex(ValueError, message):

@@ -1,4 +1,4 @@
-"""Beam search: greedy where it is narrow, exact where it is wide, and never the unknown word."""
+"""Beam search: greedy at width 1, exact at full width, without unknown words."""
 
 import itertools
 
@@ -15,14 +15,14 @@ from wsram_tf.captions.vocabulary import END, PADDING, START, UNKNOWN
 def _network(seed: int) -> CaptionNetwork:
   network = CaptionNetwork(caption_toy.model_config())
   caption_toy.randomize(network, seed)
-  # The unknown word would be said all the time, were it not barred.
+  # Makes the unknown word the likeliest, so that the search must exclude it.
   bias = network.classifier.logits.bias
   bias.assign(bias.numpy() + 5.0 * np.eye(caption_toy.VOCABULARY)[UNKNOWN])
   return network
 
 
 def _brute_force(network, image, length_exponent) -> tuple[list[int], float]:
-  """The best of all captions, scored word by word, and its log-probability."""
+  """Scores all captions word by word; returns the best and its log-probability."""
   grid = network.look(image[np.newaxis])
   finished = []
 
@@ -51,7 +51,7 @@ class BeamSearchTest(tf.test.TestCase):
       greedy, beam = network(images), beam_search(network, images)
       self.assertAllEqual(greedy["words"], beam["words"])
       self.assertAllClose(greedy["log_prob"], beam["log_prob"], rtol=1e-5)
-      # After the end a location means nothing.
+      # Locations after the end have no meaning.
       said = (greedy["words"] != PADDING).numpy()
       self.assertAllEqual(greedy["locations"][said], beam["locations"][said])
 
@@ -68,9 +68,9 @@ class BeamSearchTest(tf.test.TestCase):
         self.assertAllEqual(found["words"][i], words)
         self.assertAllClose(found["log_prob"][i], log_prob, rtol=1e-5)
         longer += not np.array_equal(narrow["words"][i], words)
-    self.assertGreater(longer, 0)  # Else the search proves nothing over greed.
+    self.assertGreater(longer, 0)  # Otherwise a greedy search would pass, too.
 
-  def test_says_no_word_that_no_caption_holds_and_pads_after_the_end(self):
+  def test_excludes_special_words_and_pads_after_the_end(self):
     images = tf.constant(caption_toy.grids(8))
     for width in (1, 3):
       config = wsram_tf.DecodingConfig(beam_width=width)

@@ -1,4 +1,4 @@
-"""The grid network: one feature a cell, of what is near the cell and where it is."""
+"""The grid network: features that depend on the surroundings and the place of a cell."""
 
 import numpy as np
 import tensorflow as tf
@@ -7,8 +7,8 @@ from wsram_tf.captions.grid_network import GridNetwork
 
 
 class GridNetworkTest(tf.test.TestCase):
-  def test_a_cell_sees_its_surroundings_alone(self):
-    # Three poolings and 3 x 3 convolutions: 22 pixels, from 7 before the cell to 7 after it.
+  def test_a_cell_depends_on_its_surroundings_only(self):
+    # Three 3 x 3 convolutions with pooling reach 22 pixels: 7 on each side of the cell's 8.
     network = GridNetwork(units=4, filters=(3, 3, 3), reach=1)
     image = np.random.default_rng(0).uniform(size=[1, 64, 64, 1]).astype(np.float32)
     before = network(image)
@@ -20,7 +20,7 @@ class GridNetworkTest(tf.test.TestCase):
     self.assertAllInRange(rows, 3, 4)
     self.assertAllInRange(columns, 4, 5)
 
-  def test_features_tell_where_a_cell_is(self):
+  def test_features_identify_the_place_of_a_cell(self):
     for places in ("own", "smooth"):
       with self.subTest(places):
         features = GridNetwork(units=4, places=places)(tf.ones([1, 2, 3, 5]))[0]
@@ -28,19 +28,19 @@ class GridNetworkTest(tf.test.TestCase):
         distances = np.linalg.norm(flat[:, np.newaxis] - flat, axis=-1)
         self.assertGreater(distances[np.triu_indices(6, 1)].min(), 1e-3)
 
-  def test_with_smooth_places_no_cell_stands_out_from_its_neighbours(self):
-    # Of empty cells, the features are second-order in row and column: third differences vanish.
+  def test_smooth_places_are_quadratic_in_row_and_column(self):
+    # Third differences of a quadratic vanish.
     for places, is_smooth in (("smooth", True), ("own", False)):
       features = GridNetwork(units=4, places=places)(tf.zeros([1, 6, 5, 3]))[0].numpy()
       for axis in (0, 1):
         third = np.abs(np.diff(features, n=3, axis=axis)).max()
         self.assertEqual(third < 1e-5, is_smooth, (places, axis, third))
 
-  def test_places_of_another_name_are_refused(self):
-    with self.assertRaisesRegex(ValueError, "places='round': must be own or smooth"):
+  def test_refuses_other_places(self):
+    with self.assertRaisesRegex(ValueError, "places='round': must be one of own, smooth"):
       GridNetwork(units=4, places="round")
 
-  def test_faint_strokes_and_bright_ones_give_features_of_one_size(self):
+  def test_faint_and_bright_strokes_give_features_of_equal_size(self):
     network = GridNetwork(units=8, filters=(4,), reach=3)
     image = np.random.default_rng(0).uniform(size=[1, 8, 8, 1]).astype(np.float32)
     network(image)

@@ -1,4 +1,4 @@
-"""The caption learner by enumeration: loss and gradient, padding, mixed lengths; and its use."""
+"""The caption learner: enumerated losses and gradients, padding, mixed lengths, training."""
 
 import itertools
 
@@ -22,10 +22,10 @@ class Float64Test(tf.test.TestCase):
 
 
 class EnumeratedTest(Float64Test):
-  """One caption of three words, all 64 glimpse sequences, all tuples of them.
+  """Enumerates all 64 glimpse sequences of a caption of three words, and all tuples of them.
 
-  `values` holds log p(a_n), log p(y_t) and log q(a_n) of each sequence, float64 `[64, 3]`, and
-  `derivatives` their derivatives by the weights of both networks, `[64, 3, P]`.
+  `values` holds log p(a_n), log p(y_t) and log q(a_n) of each sequence, float64 `[64, 3]`.
+  `derivatives` holds their derivatives by the weights of both networks, `[64, 3, P]`.
   """
 
   values = derivatives = None
@@ -35,7 +35,7 @@ class EnumeratedTest(Float64Test):
     self.images = tf.constant(caption_toy.grids(1, "float64"))
     self.captions = tf.constant(caption_toy.CAPTIONS[:1])
     self.learner = caption_toy.learner()
-    if EnumeratedTest.values is None:  # Once for all tests: it takes seconds.
+    if EnumeratedTest.values is None:  # Takes seconds, so all tests share it.
       EnumeratedTest.values, EnumeratedTest.derivatives = self.densities()
 
   def densities(self) -> tuple[dict, dict]:
@@ -61,7 +61,7 @@ class EnumeratedTest(Float64Test):
     return tf.nest.map_structure(lambda t: t.numpy(), derive())
 
   def expected_gradient(self, estimator: str, credit_by_word: bool, num_samples: int = 2):
-    """The expected gradient of an estimator's losses over all tuples of samples, `[P]`."""
+    """Computes the expected gradient of an estimator's losses over all tuples of samples, `[P]`."""
     chosen = objectives.ESTIMATORS[estimator]
     tuples = np.indices([64] * num_samples).reshape(num_samples, -1)
     parts = {name: tf.constant(value[tuples]) for name, value in self.values.items()}
@@ -92,7 +92,7 @@ class EnumeratedTest(Float64Test):
     for name in ("prior", "proposal"):
       self.assertAllClose(np.exp(self.values[name].sum(-1)).sum(), 1.0, rtol=_TOLERANCE)
     marginal = np.exp((self.values["prior"] + self.values["likelihood"]).sum(-1)).sum()
-    # Three words without padding are some of all that may be said, and no more than all.
+    # Captions of three words without padding are a subset of all captions.
     words = [word for word in range(caption_toy.VOCABULARY) if word != PADDING]
     captions = tf.constant(list(itertools.product(words, repeat=3)))
     images = tf.repeat(self.images, len(captions), axis=0)
@@ -155,12 +155,13 @@ class EnumeratedTest(Float64Test):
 
 
 def _losses_and_gradients(learner, images, captions, uniforms) -> tuple[dict, list]:
-  """The losses `[B]` by network and the gradients of their sums, at given random numbers."""
+  """Computes the losses `[B]` by network and the gradients of their sums, for given uniforms."""
   learner.uniforms = lambda *_: uniforms
   try:
     with tf.GradientTape() as tape:
+      grid = learner.look(tf.constant(images))
       losses, _, scored = learner.losses(
-        tf.constant(images), tf.constant(captions), tf.constant(0), tf.constant([3, 0])
+        grid, tf.constant(captions), tf.constant(0), tf.constant([3, 0])
       )
       total = tf.reduce_sum(tf.add_n(list(losses.values())))
     variables = [v.value for group in learner.network_variables().values() for v in group]
@@ -173,7 +174,7 @@ def _losses_and_gradients(learner, images, captions, uniforms) -> tuple[dict, li
 
 
 def _all_learners(**changes):
-  """Learners for each kind of estimator and credit, with every regulariser."""
+  """Makes learners for each kind of estimator and credit, with every regulariser."""
   for name in (
     "wake_sleep",
     "wake_sleep_mixture",
@@ -228,7 +229,7 @@ class PaddingTest(Float64Test):
 
 
 def _data(count: int = 12) -> tuple[np.ndarray, np.ndarray]:
-  """Grids whose one bright cell decides the words."""
+  """Makes grids with one bright cell that determines the words."""
   captions = np.array([[4, 5, END], [6, END, PADDING], [5, 6, END], [4, END, PADDING]], np.int32)
   images = 0.1 * caption_toy.grids(count)
   for i in range(count):
@@ -236,14 +237,16 @@ def _data(count: int = 12) -> tuple[np.ndarray, np.ndarray]:
   return images, captions[np.arange(count) % 4]
 
 
-class UseTest(tf.test.TestCase):
-  def test_each_loss_reaches_its_own_network_alone(self):
+class TrainingTest(tf.test.TestCase):
+  def test_each_loss_reaches_its_own_network_only(self):
     images, captions = map(tf.constant, _data(4))
     for name in ("wake_sleep", "variational_learned_baseline", "vimco"):
       learner = caption_toy.learner(name)
       variables = learner.network_variables()
       with tf.GradientTape(persistent=True) as tape:
-        losses, _, _ = learner.losses(images, captions, tf.constant(0), tf.constant([3, 0]))
+        losses, _, _ = learner.losses(
+          learner.look(images), captions, tf.constant(0), tf.constant([3, 0])
+        )
       self.assertEqual(set(losses), set(variables))
       for network, loss in losses.items():
         for other, group in variables.items():
@@ -265,7 +268,7 @@ class UseTest(tf.test.TestCase):
       for name, values in history.items():
         self.assertAllClose(values, histories[0][name], rtol=1e-4, atol=1e-5)
 
-  def test_learns_and_comes_back_from_a_file(self):
+  def test_learns_and_loads_from_a_file(self):
     learner = caption_toy.learner("wake_sleep_equal_likelihood", num_samples=4, units=8)
     learner.compile(keras.optimizers.Adam(0.02), jit_compile=False)
     data = _data()
@@ -281,43 +284,49 @@ class UseTest(tf.test.TestCase):
     for name, value in loaded.predict(data[0], verbose=0).items():
       self.assertAllEqual(value, learner.predict(data[0], verbose=0)[name])
 
-  def test_soft_attention_reads_the_mean_of_all_cells_by_their_shares(self):
+  def test_soft_attention_reads_the_weighted_mean_of_all_cells(self):
     images, captions = map(tf.constant, _data(4))
     hard = caption_toy.learner("variational", num_samples=1)
     soft = caption_toy.learner("variational", num_samples=1, attention="soft")
-    # Where the prior is sure, both look at the same cell.
+    # A sharp prior makes both read the same cell.
     for learner in (hard, soft):
       query = learner.prediction_network.location_network.query
       query.kernel.assign(100.0 * query.kernel)
       query.bias.assign(100.0 * query.bias)
     grids = [learner.prediction_network.look(images) for learner in (hard, soft)]
-    sure = [
+    log_probs = [
       learner.prediction_network.attend(grid, captions).log_probs
       for learner, grid in zip((hard, soft), grids, strict=True)
     ]
-    self.assertAllClose(*sure, rtol=1e-2, atol=1e-2)
-    losses, _, scored = soft.losses(images, captions, tf.constant(0), tf.constant([3, 0]))
-    # The loss is the likelihood's alone, and its gradient reaches where to look by itself.
+    self.assertAllClose(*log_probs, rtol=1e-2, atol=1e-2)
+    losses, _, scored = soft.losses(
+      soft.look(images), captions, tf.constant(0), tf.constant([3, 0])
+    )
+    # The loss is the negative log-likelihood, and its gradient reaches the location network.
     expected = -tf.reduce_sum(scored.log_likelihood, axis=[0, 2])
     self.assertAllClose(losses["prediction"], expected, rtol=1e-6)
     self.assertAllClose(scored.log_weights[:, :, 0], -expected[tf.newaxis], rtol=1e-6)
-    unsure = caption_toy.learner("variational", num_samples=1, attention="soft")
-    network = unsure.prediction_network
+    smooth = caption_toy.learner("variational", num_samples=1, attention="soft")
+    network = smooth.prediction_network
     with tf.GradientTape() as tape:
-      losses, _, _ = unsure.losses(images, captions, tf.constant(0), tf.constant([3, 0]))
+      losses, _, _ = smooth.losses(
+        smooth.look(images), captions, tf.constant(0), tf.constant([3, 0])
+      )
     gradient = tape.gradient(losses["prediction"], network.location_network.query.kernel)
     self.assertGreater(np.abs(gradient).max(), 1e-4)
-    with self.assertRaisesRegex(ValueError, "attention=soft: needs estimator=variational"):
+    with self.assertRaisesRegex(ValueError, "attention=soft: must go with estimator=variational"):
       caption_toy.learner("wake_sleep", attention="soft")
 
-  def test_dropout_drops_in_training_only_and_alike_for_all_samples(self):
+  def test_dropout_acts_in_training_only_and_equally_on_all_samples(self):
     learner = caption_toy.learner("wake_sleep_prior", dropout=0.5)
     images, captions = map(tf.constant, _data(4))
     uniforms = tf.fill([3, 4, 3, 2], 0.5)
     learner.uniforms = lambda *_: uniforms
-    plain = learner.sample(images, captions, uniforms).sequences.log_probs
+    plain = learner.sample(learner.look(images), captions, uniforms).sequences.log_probs
     first, other = (
-      learner.training_sample(images, captions, 1.0, tf.constant(seed)).sequences.log_probs
+      learner.training_sample(
+        learner.look(images), captions, 1.0, tf.constant(seed)
+      ).sequences.log_probs
       for seed in ([1, 2], [1, 3])
     )
     self.assertNotAllClose(first, plain)
@@ -335,15 +344,15 @@ class UseTest(tf.test.TestCase):
     empty = captions.copy()
     empty[2] = PADDING
     for x, y, message in (
-      (with_nan, captions, "images must be finite"),
-      (images[:, :1], captions, r"images must have the model's shape \[B, 2, 2, 3\]"),
-      (images, captions + 1, r"captions must lie within 0\.\.6"),
-      (images, hole, "captions must hold no word after padding"),
-      (images, empty, "captions must each begin with a word"),
-      (images, np.pad(captions, [[0, 0], [0, 1]]), "T known and from 1 to max_words=3"),
-      (images.astype(int), captions, "images must be of a floating dtype"),
-      (images, captions.astype(float), "captions must be of an integer dtype"),
-      (images[:3], captions, "images and captions must be equally many"),
+      (with_nan, captions, "images with values from.*: must be finite"),
+      (images[:, :1], captions, r"images of .*: must have the model's shape \[B, 2, 2, 3\]"),
+      (images, captions + 1, r"captions with values from.*: must lie within 0\.\.6"),
+      (images, hole, "captions: must hold no word after padding"),
+      (images, empty, "captions: must each begin with a word"),
+      (images, np.pad(captions, [[0, 0], [0, 1]]), "static T from 1 to max_words=3"),
+      (images.astype(int), captions, "images of dtype int64: must be of a floating-point dtype"),
+      (images, captions.astype(float), "captions of dtype float64: must be of an integer dtype"),
+      (images[:3], captions, "images of length 3, captions of length 4: must have the same length"),
     ):
       with self.subTest(message):
         with self.assertRaisesRegex(ValueError, message):

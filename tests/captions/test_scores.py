@@ -1,4 +1,4 @@
-"""The scores of captions, against a naive count and against published code's figures."""
+"""Scores of captions, compared with a naive count and with COCO's evaluation code."""
 
 import collections
 import math
@@ -13,8 +13,8 @@ _WRITTEN = [
   ["The cat sits on the mat", "A cat is on the mat", "There is a cat"],
   ["Two boys play in the water .", "Boys swim"],
 ]
-# With the two lists above and these, pycocoevalcap 1.2 (COCO's evaluation code) gives, to the words
-# in lower case and without punctuation:
+# pycocoevalcap 1.2 (COCO's evaluation code) computed the figures below from the two lists above and
+# these, in lower case and without punctuation.
 _MORE_SAID = [
   "a brown dog runs through the snow with a red ball in its mouth",
   "a group of people stand on a street",
@@ -35,7 +35,7 @@ _ROUGE_L_EACH = [0.83333333, 0.36094675, 0.38607595, 1.0, 0.62244898, 0.75, 1.0,
 
 
 def naive_bleu(said: list[str], written: list[list[str]], order: int) -> float:
-  """BLEU in percent, counted word by word."""
+  """Counts BLEU word by word, in percent."""
   words = [caption.split() for caption in said]
   references = [[r.lower().replace(" .", "").split() for r in some] for some in written]
   log_precision = 0.0
@@ -58,7 +58,7 @@ def naive_bleu(said: list[str], written: list[list[str]], order: int) -> float:
 
 
 class CorpusBleuTest(unittest.TestCase):
-  def test_is_what_a_naive_count_gives(self):
+  def test_matches_a_naive_count(self):
     figures = scores.corpus_bleu(_SAID, _WRITTEN)
     self.assertEqual(list(figures), ["bleu_1", "bleu_2", "bleu_3", "bleu_4"])
     for order in range(1, 5):
@@ -75,11 +75,11 @@ class CorpusBleuTest(unittest.TestCase):
     self.assertLess(scores.corpus_bleu(["", *_SAID[1:]], _WRITTEN)["bleu_1"], whole)
     self.assertEqual(scores.corpus_bleu([""], [["a dog"]])["bleu_1"], 0.0)
 
-  def test_refuses_what_cannot_be_scored(self):
+  def test_refuses_missing_captions_and_references(self):
     for said, written, message in (
-      ([], [], "at least one"),
-      (["a dog"], [], "equally many"),
-      (["a dog"], [[]], "references of caption 'a dog': must be at least one"),
+      ([], [], "at least 1"),
+      (["a dog"], [], "must have the same length"),
+      (["a dog"], [[]], "references of caption 'a dog': must hold at least one"),
     ):
       for score in (scores.corpus_bleu, scores.corpus_rouge_l, scores.corpus_cider):
         with self.subTest(message), self.assertRaisesRegex(ValueError, message):
@@ -87,7 +87,7 @@ class CorpusBleuTest(unittest.TestCase):
 
 
 class RougeAndCiderTest(unittest.TestCase):
-  def test_are_what_published_code_gives(self):
+  def test_match_cocos_evaluation_code(self):
     said, written = _SAID + _MORE_SAID, _WRITTEN + _MORE_WRITTEN
     figures = scores.all_scores(said, written)
     self.assertAlmostEqual(figures["rouge_l"], 100.0 * _ROUGE_L, places=6)
@@ -107,13 +107,13 @@ class RougeAndCiderTest(unittest.TestCase):
         self.assertAlmostEqual(scores.corpus_rouge_l(said, written), rouge_l)
         self.assertAlmostEqual(scores.corpus_cider(said, written), cider)
 
-  def test_cider_asks_for_what_is_said_of_few_images(self):
+  def test_cider_rewards_words_that_few_images_share(self):
     written = [["a dog in the snow"], ["a cat in the snow"], ["a boy in the snow"]]
     others = [some[0] for some in written[1:]]
     named = scores.corpus_cider(["a dog here", *others], written)
     unnamed = scores.corpus_cider(["in the snow", *others], written)
     self.assertGreater(named, unnamed)
-    # What is said of every image is worth nothing.
+    # Words of every image score nothing.
     self.assertEqual(scores.corpus_cider(["a dog"], [["a dog"]]), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""The vocabulary: captions become numbers and come back, and what it refuses."""
+"""The vocabulary: splitting, encoding and decoding, files, and refused captions and words."""
 
 import os
 
@@ -21,7 +21,7 @@ class VocabularyTest(tf.test.TestCase):
     self.assertEqual(vocabulary.decode(encoded), "a dog runs")
     self.assertAllEqual(vocabulary.encode("a cat", 3), [4, UNKNOWN, END])
 
-  def test_takes_common_words_the_commonest_first(self):
+  def test_keeps_frequent_words_in_order_of_frequency(self):
     captions = ["a dog", "a cat and a dog", "a bird"]
     vocabulary = Vocabulary.from_captions(captions, least_count=2)
     self.assertEqual(vocabulary.words[4:], ("a", "dog"))
@@ -40,13 +40,13 @@ class VocabularyTest(tf.test.TestCase):
   def test_refuses_by_name(self):
     vocabulary = Vocabulary(["a"])
     for caption, message in (
-      (" .", r"caption=' \.': must hold a word"),
-      ("a a a", "caption='a a a': must have fewer words than max_words=3"),
+      (" .", r"caption=' \.': must hold at least one word"),
+      ("a a a", "caption='a a a': must have fewer than max_words=3 words"),
     ):
       with self.assertRaisesRegex(ValueError, message):
         vocabulary.encode(caption, 3)
     for words in (["a", "a"], [""], ["<end>"]):
-      with self.assertRaisesRegex(ValueError, "must be given once each"):
+      with self.assertRaisesRegex(ValueError, "must be distinct, and neither empty nor special"):
         Vocabulary(words)
 
 

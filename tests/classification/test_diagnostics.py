@@ -43,7 +43,8 @@ class EnumerateModelTest(tf.test.TestCase):
   def check_sequences(self, learner):
     found = diagnostics.enumerate_model(learner, _IMAGES, _LABELS)
     network, inference = learner.prediction_network, learner.inference_network
-    keys = inference.keys(network.cells(network.context_network.low_resolution(_IMAGES)))
+    view = network.look(_IMAGES)
+    keys = inference.keys(view.cells)
     distribution = learner.prediction_network.location_distribution
     log_joint, log_proposal = [], []
     for cells in np.ndindex(4, 4):
@@ -55,7 +56,7 @@ class EnumerateModelTest(tf.test.TestCase):
         proposal.append(distribution.log_prob(parameters, location))
         return location
 
-      one = network.unroll(_IMAGES, 1, choose)
+      one = network.unroll(view, 1, choose)
       likelihood = np.take_along_axis(one.log_probs[0].numpy(), _LABELS.numpy()[:, None], 1)[:, 0]
       log_joint.append(one.log_prior[0].numpy().sum(axis=-1) + likelihood)
       log_proposal.append(np.sum(proposal, axis=0))
@@ -102,7 +103,7 @@ class EnumerateGradientTest(tf.test.TestCase):
     variables = [variable.value for variable in learner.prediction_network.trainable_variables]
     with tf.GradientTape() as tape:
       sequences = learner.prediction_network.unroll(
-        _IMAGES[:1],
+        learner.look(_IMAGES[:1]),
         4,
         lambda n, upper, prior: learner.prediction_network.location_distribution.centres(
           tf.range(4)

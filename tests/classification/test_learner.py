@@ -112,7 +112,9 @@ class LossesTest(tf.test.TestCase):
           learner = _learner(family, estimator=name, inference_phase=phase)
           variables = learner.network_variables()
           with tf.GradientTape(persistent=True) as tape:
-            losses, _, _ = learner.losses(images, labels, tf.constant(1), tf.constant([3, 1]))
+            losses, _, _ = learner.losses(
+              learner.look(images), labels, tf.constant(1), tf.constant([3, 1])
+            )
           self.assertEqual(set(losses), set(variables))
           for network, loss in losses.items():
             for other, group in variables.items():
@@ -140,7 +142,8 @@ class LossesTest(tf.test.TestCase):
         "normal_learned_scale", exploration=wsram_tf.ExplorationConfig(**exploration)
       )
       seed = tf.constant([3, 1])
-      return learner.losses(images, labels, tf.constant(step), seed)[0]["prediction"].numpy()
+      losses, _, _ = learner.losses(learner.look(images), labels, tf.constant(step), seed)
+      return losses["prediction"].numpy()
 
     for bonus in ("entropy_bonus", "coverage_bonus"):
       one, two = (loss(0, **{bonus: weight}) - loss(0) for weight in (1.0, 2.0))
@@ -157,8 +160,9 @@ class LossesTest(tf.test.TestCase):
 
     def spread(step: int, **exploration: float) -> float:
       learner = _learner(exploration=wsram_tf.ExplorationConfig(**exploration))
-      drawn = learner.losses(images, labels, tf.constant(step), tf.constant([3, 1]))[1]
-      proposal = learner.sample(images, labels, tf.fill([1, 4, 2, 2], 0.5))
+      view, seed = learner.look(images), tf.constant([3, 1])
+      _, drawn, _ = learner.losses(view, labels, tf.constant(step), seed)
+      proposal = learner.sample(view, labels, tf.fill([1, 4, 2, 2], 0.5))
       first = drawn.sequences.locations[:, :, 0] - proposal.sequences.locations[:, :, 0]
       return float(tf.math.reduce_std(first))
 

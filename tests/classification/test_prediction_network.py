@@ -88,7 +88,7 @@ class PredictionNetworkTest(tf.test.TestCase):
     """The prior's parameters, written out."""
     if not network.cell_network:
       return network.location_network(upper)
-    cells = network.cells(network.context_network.low_resolution(images))
+    cells = network.cell_network(network.context_network.low_resolution(images))
     return network.location_network(network.location_keys(cells), upper)
 
   def assertSequences(self, found, expected):
@@ -111,10 +111,10 @@ class PathsTest(PredictionNetworkTest):
           tf.GradientTape(persistent=True) as tape,
         ):
           tape.watch([low, images])
-          held = network.unroll(images, SAMPLES, lambda n, upper, prior: fixed[n])
+          held = network.unroll(network.look(images), SAMPLES, lambda n, upper, prior: fixed[n])
           log_probs = _weighted_sum(held.log_probs)
           log_prior = _weighted_sum(held.log_prior)
-          own = _weighted_sum(network.attend(images, _uniforms()).log_prior)
+          own = _weighted_sum(network.attend(network.look(images), _uniforms()).log_prior)
         to_context = [low, *context.weights]
         for layer in (network.cell_network, network.location_keys):
           to_context += layer.weights if layer else []
@@ -135,7 +135,7 @@ class PathsTest(PredictionNetworkTest):
       found = []
       for copy in (low, 1.0 - low):
         with mock.patch.object(network.context_network, "low_resolution", return_value=copy):
-          found.append(network.unroll(images, 1, lambda n, upper, prior: fixed[n]))
+          found.append(network.unroll(network.look(images), 1, lambda n, upper, prior: fixed[n]))
       self.assertAllEqual(found[0].log_probs, found[1].log_probs)
       self.assertAllGreater(np.abs(found[0].log_prior - found[1].log_prior), 0.0)
 
@@ -147,8 +147,8 @@ class PathsTest(PredictionNetworkTest):
     changed[:, 3 :: HEIGHT // CONTEXT, 4 :: WIDTH // CONTEXT] -= 0.7
     for name in ("lstm", "gru", "keyed grid"):
       network = _network(CONFIGS[name])
-      one = network.attend(tf.constant(images), _uniforms())
-      other = network.attend(tf.constant(changed), _uniforms())
+      one = network.attend(network.look(tf.constant(images)), _uniforms())
+      other = network.attend(network.look(tf.constant(changed)), _uniforms())
       self.assertAllClose(one.locations[:, :, 0], other.locations[:, :, 0], rtol=0, atol=1e-12)
       self.assertAllClose(one.log_prior[:, :, 0], other.log_prior[:, :, 0], rtol=0, atol=1e-10)
       if name != "keyed grid":  # Cells are few, and a glimpse may fall into the same one.
@@ -160,11 +160,11 @@ class PathsTest(PredictionNetworkTest):
     for name in ("lstm", "learned scale", "grid", "keyed grid"):
       with self.subTest(name):
         network, images = _network(CONFIGS[name]), _images()
-        rows = samples_last(network.attend(images, _uniforms()).locations)
+        rows = samples_last(network.attend(network.look(images), _uniforms()).locations)
         gradients = []
         for attend in (
-          lambda: network.attend(images, _uniforms()),  # noqa: B023
-          lambda: network.unroll(images, SAMPLES, lambda n, upper, prior: rows[:, n]),  # noqa: B023
+          lambda: network.attend(network.look(images), _uniforms()),  # noqa: B023
+          lambda: network.unroll(network.look(images), SAMPLES, lambda n, upper, prior: rows[:, n]),  # noqa: B023
         ):
           with tf.GradientTape() as tape:
             total = _weighted_sum(attend().log_prior)
@@ -184,7 +184,7 @@ class SequencesTest(PredictionNetworkTest):
         keras.config.set_dtype_policy(policy)
         config = CONFIGS[name]
         network = PredictionNetwork(config)
-        found = network.attend(_images(config), _uniforms())
+        found = network.attend(network.look(_images(config)), _uniforms())
         self.assertEqual(found.locations.shape, [SAMPLES, IMAGES, GLIMPSES, 2])
         self.assertEqual(found.log_prior.shape, [SAMPLES, IMAGES, GLIMPSES])
         self.assertEqual(found.prior_entropy.shape, [SAMPLES, IMAGES, GLIMPSES])
@@ -200,7 +200,7 @@ class SequencesTest(PredictionNetworkTest):
     for name, config in CONFIGS.items():
       with self.subTest(name):
         network, images = _network(config), _images(config)
-        answer, sequences = network(images), network.attend(images)
+        answer, sequences = network(images), network.attend(network.look(images))
         self.assertAllEqual(answer["locations"], sequences.locations[0])
         self.assertAllEqual(answer["probabilities"], tf.exp(sequences.log_probs[0]))
         self.assertAllEqual(answer["class_id"], np.argmax(answer["probabilities"], axis=-1))
@@ -209,7 +209,7 @@ class SequencesTest(PredictionNetworkTest):
         )
         # A step away from the mode, no glimpse is likelier.
         rows = sequences.locations[0] + np.array([0.0, 0.3])
-        first = network.unroll(images, 1, lambda n, upper, prior: rows[:, n])  # noqa: B023
+        first = network.unroll(network.look(images), 1, lambda n, upper, prior: rows[:, n])  # noqa: B023
         self.assertAllLessEqual(first.log_prior[0, :, 0] - sequences.log_prior[0, :, 0], 0.0)
 
   def test_log_prior_and_entropy_are_those_of_the_distribution(self):
@@ -224,8 +224,8 @@ class SequencesTest(PredictionNetworkTest):
           calls.append((n, upper, prior))
           return distribution.sample(prior, rows[:, n])
 
-        found = network.unroll(images, SAMPLES, choose)
-        self.assertSequences(network.attend(images, _uniforms()), found)
+        found = network.unroll(network.look(images), SAMPLES, choose)
+        self.assertSequences(network.attend(network.look(images), _uniforms()), found)
         self.assertEqual([n for n, _, _ in calls], list(range(GLIMPSES)))
         for n, upper, prior in calls:
           self.assertEqual(upper.shape, [IMAGES * SAMPLES, UNITS])
@@ -239,7 +239,7 @@ class SequencesTest(PredictionNetworkTest):
     """One image, one sample, written out: what the method's page says, in its order."""
     for cell in ("lstm", "gru"):
       network, images = _network(CONFIGS[cell]), _images(count=1)
-      found = network.attend(images)
+      found = network.attend(network.look(images))
       sensor, core = network.glimpse_sensor, network.core
       upper = network.context_network(network.context_network.low_resolution(images))
       lower = [tf.zeros([1, UNITS], tf.float64) for _ in upper]
@@ -250,21 +250,23 @@ class SequencesTest(PredictionNetworkTest):
         lower, upper = core(glimpse, layers.CoreState(lower, upper))
       self.assertAllClose(found.log_probs[0], network.classifier(lower[0]), rtol=1e-12)
 
-  def test_what_is_at_hand_is_not_made_again(self):
+  def test_a_view_serves_all_sequences(self):
     network, images = _network(CONFIGS["keyed grid"]), _images()
-    low = network.context_network.low_resolution(images)
-    cells = network.cells(low)
-    expected = network.attend(images, _uniforms())
-    with mock.patch.object(network, "cells", side_effect=AssertionError("made again")):
-      self.assertSequences(network.attend(images, _uniforms(), low, cells), expected)
-    self.assertIsNone(_network(PLAIN).cells(low))
+    expected = network.attend(network.look(images), _uniforms())
+    view = network.look(images)
+    with mock.patch.object(network, "look", side_effect=AssertionError("made again")):
+      for _ in range(2):
+        self.assertSequences(network.attend(view, _uniforms()), expected)
+    plain = _network(PLAIN).look(images)
+    self.assertIsNone(plain.cells)
+    self.assertIsNone(plain.keys)
 
   def test_attend_is_a_pure_function_of_its_uniforms(self):
     network, images = _network(PLAIN), _images()
-    found = network.attend(images, _uniforms())
-    for one, other in zip(found, network.attend(images, _uniforms()), strict=True):
+    found = network.attend(network.look(images), _uniforms())
+    for one, other in zip(found, network.attend(network.look(images), _uniforms()), strict=True):
       self.assertAllEqual(one, other)
-    other = network.attend(images, 1.0 - _uniforms())
+    other = network.attend(network.look(images), 1.0 - _uniforms())
     self.assertAllGreater(np.abs(found.locations - other.locations), 1e-6)
 
   def test_samples_together_are_samples_apart(self):
@@ -272,9 +274,9 @@ class SequencesTest(PredictionNetworkTest):
       config = CONFIGS[name]
       with self.subTest(name):
         network, images, uniforms = _network(config), _images(config), _uniforms()
-        apart = [network.attend(images, uniforms[m : m + 1]) for m in range(SAMPLES)]
+        apart = [network.attend(network.look(images), uniforms[m : m + 1]) for m in range(SAMPLES)]
         expected = [tf.concat(tensors, axis=0) for tensors in zip(*apart, strict=True)]
-        self.assertSequences(network.attend(images, uniforms), expected)
+        self.assertSequences(network.attend(network.look(images), uniforms), expected)
 
   def test_an_image_does_not_see_its_neighbours(self):
     for name in ("gru", "convolutional, 3 channels", "learned scale", "keyed grid"):
@@ -282,10 +284,11 @@ class SequencesTest(PredictionNetworkTest):
       with self.subTest(name):
         network, images, uniforms = _network(config), _images(config), _uniforms()
         apart = [
-          network.attend(images[b : b + 1], uniforms[:, b : b + 1]) for b in reversed(range(IMAGES))
+          network.attend(network.look(images[b : b + 1]), uniforms[:, b : b + 1])
+          for b in reversed(range(IMAGES))
         ]
         expected = [tf.concat(tensors[::-1], axis=1) for tensors in zip(*apart, strict=True)]
-        self.assertSequences(network.attend(images, uniforms), expected)
+        self.assertSequences(network.attend(network.look(images), uniforms), expected)
 
 
 class VariationsTest(PredictionNetworkTest):
@@ -298,8 +301,11 @@ class VariationsTest(PredictionNetworkTest):
         network, images, uniforms = _network(config), _images(config), _uniforms()
         batch = tf.TensorSpec([None, *config.image_shape], tf.float64)
         samples = tf.TensorSpec([SAMPLES, None, GLIMPSES, 2], tf.float64)
-        attend = tf.function(network.attend, input_signature=[batch, samples])
-        expected = network.attend(images, uniforms)
+        attend = tf.function(
+          lambda images, uniforms, network=network: network.attend(network.look(images), uniforms),
+          input_signature=[batch, samples],
+        )
+        expected = network.attend(network.look(images), uniforms)
         for count in (0, 1, IMAGES):
           found = attend(images[:count], uniforms[:, :count])
           self.assertSequences(found, [tensor[:, :count] for tensor in expected])
@@ -324,10 +330,12 @@ class VariationsTest(PredictionNetworkTest):
 
         @tf.function(jit_compile=True)
         def attend(images, uniforms, network=network, loops=loops):
-          with network.glimpse_sensor.loop_over_images(loops):
-            return network.attend(images, uniforms)
+          view = network.look(images, loop_over_images=loops)
+          return network.attend(view, uniforms)
 
-        self.assertSequences(attend(images, _uniforms()), network.attend(images, _uniforms()))
+        self.assertSequences(
+          attend(images, _uniforms()), network.attend(network.look(images), _uniforms())
+        )
 
   def test_config_round_trip(self):
     for name, config in CONFIGS.items():

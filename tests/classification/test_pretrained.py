@@ -14,9 +14,7 @@ class PretrainedTest(tf.test.TestCase):
       iter(
         canvases.evaluation_canvases(
           test,
-          canvas_shape=(100, 100),
-          smallest_digit=14,
-          largest_digit=56,
+          wsram_tf.CanvasConfig(),
           num_canvases=500,
           batch_size=500,
           seed=3,

@@ -22,7 +22,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(_ROOT), str(_ROOT / "trainers"), str(_ROOT / "export")]
+sys.path[:0] = [str(_ROOT), str(_ROOT / "trainers")]
 
 from absl import app, flags  # noqa: E402, the path comes first
 

@@ -1,4 +1,4 @@
-"""The contract that every layer keeps, whatever it computes; one harness checks them all."""
+"""The contract of all layers: configs, files, gradients, dtypes, compilation, batch sizes."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from wsram_tf.captions.grid_network import GridNetwork
 class Case(NamedTuple):
   """One layer under test.
 
-  `rows` gives the call's arguments, a list of arrays `[R, ...]`; `apply` calls the layer on tensors
-  and returns a list of tensors `[R, ...]`.
+  `rows` returns the call's arguments, a list of arrays `[R, ...]`. `apply` calls the layer on
+  tensors and returns a list of tensors `[R, ...]`.
   """
 
   make: Callable[[], keras.layers.Layer]
@@ -114,7 +114,7 @@ CASES = {
 
 
 def _called(case: Case) -> tuple[keras.layers.Layer, list[tf.Tensor], list[tf.Tensor]]:
-  """A layer that was called once, its arguments and its results."""
+  """Makes and calls a layer; returns it with its arguments and results."""
   layer = case.make()
   arguments = [tf.constant(array) for array in case.rows(4)]
   return layer, arguments, case.apply(layer, *arguments)
@@ -127,7 +127,7 @@ class LayerConformanceTest(tf.test.TestCase):
     keras.config.set_dtype_policy("float64")
     keras.utils.set_random_seed(0)
 
-  def test_holds_every_layer(self):
+  def test_covers_every_layer(self):
     public = {getattr(layers, name) for name in layers.__all__} | {GridNetwork}
     expected = {c for c in public if isinstance(c, type) and issubclass(c, keras.layers.Layer)}
     self.assertEqual({type(case.make()) for case in CASES.values()}, expected)
@@ -151,7 +151,7 @@ class LayerConformanceTest(tf.test.TestCase):
         if isinstance(layer, layers.GlimpseSensor):
           arguments[0] = layer.prepare(arguments[0])
         if isinstance(layer, layers.RecurrentCore):
-          continue  # Keras makes plain lists of its state there; the models save it.
+          continue  # Keras turns its state into plain lists; the tests of the models save it.
         inputs = [keras.Input(argument.shape[1:], dtype=argument.dtype) for argument in arguments]
         path = os.path.join(self.get_temp_dir(), "model.keras")
         keras.Model(inputs, layer(*inputs)).save(path)
@@ -211,7 +211,7 @@ class LayerConformanceTest(tf.test.TestCase):
             self.assertEqual(other.shape, [rows, *one.shape[1:]])
             self.assertAllClose(one[:rows], other, rtol=1e-12, atol=1e-12)
 
-  def test_a_row_stands_on_its_own(self):
+  def test_rows_are_independent(self):
     for name, case in CASES.items():
       with self.subTest(name):
         layer, arguments, results = _called(case)

@@ -1,4 +1,4 @@
-"""Digits: fixed, stratified, disjoint splits, and quick words where MNIST is missing."""
+"""Digits: fixed, stratified, disjoint splits, and a quick error where MNIST is missing."""
 
 import os
 import socket
@@ -61,17 +61,17 @@ class Mnist5kTest(tf.test.TestCase):
     self.assertLen(none.train.images, 4000)
 
   def test_rejects_validation_that_empties_a_class(self):
-    with self.assertRaisesRegex(ValueError, "num_validation must leave .* got 3999 of 4000"):
-      load_digits("mnist5k", num_validation=3999)
-    with self.assertRaisesRegex(ValueError, "num_validation must leave .* got 5000 of 4000"):
-      load_digits("mnist5k", num_validation=5000)
+    for count in (3999, 5000):
+      message = f"num_validation={count}: must leave at least one training example of every class"
+      with self.assertRaisesRegex(ValueError, rf"{message}.* keep none: \d \(400\), "):
+        load_digits("mnist5k", num_validation=count)
 
 
 class MnistTest(tf.test.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    # A stand-in in MNIST's own format, with classes in unequal numbers.
+    # A small set in MNIST's format, with classes of unequal size.
     cls.directory = tempfile.mkdtemp()
     generator = np.random.default_rng(0)
     cls.labels = np.repeat(np.arange(10), np.arange(10, 110, 10))  # 550
@@ -115,13 +115,13 @@ class MnistTest(tf.test.TestCase):
     expected = np.arange(10, 110, 10) / 5
     self.assertAllInRange(np.bincount(splits.validation.labels) - expected, -1, 1)
 
-  def test_prepared_data_win_over_a_download(self):
+  def test_prepared_data_take_precedence_over_a_download(self):
     splits = load_digits("mnist", num_validation=0, data_dir=self.directory, download=True)
     self.assertLen(splits.train.images, 550)
 
-  def test_missing_data_raise_at_once_and_say_what_to_run(self):
+  def test_missing_data_raise_at_once_with_instructions(self):
     def no_network(*args, **kwargs):
-      raise AssertionError("load_digits(download=False) reached for the network")
+      raise AssertionError("load_digits(download=False) used the network")
 
     with mock.patch.object(socket, "getaddrinfo", no_network):
       start = time.monotonic()
@@ -135,20 +135,16 @@ class MnistTest(tf.test.TestCase):
 class RejectsTest(tf.test.TestCase):
   def test_arguments(self):
     self.assertEqual(DIGIT_SOURCES, ("mnist5k", "mnist"))
-    with self.assertRaisesRegex(ValueError, "source must be one of .*'mnist5k'.* got 'cifar'"):
+    with self.assertRaisesRegex(ValueError, "source='cifar': must be one of mnist5k, mnist"):
       load_digits("cifar", num_validation=0)
-    with self.assertRaisesRegex(ValueError, "num_validation must be at least 0, got -1"):
+    with self.assertRaisesRegex(ValueError, "num_validation=-1: must be at least 0"):
       load_digits("mnist5k", num_validation=-1)
     missing = os.path.join(self.get_temp_dir(), "missing")
-    with self.assertRaisesRegex(
-      ValueError, "data_dir must be an existing directory, got .*missing"
-    ):
+    with self.assertRaisesRegex(ValueError, "data_dir=.*missing': must be an existing directory"):
       load_digits("mnist", num_validation=0, data_dir=missing)
     with open(missing, "w"):
       pass
-    with self.assertRaisesRegex(
-      ValueError, "data_dir must be an existing directory, got .*missing"
-    ):
+    with self.assertRaisesRegex(ValueError, "data_dir=.*missing': must be an existing directory"):
       load_digits("mnist", num_validation=0, data_dir=missing)
 
 

@@ -1,4 +1,4 @@
-"""Folders of image files: what is read from them, what is left out, and what is refused."""
+"""Image folders: reading, splitting, skipped files and refused folders."""
 
 import pathlib
 import shutil
@@ -24,10 +24,10 @@ class ImageFolderTest(tf.test.TestCase):
     shutil.rmtree(self.root, ignore_errors=True)
     for name, color, count in (("red", (250, 0, 0), 12), ("blue", (0, 0, 250), 20)):
       for i in range(count):
-        # JPEG and PNG, of many sizes, endings in capitals too.
+        # JPEG and PNG, of many sizes, some suffixes in capitals.
         _write(self.root / name / f"{i}.{('jpg', 'PNG', 'JPEG')[i % 3]}", (20 + i, 31 - i), color)
 
-  def test_finds_classes_in_order_and_passes_over_the_rest(self):
+  def test_finds_classes_in_order_and_ignores_other_files(self):
     (self.root / "red" / "notes.txt").write_text("dear")
     _write(self.root / ".cache" / "0.png")
     _write(self.root / "red" / ".hidden.png")
@@ -44,7 +44,7 @@ class ImageFolderTest(tf.test.TestCase):
     self.assertEqual(counts, [[12, 7], [3, 2], [5, 3]])
     for data in splits[:3]:
       self.assertEqual((data.images.dtype, data.images.shape[1:]), (np.uint8, (8, 6, 3)))
-      # JPEG is near the colour, not at it.
+      # JPEG changes colours slightly.
       expected = np.array([[0, 0, 250], [250, 0, 0]])[data.labels]
       self.assertAllClose(data.images.mean((1, 2)), expected, atol=4)
 
@@ -73,7 +73,7 @@ class ImageFolderTest(tf.test.TestCase):
       paths = image_folder.find_images(self.root).paths
       kinds = [i for i, path in enumerate(paths) if path.stem.startswith("kind")]
       self.assertLen(kinds, 7)
-      self.assertAllInRange(data.images[kinds], 240, 255)  # JPEG is near, not at it.
+      self.assertAllInRange(data.images[kinds], 240, 255)  # JPEG changes colours slightly.
 
   def test_padding_keeps_proportions_and_resizing_does_not(self):
     _write(self.root / "red" / "wide.png", (40, 10), (255, 255, 255))
@@ -87,9 +87,9 @@ class ImageFolderTest(tf.test.TestCase):
 
   def test_turns_images_upright(self):
     image = PIL.Image.new("L", (8, 4))
-    image.paste(255, (0, 0, 4, 4))  # White on the left,
+    image.paste(255, (0, 0, 4, 4))  # White on the left, and on top after the rotation.
     exif = PIL.Image.Exif()
-    exif[0x0112] = 6  # of a camera that was turned left: on top, when upright.
+    exif[0x0112] = 6  # The viewer must rotate the image by 90 degrees clockwise.
     image.save(self.root / "red" / "turned.png", exif=exif)
     files = image_folder.find_images(self.root)
     turned = [path.stem for path in files.paths].index("turned")
@@ -109,7 +109,9 @@ class ImageFolderTest(tf.test.TestCase):
     )
     for i in range(2, 12):
       next(red.glob(f"{i}.*")).write_bytes(b"no image")
-    with self.assertRaisesRegex(ValueError, "no file of red can be read; the first: "):
+    with self.assertRaisesRegex(
+      ValueError, "image_dir: every class must have a readable file; red has none; "
+    ):
       image_folder.read_images(files, (4, 4, 3), "resize")
 
   def test_wrong_folders_are_refused(self):
@@ -118,33 +120,41 @@ class ImageFolderTest(tf.test.TestCase):
     for path, message in (
       (
         self.root / "nowhere",
-        "image_dir='.*nowhere': must be a folder .*; there is no such folder",
+        "image_dir='.*nowhere': must be a folder .*; this folder does not exist",
       ),
-      (self.root / "red" / "0.jpg", "there is no such folder"),
-      (empty, "it holds 0 folders"),
-      (self.root.parent, "it holds 1 folders"),
+      (self.root / "red" / "0.jpg", "this folder does not exist"),
+      (empty, "at least 2 classes; it holds 0$"),
+      (self.root.parent, "at least 2 classes; it holds 1$"),
     ):
       with self.assertRaisesRegex(ValueError, message):
         image_folder.find_images(path)
     outer = self.root.parent / "outer"
     for name in ("train", "test"):
       _write(outer / name / "cats" / "0.png")
-    with self.assertRaisesRegex(ValueError, "no such file in test, train; they hold folders: name"):
+    with self.assertRaisesRegex(
+      ValueError, "no file found in test, train; they hold folders: give"
+    ):
       image_folder.find_images(outer)
     (self.root / "green").mkdir()
-    with self.assertRaisesRegex(ValueError, "there is no such file in green$"):
+    with self.assertRaisesRegex(ValueError, "no file found in green$"):
       image_folder.find_images(self.root)
 
-  def test_what_cannot_be_split_or_held_is_refused(self):
+  def test_refuses_impossible_splits_and_sizes(self):
     for change, message in (
-      ({"test_percent": 1}, "test_percent=1: must make at least one image, of 32"),
-      ({"test_percent": 99}, "test_percent=99: must leave every class an image"),
-      ({"validation_percent": 98}, "validation_percent=98: must leave every class"),
+      ({"test_percent": 1}, "test_percent=1: must hold out at least one of the 32 images"),
+      (
+        {"test_percent": 99},
+        "test_percent=99: must leave at least one training example of every class",
+      ),
+      (
+        {"validation_percent": 98},
+        "validation_percent=98: must leave at least one training example",
+      ),
       ({"fit": "crop"}, "fit='crop': must be one of resize, pad"),
     ):
       with self.assertRaisesRegex(ValueError, message):
         image_folder.load_image_folder(self.root, (4, 4, 3), **{**_SPLITTING, **change})
-    with self.assertRaisesRegex(ValueError, "32 images of this size take .* GB of memory"):
+    with self.assertRaisesRegex(ValueError, "32 images of this shape take .* GB of memory"):
       image_folder.load_image_folder(self.root, (400_000, 400_000, 3), **_SPLITTING)
 
 

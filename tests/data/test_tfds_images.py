@@ -1,4 +1,4 @@
-"""Sets of TensorFlow Datasets, prepared here: what is read, split and refused."""
+"""Sets of TensorFlow Datasets: versions, splits and refused sets."""
 
 import pathlib
 
@@ -37,7 +37,7 @@ class TfdsImagesTest(tf.test.TestCase):
     builder = tfds_images.open_tfds(name, self.data_dir)
     return tfds_images.load_tfds(builder, name, (4, 6, 3), **_SPLITTING)
 
-  def test_uses_the_splits_that_there_are_and_makes_the_others(self):
+  def test_uses_existing_splits_and_makes_the_others(self):
     for name, counts, expected in (
       ("three", {"train": 8, "validation": 4, "test": 6}, [8, 4, 6]),
       ("two", {"train": 8, "test": 6}, [6, 2, 6]),
@@ -53,20 +53,22 @@ class TfdsImagesTest(tf.test.TestCase):
           self.assertEqual(data.images.shape[1:], (4, 6, 3))
           self.assertAllEqual(data.images[:, 0, 0, 0] // 10 % 2, data.labels)
 
-  def test_takes_the_newest_version_or_the_one_named(self):
+  def test_opens_the_newest_version_or_the_given_one(self):
     for version, count in (("1.9.0", 8), ("1.10.0", 12)):
       self._prepare("versions", {"train": 4, "test": count}, version=version)
     self.assertLen(self._load("versions").test.labels, 12)
     self.assertLen(self._load("versions:1.9.0").test.labels, 8)
 
-  def test_refuses_what_is_not_there_or_no_classification(self):
+  def test_refuses_missing_sets_and_sets_without_labels(self):
     data_dir = self.get_temp_dir()
     with self.assertRaisesRegex(FileNotFoundError, "dataset='none': .* run once with --download"):
       tfds_images.open_tfds("none", data_dir)
     with self.assertRaisesRegex(ValueError, "data_dir='.*nowhere': must be an existing directory"):
       tfds_images.open_tfds("none", str(pathlib.Path(data_dir) / "nowhere"))
     self._prepare("unlabelled", {"train": 2}, {"picture": _FEATURES["picture"]})
-    with self.assertRaisesRegex(ValueError, "must hold an image and a class label; it holds pict"):
+    with self.assertRaisesRegex(
+      ValueError, "must have an image and a class label; its features are pict"
+    ):
       self._load("unlabelled")
     self._prepare("untrained", {"test": 2})
     with self.assertRaisesRegex(ValueError, "must have a split 'train'; it has test"):

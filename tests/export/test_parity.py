@@ -1,83 +1,73 @@
-"""The C++ runtime's answers against Keras' own, on the test canvases of a run.
+"""The C++ runtime answers as Keras does, on the test canvases of a run.
 
-The README states the same comparison on all 10,000 canvases of a run that was trained to its end.
+The README reports the comparison on all 10,000 canvases of a run that was trained to its end.
 """
 
 import json
 
 import keras
 import numpy as np
-import pytest
-from finished_run import load_run
+import tensorflow as tf
 
-import wsram_tf
+from tests import exports
+from wsram_tf.classification import ModelConfig, WakeSleepLearner
+from wsram_tf.config import ObjectiveConfig
 from wsram_tf.data import canvases, digits
+from wsram_tf.data.canvas_config import CanvasConfig
+from wsram_tf.export.finished_run import load_run
 
 NUM_CANVASES = 2_000
-CANVAS = {"canvas_shape": (60, 60), "smallest_digit": 14, "largest_digit": 56}
+CANVAS = CanvasConfig(canvas_side=60)
 
 
-@pytest.fixture(scope="module")
-def evaluation():
-  return canvases.evaluation_canvases(
-    digits.load_digits("mnist5k", num_validation=0).test,
-    num_canvases=NUM_CANVASES,
-    batch_size=500,
-    seed=2,
-    **CANVAS,
-  )
-
-
-@pytest.fixture(scope="module")
-def run_dir(evaluation, tmp_path_factory):
-  """A run of a few updates: enough that its glimpses and classes differ from image to image."""
+def train(path, evaluation):
+  """Trains for a few updates, so that glimpses and classes differ from image to image."""
   keras.utils.set_random_seed(1)
-  learner = wsram_tf.WakeSleepLearner(
-    wsram_tf.ModelConfig(height=60, width=60, units=64),
-    wsram_tf.ObjectiveConfig(num_samples=2),
+  learner = WakeSleepLearner(
+    ModelConfig(height=60, width=60, units=64),
+    ObjectiveConfig(num_samples=2),
     num_evaluation_samples=1,
   )
   learner.compile(keras.optimizers.Adam(0.003), jit_compile=False)
   data = canvases.canvas_dataset(
-    digits.load_digits("mnist5k", num_validation=0).train, batch_size=64, seed=1, **CANVAS
+    digits.load_digits("mnist5k", num_validation=0).train, CANVAS, batch_size=64, seed=1
   )
   learner.fit(data, steps_per_epoch=50, verbose=0)
-  path = tmp_path_factory.mktemp("runs")
   learner.save(path / "model.keras")
   error = learner.evaluate(evaluation, return_dict=True, verbose=0)["error_percent"]
   (path / "results.json").write_text(json.dumps({"test_error_percent": error}))
-  return path
 
 
-@pytest.fixture(scope="module")
-def images_and_labels(evaluation):
-  batches = list(evaluation.as_numpy_iterator())
-  return tuple(np.concatenate([batch[part] for batch in batches]) for part in (0, 1))
+class ParityTest(tf.test.TestCase):
+  def test_the_c_runtime_answers_as_keras_does(self):
+    folder = exports.temporary_folder(self)
+    evaluation = canvases.evaluation_canvases(
+      digits.load_digits("mnist5k", num_validation=0).test,
+      CANVAS,
+      num_canvases=NUM_CANVASES,
+      batch_size=500,
+      seed=2,
+    )
+    train(folder, evaluation)
+    batches = list(evaluation.as_numpy_iterator())
+    images, labels = (np.concatenate([batch[part] for batch in batches]) for part in (0, 1))
+    run = load_run(folder)
+    model_dir = exports.write(folder / "models", run.network)
+    parts = [
+      exports.cpp().run(model_dir, "serving_default", images=images[first : first + 400])
+      for first in range(0, NUM_CANVASES, 400)
+    ]
+    answers = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    learner = keras.saving.load_model(folder / "model.keras", compile=False)
+    expected = learner.predict(images, batch_size=250, verbose=0)
+    self.assertGreater(len(np.unique(answers["class_id"])), 3)
+    gaps = np.abs(answers["probabilities"] - expected["probabilities"]).max(axis=1)
+    # A glimpse may move by a pixel where its place is a tie between two: at most 2 in 10,000.
+    self.assertLessEqual(np.count_nonzero(answers["class_id"] != expected["class_id"]), 1)
+    self.assertLessEqual(np.count_nonzero(gaps > 1e-4), 1)
+    error = 100 * np.mean(answers["class_id"] != labels)
+    self.assertLessEqual(abs(error - run.test_error_percent), 100 / NUM_CANVASES + 1e-4)
 
 
-@pytest.fixture(scope="module")
-def answers(helpers, cpp, run_dir, images_and_labels, tmp_path_factory):
-  """What the C++ runtime answers from the exported run."""
-  model_dir = helpers.write(tmp_path_factory.mktemp("models"), load_run(run_dir).network)
-  images, _ = images_and_labels
-  parts = [
-    cpp.run(model_dir, "serving_default", images=images[first : first + 400])
-    for first in range(0, NUM_CANVASES, 400)
-  ]
-  return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def test_the_c_runtime_answers_as_keras_does(run_dir, images_and_labels, answers):
-  learner = keras.saving.load_model(run_dir / "model.keras", compile=False)
-  expected = learner.predict(images_and_labels[0], batch_size=250, verbose=0)
-  assert len(np.unique(answers["class_id"])) > 3
-  gaps = np.abs(answers["probabilities"] - expected["probabilities"]).max(axis=1)
-  # A glimpse may move by a pixel where its place is a tie between two: at most 2 in 10,000.
-  assert np.count_nonzero(answers["class_id"] != expected["class_id"]) <= 1
-  assert np.count_nonzero(gaps > 1e-4) <= 1
-
-
-def test_the_error_is_the_runs(run_dir, images_and_labels, answers):
-  wrong = answers["class_id"] != images_and_labels[1]
-  recorded = load_run(run_dir).test_error_percent
-  assert abs(100 * np.mean(wrong) - recorded) <= 100 / NUM_CANVASES + 1e-4
+if __name__ == "__main__":
+  tf.test.main()

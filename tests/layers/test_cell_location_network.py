@@ -1,4 +1,4 @@
-"""The cell location network: logits by what cells show, each image's states with its own cells."""
+"""The cell location network: logits from keys and states, each state with its own image's cells."""
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +16,7 @@ class CellLocationNetworkTest(tf.test.TestCase):
     self.network.build(self.keys.shape, self.states.shape)
     self.network.set_weights([generator.normal(size=w.shape) for w in self.network.get_weights()])
 
-  def test_matches_numpy_with_samples_of_an_image_as_neighbours(self):
+  def test_matches_numpy_with_consecutive_samples_of_an_image(self):
     query, query_bias = self.network.get_weights()
     logits = self.network(self.keys, self.states)
     self.assertEqual(logits.shape, [6, 5])
@@ -24,13 +24,13 @@ class CellLocationNetworkTest(tf.test.TestCase):
       expected = self.keys[row // 3] @ (self.states[row] @ query + query_bias)
       self.assertAllClose(logits[row], expected, rtol=1e-4)
 
-  def test_a_cell_is_chosen_by_what_it_shows_wherever_it_lies(self):
+  def test_logits_depend_on_keys_and_not_on_places(self):
     order = np.array([3, 1, 4, 0, 2])
     logits = self.network(self.keys, self.states)
     moved = self.network(self.keys[:, order], self.states)
     self.assertAllClose(moved, tf.gather(logits, order, axis=1), rtol=1e-5)
 
-  def test_starts_near_looking_everywhere(self):
+  def test_starts_near_a_uniform_distribution(self):
     network = CellLocationNetwork(units=64)
     network.build((None, 5, 64), (None, 128))
     generator = np.random.default_rng(0)

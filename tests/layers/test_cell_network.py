@@ -1,4 +1,4 @@
-"""The cell network: what a cell shows, the same wherever it lies, and where it lies."""
+"""The cell network: features of the content, equal at every place, and of the place."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +9,7 @@ SIDE = 12
 
 
 def _copy(row: int, column: int, brightness: float = 1.0) -> tf.Tensor:
-  """An even copy with one small blob."""
+  """Makes a uniform low-resolution image with one small blob."""
   blob = np.random.default_rng(0).uniform(size=[3, 3])
   copy = np.zeros([1, SIDE, SIDE, 1], np.float32)
   copy[0, row : row + 3, column : column + 3, 0] = brightness * blob
@@ -25,18 +25,18 @@ class CellNetworkTest(tf.test.TestCase):
     self.network.set_weights([generator.normal(size=w.shape) for w in self.network.get_weights()])
 
   def what(self, copy: tf.Tensor) -> np.ndarray:
-    """Features without the part that tells the place: `[SIDE, SIDE, F]`."""
+    """Computes features without the positional part: `[SIDE, SIDE, F]`."""
     self.network.where.kernel.assign(tf.zeros_like(self.network.where.kernel))
     return self.network(copy).numpy().reshape([SIDE, SIDE, 5])
 
-  def test_a_thing_looks_alike_wherever_it_lies(self):
-    # Away from the edge, where zeros beyond it are seen too.
+  def test_equal_content_has_equal_features_at_every_place(self):
+    # Away from the edge, where the padding has an effect.
     one, other = self.what(_copy(3, 4)), self.what(_copy(5, 6))
     self.assertAllClose(one[2:7, 3:8], other[4:9, 5:10], rtol=1e-4, atol=1e-4)
     self.assertNotAllClose(one[2:7, 3:8], other[2:7, 3:8])
 
-  def test_a_cell_sees_its_surroundings_alone(self):
-    # Two 3 x 3 convolutions reach two cells far; the copy's mean and variance stay what they are.
+  def test_a_cell_depends_on_its_surroundings_only(self):
+    # Two 3 x 3 convolutions reach two cells. A swap of pixels keeps the image's mean and variance.
     copy = np.random.default_rng(2).uniform(size=[1, SIDE, SIDE, 1]).astype(np.float32)
     changed = copy.copy()
     changed[0, 5, 6], changed[0, 5, 7] = copy[0, 5, 7], copy[0, 5, 6]
@@ -46,14 +46,14 @@ class CellNetworkTest(tf.test.TestCase):
     self.assertAllInRange(columns, 4, 9)
     self.assertTrue(moved[5, 6])
 
-  def test_what_is_faint_is_seen_as_well(self):
+  def test_normalises_faint_content(self):
     bright, faint = self.what(_copy(4, 4)), self.what(_copy(4, 4, brightness=0.2))
     self.assertAllClose(bright, faint, rtol=0.1, atol=0.3)
     even = self.network(tf.fill([1, SIDE, SIDE, 1], 0.7))
     self.assertAllClose(even, self.network(tf.zeros([1, SIDE, SIDE, 1])), rtol=1e-3, atol=1e-3)
 
-  def test_a_sum_of_waves_picks_out_any_cell(self):
-    # Nothing is seen, and each number of a feature is one wave.
+  def test_a_sum_of_waves_identifies_any_cell(self):
+    # The image is uniform, so each unit of a feature is one wave.
     network = CellNetwork(units=182)
     even = tf.zeros([1, SIDE, SIDE, 1])
     network(even)
@@ -62,7 +62,7 @@ class CellNetworkTest(tf.test.TestCase):
     for cell in (0, 5 * SIDE + 7, SIDE * SIDE - 1):
       hill = basis @ basis[cell]
       self.assertEqual(np.argmax(hill), cell)
-      # Half as high three cells off, a quarter of the copy.
+      # At most half the peak three cells away, a quarter of the image.
       far = hill.reshape([SIDE, SIDE])[(cell // SIDE + 3) % SIDE, (cell % SIDE + 3) % SIDE]
       self.assertLess(far, 0.5 * hill[cell])
 

@@ -1,4 +1,4 @@
-"""The classifier: normalised log-probabilities, exact where probabilities underflow."""
+"""The classifier: normalised log-probabilities, accurate where probabilities underflow."""
 
 import numpy as np
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""The context network: its low-resolution copy against areas in NumPy, and its two dense layers."""
+"""The context network: area averages and states, compared with NumPy."""
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +11,7 @@ def _overlap(first: float, last: float, pixel: int) -> float:
 
 
 def _naive_low_resolution(image: np.ndarray, side: int) -> np.ndarray:
-  """Each pixel of the copy is the mean of the area that it covers, parts of pixels included."""
+  """Averages the area of each low-resolution pixel, fractions of pixels included."""
   height, width, channels = image.shape
   copy = np.zeros([side, side, channels])
   for i in range(side):
@@ -26,7 +26,7 @@ def _naive_low_resolution(image: np.ndarray, side: int) -> np.ndarray:
 
 class ContextNetworkTest(tf.test.TestCase):
   def test_low_resolution_matches_areas(self):
-    # Whole blocks, parts of pixels, a copy as large as the image, one pixel, not square.
+    # Whole blocks, fractions of pixels, three channels, equal size, a single pixel.
     for height, width, channels, side in [
       (6, 6, 1, 3),
       (7, 7, 1, 3),

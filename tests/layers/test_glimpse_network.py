@@ -1,4 +1,4 @@
-"""The glimpse network: what times where, and patches as channels of its convolutions."""
+"""The glimpse network: the product of what and where, and convolutions over stacked scales."""
 
 import numpy as np
 import tensorflow as tf
@@ -19,13 +19,13 @@ def _dense(layer, features: np.ndarray) -> np.ndarray:
 
 
 def _randomize(network: GlimpseNetwork) -> None:
-  """Gives all weights, biases included, values that leave units of every layer alive."""
+  """Sets all weights, biases included, to values with active units in every layer."""
   generator = np.random.default_rng(1)
   network.set_weights([generator.normal(size=weight.shape) for weight in network.weights])
 
 
 def _naive_convolution(features: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
-  """A 3 x 3 convolution over zeros beyond the edge, relu, 2 x 2 max pooling."""
+  """Computes a zero-padded 3 x 3 convolution, ReLU and 2 x 2 max pooling."""
   height, width, _ = features.shape
   padded = np.pad(features, [(1, 1), (1, 1), (0, 0)])
   maps = np.zeros([height, width, kernel.shape[-1]])

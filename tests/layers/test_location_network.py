@@ -1,4 +1,4 @@
-"""The location network: one affine map, so that its parameters are free to take any value."""
+"""The location network: an affine map with unbounded parameters."""
 
 import numpy as np
 import tensorflow as tf

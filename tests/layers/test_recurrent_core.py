@@ -1,4 +1,4 @@
-"""The recurrent core: its cells against NumPy, and the wall between its two layers."""
+"""The recurrent core: its cells, compared with NumPy, and the separation of its two layers."""
 
 import os
 
@@ -65,7 +65,7 @@ class RecurrentCoreTest(tf.test.TestCase):
         self.assertAllClose(found.lower, lower, rtol=1e-5, atol=1e-5)
         self.assertAllClose(found.upper, upper, rtol=1e-5, atol=1e-5)
 
-  def test_lower_layer_never_sees_the_upper_one(self):
+  def test_lower_layer_does_not_depend_on_the_upper_one(self):
     for cell in CELLS:
       with self.subTest(cell):
         core = _core(cell)
@@ -87,7 +87,7 @@ class RecurrentCoreTest(tf.test.TestCase):
         for _ in core.upper.weights:
           self.assertIsNone(next(gradients))
 
-  def test_upper_layer_sees_the_lower_one(self):
+  def test_upper_layer_depends_on_the_lower_one(self):
     for cell in CELLS:
       with self.subTest(cell):
         core = _core(cell)

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from wsram_tf.classification.sampling import draw_sequences, dream, tell
+from wsram_tf.classification.sampling import draw_sequences, dream, label_proposal
 from wsram_tf.learning import sampling
 
 _CONFIG = wsram_tf.ModelConfig(
@@ -47,7 +47,12 @@ def images(count: int = 3) -> tf.Tensor:
 def draw(prediction, inference, samples_from, uniforms, **sampler):
   target = tf.one_hot([0, 3, 1], 4)
   return draw_sequences(
-    prediction, inference, images(), target, uniforms, sampling.Sampler(samples_from, **sampler)
+    prediction,
+    inference,
+    prediction.look(images()),
+    target,
+    uniforms,
+    sampling.Sampler(samples_from, **sampler),
   )
 
 
@@ -119,7 +124,7 @@ class DrawSequencesTest(tf.test.TestCase):
         draw_sequences(
           prediction,
           inference,
-          images(),
+          prediction.look(images()),
           tf.one_hot(labels, 4),
           uniforms,
           sampling.Sampler(samples_from),
@@ -142,9 +147,9 @@ class ProposalTest(tf.test.TestCase):
       with self.subTest(family):
         prediction, inference = networks(family)
         distribution = prediction.location_distribution
-        cells = prediction.cells(prediction.context_network.low_resolution(images()))
+        view = prediction.look(images())
         drawn = draw(prediction, inference, "inference", uniforms)
-        parameters = tell(inference, target, 2, cells).along(drawn.sequences.upper)
+        parameters = label_proposal(inference, view, target, 2).along(drawn.sequences.upper)
         again = distribution.sample(parameters, uniforms)
         self.assertAllClose(again, drawn.sequences.locations, rtol=1e-5, atol=1e-5)
         log_proposal = distribution.log_prob(parameters, drawn.sequences.locations)
@@ -161,12 +166,12 @@ class DreamTest(tf.test.TestCase):
         self.check_labels(*networks(family))
 
   def check_labels(self, prediction, inference):
-    cells = prediction.cells(prediction.context_network.low_resolution(images()))
-    keys = inference.keys(cells)
+    view = prediction.look(images())
+    keys = inference.keys(view.cells)
     if keys is not None:  # Each row its own keys, since here samples lead.
       keys = tf.tile(keys, [2, 1, 1])
     uniforms = sampling.stateless_uniforms([2, 3, 2, 2], tf.constant([5, 5]))
-    sequences = prediction.attend(images(), uniforms)
+    sequences = prediction.attend(view, uniforms)
     probabilities = np.exp(sequences.log_probs)
     for numbers in (np.full([2, 3], 0.001), np.full([2, 3], 0.6), np.full([2, 3], 0.999)):
       labels = [
@@ -182,7 +187,7 @@ class DreamTest(tf.test.TestCase):
           tf.unstack(sequences.upper, axis=2), tf.unstack(sequences.locations, axis=2), strict=True
         )
       ]
-      found = dream(prediction, inference, images(), uniforms, tf.constant(numbers, tf.float32))
+      found = dream(prediction, inference, view, uniforms, tf.constant(numbers, tf.float32))
       self.assertAllClose(tf.reshape(found, [6, 2]), tf.stack(expected, axis=1), 1e-5, 1e-5)
 
   def test_teaches_the_inference_network_alone(self):
@@ -193,7 +198,8 @@ class DreamTest(tf.test.TestCase):
   def check_gradients(self, prediction, inference):
     uniforms = sampling.stateless_uniforms([1, 3, 2, 2], tf.constant([5, 5]))
     with tf.GradientTape(persistent=True) as tape:
-      loss = tf.reduce_sum(dream(prediction, inference, images(), uniforms, tf.fill([1, 3], 0.5)))
+      view = prediction.look(images())
+      loss = tf.reduce_sum(dream(prediction, inference, view, uniforms, tf.fill([1, 3], 0.5)))
     for gradient in tape.gradient(loss, prediction.trainable_variables):
       if gradient is not None:
         self.assertAllEqual(gradient, tf.zeros_like(gradient))

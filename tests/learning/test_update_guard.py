@@ -57,7 +57,9 @@ class UpdateGuardTest(tf.test.TestCase):
       guarded.train_on_batch(images, labels)
       groups = plain.network_variables()
       with tf.GradientTape() as tape:
-        losses, _, _ = plain.losses(images, labels, tf.constant(step), tf.constant([3, step]))
+        losses, _, _ = plain.losses(
+          plain.look(images), labels, tf.constant(step), tf.constant([3, step])
+        )
         loss = tf.reduce_mean(tf.add_n(list(losses.values())))
       gradients = tape.gradient(loss, list(groups.values()))
       for group in gradients:

@@ -75,7 +75,7 @@ class TrainCaptionsTest(tf.test.TestCase):
       "num_samples=1: must be at least 2 for estimator=wake_sleep": ["--num_samples=1"],
       "height=60: must be a multiple of 8": ["--canvas_side=60"],
       "must be a range of pixels from 1 to half the canvas": ["--largest_large=40"],
-      "must begin at a quarter above the end of small": ["--smallest_large=16"],
+      "must begin at least 25% above the end of small": ["--smallest_large=16"],
       "inference_phase=sleep: must be wake for captions": ["--inference_phase=sleep"],
       "dataset=films: value should be one of <scenes": ["--dataset=films"],
       "beam_width=0: must be at least 1": ["--beam_width=0"],
@@ -153,7 +153,7 @@ class PhotographsTest(tf.test.TestCase):
       "data_dir='/nowhere': must hold Flickr8k in its own layout": ["--data_dir=/nowhere"],
       "holds no prepared version of it: run once with --download": [coco],
       "backbone: must be given": ["--backbone="],
-      "backbone='/nowhere.keras': there is no such file": ["--backbone=/nowhere.keras"],
+      "backbone='/nowhere.keras': must be an existing file": ["--backbone=/nowhere.keras"],
       "its grid's shape must be [4, 4, 7], and is [4, 4, 5]": [
         f"--backbone={other}",
         f"--features={features}",

@@ -115,10 +115,10 @@ class TrainClassifierTest(tf.test.TestCase):
       ),
       (
         [f"--image_dir={self.folder / 'few'}"],
-        "must leave every class an image to learn from, and leaves none of these (with their "
-        "images): c (1); add images, leave these classes out, or hold out less",
+        "must leave at least one training example of every class; these classes (with their "
+        "number of examples) keep none: c (1); add images, remove these classes, or hold out less",
       ),
-      ([images, "--test_percent=1"], "test_percent=1: must make at least one image, of 24"),
+      ([images, "--test_percent=1"], "test_percent=1: must hold out at least one of the 24 images"),
       ([images, "--image_height=6"], "glimpse_side=8: must be at most the canvas' shorter side, 6"),
       ([images, "--augment_crop=100"], "augment_crop=100: must be below the image's shorter side"),
       ([images, "--fit=crop"], "fit=crop: value should be one of <resize|pad>"),

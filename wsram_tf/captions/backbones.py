@@ -1,4 +1,4 @@
-"""Backbones: trained convolutional networks that turn an image into a grid of features."""
+"""Loads backbones: trained convolutional networks that turn images into feature grids."""
 
 import hashlib
 import json
@@ -19,27 +19,37 @@ __all__ = [
   "with_preprocessing",
 ]
 
-# What keras.applications trained most of its networks on.
+# The training resolution of most networks of keras.applications.
 _COMMON_SIDE = 224
 
 
 def load_backbone(
   backbone: str | os.PathLike, image_side: int = 0, download: bool = False
 ) -> keras.Model:
-  """Loads a network from pixels to a feature grid.
+  """Loads a network that turns pixels into a feature grid.
 
   Args:
-    backbone: a `.keras` file of a network that takes float `[B, S, S, 3]`, RGB in 0..255, and gives
-      `[B, H, W, C]`; or the name of a network of `keras.applications`, whose preprocessing and
-      ImageNet weights are put in.
-    image_side: S, pixels; 0 for the file's own, or 224.
-    download: whether to fetch a named network's weights.
+    backbone: path of a `.keras` file, or name of a network of `keras.applications`. A file's
+      network takes float `[B, S, S, 3]`, RGB in 0..255, and returns `[B, H, W, C]`. A named network
+      comes with its preprocessing and ImageNet weights.
+    image_side: S, pixels; 0 for the side of the file's network, or 224 if that is open.
+    download: whether to download the weights of a named network.
 
   Returns:
-    the network, not trainable, with the input's side fixed.
+    the network, not trainable, with a fixed input side.
 
   Raises:
-    ValueError: if there is no such network, or it takes or gives something else.
+    ValueError: if the network does not exist, cannot be loaded, or has other inputs or outputs.
+
+  Example:
+
+  >>> import tempfile
+  >>> layers = [keras.Input([32, 32, 3]), keras.layers.Conv2D(5, 8, strides=8)]
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   keras.Sequential(layers).save(f"{folder}/backbone.keras")
+  ...   backbone = load_backbone(f"{folder}/backbone.keras")
+  >>> grid_shape(backbone)
+  (4, 4, 5)
   """
   name = os.fspath(backbone)
   network = _load_file(name) if name.endswith(".keras") else _fetch(name, image_side, download)
@@ -47,37 +57,50 @@ def load_backbone(
     raise ValueError(f"backbone={name!r}: must have one input and one output")
   given = tuple(network.inputs[0].shape)
   if len(given) != 4 or given[3] != 3 or given[1] != given[2]:
-    raise ValueError(f"backbone={name!r}: must take images [B, S, S, 3], and takes {given}")
+    raise ValueError(f"backbone={name!r}: must take images [B, S, S, 3]; it takes {given}")
   if given[1] is None or (image_side and given[1] != image_side):
     if given[1] is not None:
       raise ValueError(
-        f"image_side={image_side}: must be {given[1]}, the side that backbone={name!r} takes"
+        f"image_side={image_side}: must be {given[1]}, the input side of backbone={name!r}"
       )
     side = image_side or _COMMON_SIDE
     images = keras.Input([side, side, 3])
     network = keras.Model(images, network(images))
   shape = tuple(network.outputs[0].shape)
   if len(shape) != 4 or None in shape[1:]:
-    raise ValueError(f"backbone={name!r}: must give grids [B, H, W, C], and gives {shape}")
+    raise ValueError(f"backbone={name!r}: must return grids [B, H, W, C]; it returns {shape}")
   network.trainable = False
   return network
 
 
 def image_side(backbone: keras.Model) -> int:
-  """S, the side of the images that a backbone takes, pixels."""
+  """Returns S, the side of a backbone's input images, pixels."""
   return backbone.inputs[0].shape[1]
 
 
 def grid_shape(backbone: keras.Model) -> tuple[int, int, int]:
-  """(H, W, C) of the grid that a backbone gives."""
+  """Returns (H, W, C) of a backbone's grids."""
   return tuple(backbone.outputs[0].shape[1:])
 
 
 def grid_computer(backbone: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-  """What computes grids, float32 `[B, H, W, C]`, of images, float32 `[B, S, S, 3]` in 0..255."""
+  """Makes a function from images to grids.
+
+  Args:
+    backbone: network from `load_backbone`.
+
+  Returns:
+    function from float32 `[B, S, S, 3]` in 0..255 to float32 `[B, H, W, C]`.
+
+  Example:
+
+  >>> backbone = keras.Sequential([keras.Input([8, 8, 3]), keras.layers.Conv2D(5, 4, strides=4)])
+  >>> grid_computer(backbone)(np.zeros([3, 8, 8, 3], np.float32)).shape
+  (3, 2, 2, 5)
+  """
   side = image_side(backbone)
 
-  # Never with XLA, which makes convolutions on a CPU many times slower.
+  # Without XLA, which makes convolutions on a CPU many times slower.
   @tf.function(input_signature=[tf.TensorSpec([None, side, side, 3])], jit_compile=False)
   def compute(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(backbone(images, training=False), tf.float32)
@@ -86,7 +109,16 @@ def grid_computer(backbone: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def backbone_digest(backbone: keras.Model) -> str:
-  """A digest of a backbone's layers and weights; saving, loading and names do not change it."""
+  """Computes a SHA-256 digest of a backbone's layers and weights.
+
+  Names do not enter the digest, so saving and loading keep it.
+
+  Args:
+    backbone: network from `load_backbone`.
+
+  Returns:
+    64 hexadecimal digits.
+  """
   digest = hashlib.sha256()
   for layer in _layers(backbone):
     settings = {key: value for key, value in layer.get_config().items() if _is_plain(key, value)}
@@ -98,15 +130,13 @@ def backbone_digest(backbone: keras.Model) -> str:
 
 
 def _load_file(name: str) -> keras.Model:
-  path = os.path.expanduser(name)  # pathlib's raises at an unknown user.
+  path = os.path.expanduser(name)  # Path.expanduser raises at an unknown user.
   if not os.path.isfile(path):
-    raise ValueError(f"backbone={name!r}: there is no such file")
+    raise ValueError(f"backbone={name!r}: must be an existing file")
   try:
     return keras.saving.load_model(path, compile=False)
-  except Exception as error:  # Keras raises whatever its parts do.
-    raise ValueError(
-      f"backbone={name!r}: must be a Keras model, and cannot be loaded: {error}"
-    ) from error
+  except Exception as error:  # Keras raises many classes of errors here.
+    raise ValueError(f"backbone={name!r}: must be a loadable Keras model: {error}") from error
 
 
 def _fetch(name: str, side: int, download: bool) -> keras.Model:
@@ -115,26 +145,34 @@ def _fetch(name: str, side: int, download: bool) -> keras.Model:
   if owner is None or not name[:1].isupper():
     raise ValueError(
       f"backbone={name!r}: must be a .keras file, or the name of a network of keras.applications, "
-      "such as EfficientNetV2B0"
+      "for instance EfficientNetV2B0"
     )
   if not download:
     raise ValueError(
-      f"backbone={name!r}: its weights must be fetched; add --download, or give a .keras file"
+      f"backbone={name!r}: must be downloaded first; add --download, or give a .keras file"
     )
   side = side or _COMMON_SIDE
   try:
     network = getattr(owner, name)(
       include_top=False, weights="imagenet", input_shape=(side, side, 3)
     )
-  except Exception as error:  # No class of its own stands for a failed download.
-    raise ValueError(f"backbone={name!r}: cannot be had: {error}") from error
+  except Exception as error:  # A failed download has no error class of its own.
+    raise ValueError(f"backbone={name!r}: cannot be downloaded: {error}") from error
   return with_preprocessing(network, owner.preprocess_input)
 
 
 def with_preprocessing(
   network: keras.Model, preprocess_input: Callable[[np.ndarray], np.ndarray]
 ) -> keras.Model:
-  """Puts what `keras.applications` does to pixels, always an affine map of channels, in front."""
+  """Adds the preprocessing of `keras.applications` as a first layer of a network.
+
+  Args:
+    network: takes preprocessed images `[B, S, S, 3]`.
+    preprocess_input: affine map of the channels, as all of `keras.applications` are.
+
+  Returns:
+    network that takes RGB in 0..255.
+  """
   probes = np.concatenate([np.zeros([1, 3]), 255.0 * np.eye(3)]).astype(np.float32)
   answers = np.asarray(preprocess_input(probes[:, np.newaxis, np.newaxis].copy()))[:, 0, 0]
   bias, kernel = answers[0], (answers[1:] - answers[0]) / 255.0
@@ -153,6 +191,6 @@ def _layers(network: keras.Model) -> list[keras.layers.Layer]:
 
 
 def _is_plain(key: str, value: Any) -> bool:
-  # Names are numbered as they are made; nested objects may hold names.
+  # Keras numbers names in the order of creation, and nested objects may hold names.
   numbers = isinstance(value, list | tuple) and all(isinstance(x, int | float) for x in value)
   return key not in ("name", "trainable") and (numbers or isinstance(value, int | float | str))

@@ -1,4 +1,4 @@
-"""Beam search for captions, inside the graph."""
+"""Beam search for captions, as tensor operations."""
 
 import tensorflow as tf
 
@@ -14,29 +14,37 @@ def beam_search(
 ) -> dict[str, tf.Tensor]:
   """Searches for the caption of highest log-probability, normalised by its length.
 
-  Each cell is looked at at the prior's mode, so a caption's words decide its glimpses. With width 1
-  the search is greedy; with a width of all captions it is exact.
+  Each glimpse is at the prior's mode, so the words of a caption determine its glimpses. With width
+  1 the search is greedy; with a width of at least the number of captions it is exact.
 
   Args:
-    network: what sees and speaks.
+    network: the caption network.
     images: float `[B, H, W, C]`.
-    config: how wide to search, and how lengths are normalised.
+    config: width of the search and normalisation of lengths.
 
   Returns:
-    dict of `words` int32 `[B, T]` (padding after the end), `log_prob` float `[B]`, nats, of them,
-    not normalised, and `locations` float `[B, T, 2]`.
+    dict of `words` int32 `[B, T]` (padding after the end), `log_prob` float `[B]`, nats, of the
+    words without normalisation, and `locations` float `[B, T, 2]`.
+
+  Example:
+
+  >>> from wsram_tf.captions.config import CaptionModelConfig
+  >>> network = CaptionNetwork(CaptionModelConfig(height=16, width=16, max_words=5, units=8))
+  >>> answer = beam_search(network, tf.zeros([2, 16, 16, 1]), DecodingConfig(beam_width=3))
+  >>> tuple(answer["words"].shape), tuple(answer["locations"].shape)
+  ((2, 5), (2, 5, 2))
   """
   config = config or DecodingConfig()
   width, vocabulary = config.beam_width, network.config.vocabulary_size
   grid, batch = network.look(images), tf.shape(images)[0]
   state = network.initial_state(grid, width)
   dtype = state.upper[0].dtype
-  hopeless = tf.constant(dtype.min, dtype)
-  # All beams begin alike, so all but one are put out of the race.
-  log_prob = tf.tile(tf.where(tf.range(width) == 0, 0.0, hopeless)[tf.newaxis], [batch, 1])
+  lowest = tf.constant(dtype.min, dtype)
+  # All beams start equal; the lowest log-probability excludes all but one.
+  log_prob = tf.tile(tf.where(tf.range(width) == 0, 0.0, lowest)[tf.newaxis], [batch, 1])
   is_open = tf.ones([batch, width], tf.bool)
   length = tf.zeros([batch, width], dtype)
-  only_padding = tf.where(tf.range(vocabulary) == PADDING, 0.0, hopeless)
+  only_padding = tf.where(tf.range(vocabulary) == PADDING, 0.0, lowest)
   word, words, locations = tf.fill([batch, width], START), None, None
   for _ in range(network.config.max_words):
     state, location, next_log_probs = network.say(grid, state, tf.reshape(word, [-1]))

@@ -1,4 +1,4 @@
-"""The caption network: where to look before each word (the prior), and the word (likelihood)."""
+"""The caption network: prior over the cell to look at before each word, likelihood of the word."""
 
 from typing import Any, NamedTuple
 
@@ -30,12 +30,12 @@ __all__ = [
 
 
 class Grid(NamedTuple):
-  """The feature grid of each image, which stands where the image stood.
+  """Feature grids of a batch of images.
 
   Attributes:
-    features: float `[B, L, D]`, one a cell, row by row.
-    rows: float `[B * L, D]`, the same, image under image, from which glimpses are taken.
-    keys: float `[B, L, K]`, what the prior compares a state with.
+    features: float `[B, L, D]`, one feature vector per cell, row by row.
+    rows: float `[B * L, D]`, the same vectors, image after image; glimpses read from these.
+    keys: float `[B, L, K]`, keys of the cells for the prior.
     context: list of floats `[B, D]`, the upper layer's first state.
   """
 
@@ -46,7 +46,13 @@ class Grid(NamedTuple):
 
 
 def word_mask(captions: tf.Tensor) -> tf.Tensor:
-  """Which words of captions, int `[..., T]`, are none of padding: bool."""
+  """Returns True at words and False at padding, bool `[..., T]`, for captions int `[..., T]`.
+
+  Example:
+
+  >>> word_mask(tf.constant([4, 5, 2, 0])).numpy().tolist()
+  [True, True, True, False]
+  """
   return captions != PADDING
 
 
@@ -54,30 +60,37 @@ def word_mask(captions: tf.Tensor) -> tf.Tensor:
 class CaptionNetwork(CheckedModel):
   """p(a | image) and p(caption | a, image): one glimpse at a cell of a grid before each word.
 
-  The lower layer reads the previous word and the cell looked at, and says the word. The upper layer
-  starts from the grid's mean feature, takes the lower layer's state, and chooses the next cell.
+  The lower layer reads the previous word and the chosen cell; the classifier reads the lower layer
+  and predicts the word. The upper layer starts from a low-resolution copy of the grid, reads the
+  lower layer, and chooses the next cell.
 
   Args:
-    config: the model's shape.
-    backbone: makes what `config` calls the image, a grid `[B, H, W, C]`, of images `[B, S, S, 3]`
-      in 0..255. It learns with the rest if it is trainable; its batch normalisation never counts.
-      None: that is what the network is given.
+    config: sizes of the model.
+    backbone: network from images `[B, S, S, 3]` in 0..255 to grids `[B, H, W, C]` of
+      `config.image_shape`, or None if the network's input is the image or grid itself. A trainable
+      backbone is trained with the rest; its batch normalisation keeps its statistics.
 
   Call arguments:
-    images: float `[B, H, W, C]`, images, or features computed before; what the backbone takes, if
-      there is one.
+    images: float `[B, H, W, C]`, images or feature grids; with a backbone, its input.
 
   Raises:
-    ValueError: if the backbone makes no such grid.
+    ValueError: if the backbone's grids do not have `config.image_shape`.
 
   Returns:
-    dict of `words` int32 `[B, T]` (padding after the end), `log_prob` float `[B]`, nats, of them,
-    and `locations` float `[B, T, 2]`: each cell at the prior's mode, each word the likeliest but
-    never the unknown word.
+    dict of `words` int32 `[B, T]` (padding after the end), `log_prob` float `[B]`, nats, of the
+    words, and `locations` float `[B, T, 2]`. Each location is the prior's mode; each word is the
+    likeliest, unknown words excluded.
 
   Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
     Models, NIPS 2015, caption generation, arXiv 1509.06812; K. Xu et al., Show, Attend and Tell,
     ICML 2015, hard attention, arXiv 1502.03044.
+
+  Example:
+
+  >>> config = CaptionModelConfig(height=16, width=16, max_words=5, units=8)
+  >>> answer = CaptionNetwork(config)(tf.zeros([2, 16, 16, 1]))
+  >>> {name: tuple(value.shape) for name, value in answer.items()}
+  {'words': (2, 5), 'log_prob': (2,), 'locations': (2, 5, 2)}
   """
 
   @layers.follows_policy
@@ -85,12 +98,12 @@ class CaptionNetwork(CheckedModel):
     super().__init__(**kwargs)
     if backbone is not None and tuple(backbone.output_shape[1:]) != config.image_shape:
       raise ValueError(
-        f"backbone: must make grids {config.image_shape}, as height, width and channels say; it "
-        f"makes {backbone.output_shape[1:]}"
+        f"backbone with grids {tuple(backbone.output_shape[1:])}: must make grids "
+        f"{config.image_shape}, the config's (height, width, channels)"
       )
     self.config = config
     self.location_distribution = GridLocations(*config.grid_shape)
-    # Not what log-probabilities come from: they need float32.
+    # Layers that compute log-probabilities stay outside: they need float32.
     with layers.computing_in(config.precision):
       self.grid_network = GridNetwork(
         config.units,
@@ -115,7 +128,7 @@ class CaptionNetwork(CheckedModel):
     self.build((None, *config.image_shape))
 
   def build(self, images_shape):
-    """Makes all weights; the configuration alone decides their shapes."""
+    """Creates all weights; the configuration alone determines their shapes."""
     if self.built:
       return
     config, state = self.config, (None, self.config.units)
@@ -130,32 +143,32 @@ class CaptionNetwork(CheckedModel):
 
   @property
   def image_shape(self) -> tuple[int, int, int]:
-    """Height, width, channels of what the network is given."""
+    """Height, width and channels of the network's input."""
     if self.backbone is None:
       return self.config.image_shape
     return tuple(self.backbone.input_shape[1:])
 
   @property
   def input_rules(self) -> CaptionRules:
-    """The rules of the network's images, and of captions to train it with."""
+    """Rules of the network's images and training captions."""
     return CaptionRules(self.image_shape, self.config.vocabulary_size, self.config.max_words)
 
   def without_backbone(self) -> "CaptionNetwork":
-    """A copy that is given what the backbone made of an image."""
+    """Copies the network without its backbone; the copy takes the backbone's grids."""
     alone = CaptionNetwork(self.config, name=self.name)
     alone.set_weights([weight.numpy() for weight in self.weights_but_backbone])
     return alone
 
   @property
   def weights_but_backbone(self) -> list[keras.Variable]:
-    """The weights of all but the backbone."""
+    """All weights except the backbone's."""
     of_backbone = set() if self.backbone is None else {id(w) for w in self.backbone.weights}
     return [weight for weight in self.weights if id(weight) not in of_backbone]
 
   def look(self, images: tf.Tensor) -> Grid:
-    """Makes the feature grid of images `[B, H, W, C]`, once for all glimpses."""
+    """Makes the feature grids of images `[B, H, W, C]`, once for all glimpses."""
     if self.backbone is not None:
-      # As in a finished model: batch statistics would make an image's grid the batch's affair.
+      # With training=True the grid of an image would depend on the other images of the batch.
       images = self.backbone(images, training=False)
     grid = self.grid_network(images)
     rows = tf.reshape(grid, [-1, self.config.units])
@@ -164,15 +177,15 @@ class CaptionNetwork(CheckedModel):
     return Grid(features, rows, self.location_keys(features), context)
 
   def initial_state(self, grid: Grid, num_samples: int) -> layers.CoreState:
-    """The state before the first glimpse, M neighbouring rows an image."""
+    """Returns the state before the first glimpse, with M consecutive rows per image."""
     return self.core.initial_state([tf.repeat(t, num_samples, axis=0) for t in grid.context])
 
   def prior(self, grid: Grid, upper: tf.Tensor) -> tf.Tensor:
-    """The prior's parameters, float `[R, L]`, before a glimpse.
+    """Computes the prior's parameters before a glimpse, float `[R, L]`.
 
     Args:
-      grid: of B images.
-      upper: float `[R, D]`, the upper layer's output; rows of one image are neighbours.
+      grid: grids of B images.
+      upper: float `[R, D]`, the upper layer's output; the rows of an image are consecutive.
     """
     return self.location_network(grid.keys, upper)
 
@@ -184,14 +197,17 @@ class CaptionNetwork(CheckedModel):
     locations: tf.Tensor,
     prior: tf.Tensor,
   ) -> layers.CoreState:
-    """Looks at cells, one a row, after the previous words; with soft attention at all of them.
+    """Reads the previous words and one cell per row, or all cells with soft attention.
 
     Args:
-      grid: of B images.
-      state: of B * M rows, the samples of one image neighbours.
-      embedded: float `[B * M, E]`, the previous words embedded.
+      grid: grids of B images.
+      state: state of B * M rows; the samples of an image are consecutive.
+      embedded: float `[B * M, E]`, embeddings of the previous words.
       locations: float `[B * M, 2]`; not used by soft attention.
-      prior: float `[B * M, L]`, the prior's parameters; used by soft attention alone.
+      prior: float `[B * M, L]`, the prior's parameters; used by soft attention only.
+
+    Returns:
+      the next state.
     """
     images, cells = tf.shape(grid.features)[0], self.location_distribution.num_parameters
     samples = tf.shape(locations)[0] // tf.maximum(images, 1)
@@ -200,7 +216,7 @@ class CaptionNetwork(CheckedModel):
       shares = tf.reshape(shares, tf.stack([images, samples, cells]))
       features = tf.reshape(tf.matmul(shares, grid.features), [-1, self.config.units])
     else:
-      # Rows of one tensor, whose gradients are added up once for all words.
+      # All words gather from one tensor, so its gradient is accumulated only once.
       firsts = tf.repeat(cells * tf.range(images), samples)
       features = tf.gather(grid.rows, firsts + self.location_distribution.cells(locations))
     return self.core(tf.concat([embedded, features], axis=-1), state)
@@ -213,41 +229,39 @@ class CaptionNetwork(CheckedModel):
     choose_location: ChooseLocation,
     dropout_uniforms: tf.Tensor | None = None,
   ) -> GlimpseSequences:
-    """Looks before each word of given captions, in M independent sequences.
+    """Runs M independent glimpse sequences along given captions, one glimpse before each word.
 
     Args:
-      grid: of B images.
+      grid: grids of B images.
       captions: int `[B, T]`, words, the end, padding.
       num_samples: M.
-      choose_location: as `PredictionNetwork.unroll` takes it.
-      dropout_uniforms: float `[B, E + D]` in (0, 1), numbers that decide what is dropped of the
-        embedded words and of the states; None to drop nothing.
+      choose_location: see `PredictionNetwork.unroll`.
+      dropout_uniforms: float `[B, E + D]`, uniform random numbers in (0, 1) that choose the dropped
+        units of the word embeddings and lower states; None for no dropout.
 
     Returns:
-      `GlimpseSequences`, with T glimpses and the log-probabilities of all words at each,
-      float `[M, B, T, V]`. What stands at padding has no meaning but in `log_prior` and
-      `prior_entropy`, where it is 0.
+      `GlimpseSequences` with T glimpses; `log_probs` is float `[M, B, T, V]`. At padding,
+      `log_prior` and `prior_entropy` are 0, and the other values have no meaning.
     """
     distribution = self.location_distribution
     previous = tf.pad(captions[:, :-1], [[0, 0], [1, 0]], constant_values=START)
-    # Words first: taken apart and stacked so, nothing has to be copied.
+    # With the words first, unstacking and stacking copy nothing.
     embedded = self.embedding(tf.transpose(previous))  # [T, B, E]
     keep_state = None
     if dropout_uniforms is not None:
-      # One mask a caption: else samples would differ by what was dropped, and not by where they
-      # looked.
+      # One mask per caption, so that samples differ by their locations only.
       kept = tf.cast(dropout_uniforms >= self.config.dropout, embedded.dtype)
       kept /= 1.0 - self.config.dropout
       keep_word, keep_state = tf.split(kept, [self.config.word_units, self.config.units], axis=-1)
       embedded *= keep_word
-    # Not sliced word by word: each slice's gradient would be as large as the whole.
+    # tf.unstack, because the gradient of each slice would be as large as the whole tensor.
     embedded = tf.unstack(tf.repeat(embedded, num_samples, axis=1))  # T of [B * M, E]
     state = self.initial_state(grid, num_samples)
     locations, uppers, lowers = [], [], []
     for n in range(captions.shape[1]):
       upper = state.upper[0]
       prior = self.prior(grid, upper)
-      # As in PredictionNetwork.unroll: the score must see the sample as a constant.
+      # The score of the location must treat the sample as a constant; see PredictionNetwork.unroll.
       location = tf.stop_gradient(choose_location(n, upper, prior))
       state = self.step(grid, state, embedded[n], location, prior)
       locations.append(location)
@@ -258,10 +272,10 @@ class CaptionNetwork(CheckedModel):
     )
     if keep_state is not None:
       lower *= keep_state[:, tf.newaxis]
-    # As in PredictionNetwork.unroll: all glimpses at once.
+    # One call for all glimpses is cheaper, forwards and backwards.
     priors = along_sequences(lambda rows: self.prior(grid, rows), uppers)
     mask = word_mask(captions)
-    # With soft attention nothing is chosen, so nothing has a probability.
+    # Soft attention samples no location, so locations have no log-probability.
     scored = mask & (self.config.attention == "hard")
     return GlimpseSequences(
       locations=locations,
@@ -275,12 +289,13 @@ class CaptionNetwork(CheckedModel):
   def attend(
     self, grid: Grid, captions: tf.Tensor, uniforms: tf.Tensor | None = None
   ) -> GlimpseSequences:
-    """Looks where the prior says before each word of given captions; see `unroll`.
+    """Runs glimpse sequences from the prior along given captions; see `unroll`.
 
     Args:
-      grid: of B images.
+      grid: grids of B images.
       captions: int `[B, T]`.
-      uniforms: float `[M, B, T, 2]` in (0, 1); None for one sequence at the prior's mode.
+      uniforms: float `[M, B, T, 2]`, uniform random numbers in (0, 1), for M samples; None for one
+        sequence at the prior's mode.
     """
     distribution = self.location_distribution
     if uniforms is None:
@@ -295,27 +310,27 @@ class CaptionNetwork(CheckedModel):
   def say(
     self, grid: Grid, state: layers.CoreState, words: tf.Tensor
   ) -> tuple[layers.CoreState, tf.Tensor, tf.Tensor]:
-    """Looks at the prior's mode after given words, and scores what may come next.
+    """Looks at the prior's mode after the previous words, and scores all next words.
 
     Args:
-      grid: of B images.
-      state: of B * M rows.
+      grid: grids of B images.
+      state: state of B * M rows.
       words: int `[B * M]`, the previous words.
 
     Returns:
       the next state; the locations, float `[B * M, 2]`; log-probabilities of all words, float
-      `[B * M, V]`, nats, the lowest float for what no caption may hold: unknown, start, padding.
+      `[B * M, V]`, nats. The unknown word, the start and padding get the lowest float.
     """
     prior = self.prior(grid, state.upper[0])
     location = self.location_distribution.mode(prior)
     state = self.step(grid, state, self.embedding(words), location, prior)
     log_probs = self.classifier(state.lower[0])
     numbers = tf.range(log_probs.shape[-1])
-    barred = (numbers == UNKNOWN) | (numbers == START) | (numbers == PADDING)
-    return state, location, tf.where(barred, log_probs.dtype.min, log_probs)
+    excluded = (numbers == UNKNOWN) | (numbers == START) | (numbers == PADDING)
+    return state, location, tf.where(excluded, log_probs.dtype.min, log_probs)
 
   def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Says the likeliest word after each glimpse; see the class."""
+    """Writes the likeliest word after each glimpse; see the class."""
     grid = self.look(images)
     state = self.initial_state(grid, 1)
     word = tf.fill([tf.shape(images)[0]], START)
@@ -335,7 +350,7 @@ class CaptionNetwork(CheckedModel):
     }
 
   def get_config(self):
-    """Returns the constructor's arguments, ready for JSON."""
+    """Returns the constructor's arguments, for JSON."""
     return {
       "name": self.name,
       "config": self.config.to_dict(),
@@ -344,8 +359,8 @@ class CaptionNetwork(CheckedModel):
 
   @classmethod
   def from_config(cls, config, custom_objects=None):
-    """Makes the network that `get_config` described."""
-    with layers.full_precision():  # The configuration decides, whatever the policy is now.
+    """Makes the network of a `get_config` dictionary, with new weights."""
+    with layers.full_precision():  # The configuration overrides the current policy.
       return cls(
         CaptionModelConfig(**config["config"]),
         deserialized_backbone(config.get("backbone")),
@@ -354,7 +369,7 @@ class CaptionNetwork(CheckedModel):
 
 
 def serialized_backbone(backbone: keras.Model | None) -> dict[str, Any] | None:
-  """What a configuration says of a backbone, ready for JSON."""
+  """Returns a backbone's architecture and whether it is trainable, for JSON; None without one."""
   if backbone is None:
     return None
   return {
@@ -364,7 +379,7 @@ def serialized_backbone(backbone: keras.Model | None) -> dict[str, Any] | None:
 
 
 def deserialized_backbone(config: dict[str, Any] | None) -> keras.Model | None:
-  """The backbone that `serialized_backbone` described, with fresh weights."""
+  """Makes the backbone of a `serialized_backbone` dictionary, with new weights."""
   if config is None:
     return None
   backbone = keras.saving.deserialize_keras_object(config["network"])

@@ -1,4 +1,4 @@
-"""Checks images or feature grids and captions before they reach a network."""
+"""Checks images, feature grids and captions before they reach a network."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,18 +10,26 @@ from wsram_tf.captions.vocabulary import PADDING
 
 __all__ = ["CaptionRules", "check_caption_arrays", "check_caption_batch"]
 
-_EMPTY_RULE = "captions must each begin with a word, got an empty one"
-_PADDING_RULE = "captions must hold no word after padding"
+_EMPTY_RULE = "captions: must each begin with a word; got an empty one"
+_PADDING_RULE = "captions: must hold no word after padding"
 
 
 @dataclasses.dataclass(frozen=True)
 class CaptionRules:
-  """The rules of images and captions, as `inputs.InputRules` has them.
+  """Rules of images and captions, in the form of `learning.inputs.InputRules`.
 
   Attributes:
-    image_shape: (H, W, C) of what the network takes.
-    vocabulary_size: V, words.
-    max_words: the greatest length of a caption.
+    image_shape: (H, W, C) of the network's input.
+    vocabulary_size: V, number of words.
+    max_words: largest length of a caption.
+
+  Example:
+
+  >>> rules = CaptionRules((8, 8, 1), vocabulary_size=7, max_words=3)
+  >>> rules.arrays(np.zeros([1, 8, 8, 1], np.float32), np.array([[4, 9, 2]]))
+  Traceback (most recent call last):
+    ...
+  ValueError: captions with values from 2 to 9: must lie within 0..6 (vocabulary_size - 1)
   """
 
   image_shape: tuple[int, int, int]
@@ -31,7 +39,7 @@ class CaptionRules:
   num_classes = None
 
   def images(self, images: np.ndarray) -> np.ndarray:
-    """Returns finite float images `[B, H, W, C]`, or raises ValueError."""
+    """Returns finite float images `[B, H, W, C]`; raises ValueError for others."""
     _check_images_static(images.shape, images.dtype, self.image_shape)
     _check_finite(images)
     return images
@@ -41,19 +49,19 @@ class CaptionRules:
     _check_images_static(tuple(shape), dtype.as_numpy_dtype, self.image_shape)
 
   def image_batch(self, images: tf.Tensor) -> tf.Tensor:
-    """Returns finite float images `[B, H, W, C]`, or stops the graph."""
+    """Returns finite float images `[B, H, W, C]`; an assertion in the graph fails for others."""
     images = tf.convert_to_tensor(images)
     _check_images_static(tuple(images.shape), images.dtype.as_numpy_dtype, self.image_shape)
     with tf.control_dependencies([_finite_assertion(images)]):
       return tf.identity(images)
 
   def arrays(self, images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns images and captions `[B, T]`, or raises ValueError."""
+    """Returns images and captions `[B, T]`; raises ValueError if they break a rule."""
     check_caption_arrays(images, captions, *dataclasses.astuple(self))
     return images, captions
 
   def batch(self, images: tf.Tensor, captions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns images and captions `[B, T]`, or stops the graph."""
+    """Returns images and captions `[B, T]`; an assertion fails if they break a rule."""
     return check_caption_batch(images, captions, *dataclasses.astuple(self))
 
 
@@ -64,17 +72,17 @@ def check_caption_arrays(
   vocabulary_size: int,
   max_words: int,
 ) -> None:
-  """Raises unless whole arrays of images and captions are fit to learn from.
+  """Checks whole arrays of images and captions.
 
   Args:
-    images: float `[B, H, W, C]`, finite: images, or feature grids.
+    images: images or feature grids, float `[B, H, W, C]`, finite.
     captions: integer `[B, T]`, within 0..vocabulary_size - 1; padding (0) only at the end.
     image_shape: (H, W, C) of the model.
-    vocabulary_size: how many words there are.
-    max_words: the greatest T.
+    vocabulary_size: number of words.
+    max_words: the largest T.
 
   Raises:
-    ValueError: naming the argument, its value and the rule that it breaks.
+    ValueError: if an array breaks a rule.
   """
   _check_static(
     images.shape, images.dtype, captions.shape, captions.dtype, tuple(image_shape), max_words
@@ -82,14 +90,15 @@ def check_caption_arrays(
   _check_finite(images)
   if captions.min() < 0 or captions.max() >= vocabulary_size:
     raise ValueError(
-      f"{_words_rule(vocabulary_size)}, got values from {captions.min()} to {captions.max()}"
+      f"captions with values from {captions.min()} to {captions.max()}: "
+      f"{_words_rule(vocabulary_size)}"
     )
   is_word = captions != PADDING
   if not is_word[:, 0].all():
-    raise ValueError(f"{_EMPTY_RULE}: caption {np.argmin(is_word[:, 0])}")
+    raise ValueError(f"{_EMPTY_RULE}, caption {np.argmin(is_word[:, 0])}")
   after = is_word[:, 1:] & ~is_word[:, :-1]
   if after.any():
-    raise ValueError(f"{_PADDING_RULE}, as caption {np.argmax(after.any(axis=1))} does")
+    raise ValueError(f"{_PADDING_RULE}; caption {np.argmax(after.any(axis=1))} does")
 
 
 def check_caption_batch(
@@ -99,15 +108,21 @@ def check_caption_batch(
   vocabulary_size: int,
   max_words: int,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-  """Passes a good batch through unchanged and stops at a bad one; for `tf.data.Dataset.map`.
+  """Checks a batch inside a graph, for `tf.data.Dataset.map`.
 
   Args:
-    images, captions, image_shape, vocabulary_size, max_words: see `check_caption_arrays`. All
-      sizes but B must be known before running.
+    images: see `check_caption_arrays`; H, W and C must be static.
+    captions: see `check_caption_arrays`; T must be static.
+    image_shape: see `check_caption_arrays`.
+    vocabulary_size: see `check_caption_arrays`.
+    max_words: see `check_caption_arrays`.
+
+  Returns:
+    images and captions, unchanged.
 
   Raises:
-    ValueError: if what is known of shape and dtype before running breaks a rule.
-    tf.errors.InvalidArgumentError: when run on values that break a rule.
+    ValueError: if a static shape or a dtype breaks a rule.
+    tf.errors.InvalidArgumentError: on execution, if a value breaks a rule.
   """
   images, captions = tf.convert_to_tensor(images), tf.convert_to_tensor(captions)
   _check_static(
@@ -124,7 +139,8 @@ def check_caption_batch(
   assertions = [
     _finite_assertion(images),
     tf.debugging.Assert(
-      in_range, [f"{_words_rule(vocabulary_size)}, got values from", smallest, "to", largest]
+      in_range,
+      ["captions with values from", smallest, "to", largest, f": {_words_rule(vocabulary_size)}"],
     ),
     tf.debugging.Assert(tf.reduce_all(is_word[:, 0]), [_EMPTY_RULE]),
     tf.debugging.Assert(tf.reduce_all(is_word[:, :-1] | ~is_word[:, 1:]), [_PADDING_RULE]),
@@ -135,7 +151,7 @@ def check_caption_batch(
 
 def _check_finite(images: np.ndarray) -> None:
   if images.size and not np.isfinite([images.min(), images.max()]).all():
-    raise ValueError(f"images must be finite, got values from {images.min()} to {images.max()}")
+    raise ValueError(f"images with values from {images.min()} to {images.max()}: must be finite")
 
 
 def _finite_assertion(images: tf.Tensor) -> tf.Operation | None:
@@ -143,23 +159,25 @@ def _finite_assertion(images: tf.Tensor) -> tf.Operation | None:
   finite = tf.math.is_finite(lowest) & tf.math.is_finite(highest)
   return tf.debugging.Assert(
     finite | tf.equal(tf.size(images), 0),
-    ["images must be finite, got values from", lowest, "to", highest],
+    ["images with values from", lowest, "to", highest, ": must be finite"],
   )
 
 
 def _words_rule(vocabulary_size: int) -> str:
-  return f"captions must lie within 0..{vocabulary_size - 1} (vocabulary_size - 1)"
+  return f"must lie within 0..{vocabulary_size - 1} (vocabulary_size - 1)"
 
 
 def _check_images_static(
   images_shape: tuple[int | None, ...], images_dtype: np.dtype, image_shape: tuple[int, ...]
 ) -> None:
   if not np.issubdtype(images_dtype, np.floating):
-    raise ValueError(f"images must be of a floating dtype, got {np.dtype(images_dtype).name}")
+    raise ValueError(
+      f"images of dtype {np.dtype(images_dtype).name}: must be of a floating-point dtype"
+    )
   if images_shape[1:] != image_shape:
     raise ValueError(
-      f"images must have the model's shape [B, {', '.join(map(str, image_shape))}], got "
-      f"{images_shape}"
+      f"images of shape {images_shape}: must have the model's shape "
+      f"[B, {', '.join(map(str, image_shape))}]"
     )
 
 
@@ -173,13 +191,16 @@ def _check_static(
 ) -> None:
   _check_images_static(images_shape, images_dtype, image_shape)
   if not np.issubdtype(captions_dtype, np.integer):
-    raise ValueError(f"captions must be of an integer dtype, got {np.dtype(captions_dtype).name}")
+    raise ValueError(
+      f"captions of dtype {np.dtype(captions_dtype).name}: must be of an integer dtype"
+    )
   if len(captions_shape) != 2 or not 1 <= (captions_shape[1] or 0) <= max_words:
     raise ValueError(
-      f"captions must have shape [B, T], T known and from 1 to max_words={max_words}, got "
-      f"{captions_shape}"
+      f"captions of shape {captions_shape}: must have shape [B, T], with static T from 1 to "
+      f"max_words={max_words}"
     )
   if images_shape[0] != captions_shape[0] and None not in (images_shape[0], captions_shape[0]):
     raise ValueError(
-      f"images and captions must be equally many, got {images_shape[0]} and {captions_shape[0]}"
+      f"images of length {images_shape[0]}, captions of length {captions_shape[0]}: must have the "
+      "same length"
     )

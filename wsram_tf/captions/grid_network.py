@@ -1,4 +1,4 @@
-"""The grid network: from an image, or from features computed before, to one feature a cell."""
+"""The grid network: turns an image or a grid of features into one feature vector per cell."""
 
 import keras
 import numpy as np
@@ -9,15 +9,15 @@ __all__ = ["GridNetwork"]
 
 @keras.saving.register_keras_serializable("wsram_tf")
 class GridNetwork(keras.layers.Layer):
-  """Makes the feature grid that glimpses are cells of, what(image) + where(cell).
+  """Makes the feature grid, what(image) + where(cell). A glimpse is one cell of the grid.
 
   Args:
-    units: D, length of a cell's feature.
-    filters: filters of each 3 x 3 convolution, each followed by 2 x 2 max pooling; empty where the
-      input is a grid already.
-    reach: side of the last convolution, which gives a cell its feature, cells.
-    places: what where(cell) is: "own", a vector for each cell, or "smooth", a linear map of row,
-      column (-1 to 1) and their squares, by which no single cell stands out from its neighbours.
+    units: D, length of a cell's feature vector.
+    filters: filters of each 3 x 3 convolution, each followed by 2 x 2 max pooling; empty if the
+      input is already a grid.
+    reach: side of the last convolution's kernel, cells.
+    places: form of where(cell): "own", a vector for each cell, or "smooth", a linear map of row,
+      column (-1 to 1) and their squares, with which no cell differs sharply from its neighbours.
 
   Call arguments:
     images: float `[B, H, W, C]`.
@@ -26,10 +26,15 @@ class GridNetwork(keras.layers.Layer):
     float `[B, rows, columns, D]`.
 
   Raises:
-    ValueError: if `places` is neither.
+    ValueError: if `places` is neither "own" nor "smooth".
 
-  Source: K. Xu et al., Show, Attend and Tell, ICML 2015, the encoder, arXiv 1502.03044. The cells'
-    places are ours: the words for relations need them.
+  Source: K. Xu et al., Show, Attend and Tell, ICML 2015, the encoder, arXiv 1502.03044. where(cell)
+    is an addition: words for spatial relations need the places of the cells.
+
+  Example:
+
+  >>> tuple(GridNetwork(units=16, filters=(8, 8))(tf.zeros([2, 32, 48, 1])).shape)
+  (2, 8, 12, 16)
   """
 
   def __init__(
@@ -42,12 +47,12 @@ class GridNetwork(keras.layers.Layer):
   ):
     super().__init__(**kwargs)
     if places not in ("own", "smooth"):
-      raise ValueError(f"places={places!r}: must be own or smooth")
+      raise ValueError(f"places={places!r}: must be one of own, smooth")
     self.places = places
     self.units = units
     self.filters = tuple(filters)
     self.reach = reach
-    # Normalised, because strokes on black give features so faint that glimpses teach nothing.
+    # Layer normalisation, because thin strokes on black give features too weak to learn from.
     arguments = {"padding": "same", "kernel_initializer": "he_normal"}
     self.convolutions = [
       keras.layers.Conv2D(count, 3, name=f"convolution_{i}", **arguments)
@@ -61,7 +66,7 @@ class GridNetwork(keras.layers.Layer):
     ]
 
   def build(self, images_shape):
-    """Makes the weights from the static shape of the call's argument."""
+    """Creates the weights for images of this static shape."""
     shape = tuple(images_shape)
     for convolution, normalization in zip(self.convolutions, self.normalizations, strict=False):
       convolution.build(shape)
@@ -77,7 +82,7 @@ class GridNetwork(keras.layers.Layer):
     )
 
   def call(self, images: tf.Tensor) -> tf.Tensor:
-    """Makes one grid an image; see the class."""
+    """Makes one grid per image; see the class."""
     features = images
     for convolution, normalization in zip(self.convolutions, self.normalizations, strict=False):
       features = tf.nn.relu(normalization(self.pooling(convolution(features))))
@@ -99,7 +104,7 @@ class GridNetwork(keras.layers.Layer):
 
 
 def coordinates(rows: int, columns: int) -> np.ndarray:
-  """Row, column, both from -1 to 1, and their squares, of each cell, `[rows, columns, 4]`."""
+  """Computes row and column of each cell, from -1 to 1, and their squares: `[rows, columns, 4]`."""
   ranges = (np.linspace(-1.0, 1.0, count) for count in (rows, columns))
   places = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1)
   return np.concatenate([places, places**2], axis=-1)

@@ -1,4 +1,4 @@
-"""The caption inference network: where to look before each word, told the reference caption."""
+"""The caption inference network: proposes glimpses, given the image and its caption."""
 
 import keras
 import tensorflow as tf
@@ -14,23 +14,32 @@ __all__ = ["CaptionInferenceNetwork"]
 class CaptionInferenceNetwork(keras.Model):
   """Emits the parameters of q(a_n | caption, a_1..a_{n-1}, image).
 
-  It reads the prediction network's features and upper state but sends no gradient into them. Used
-  in training only. `encode` reads whole captions once, then each call is one glimpse.
+  It serves training only. It reads the caption network's features and upper state and sends no
+  gradient into them. `encode` reads whole captions once; each call proposes one glimpse.
 
   Args:
-    config: the shape of the caption network that it serves.
+    config: sizes of the caption network.
 
   Call arguments:
-    encoded: float `[B * M, E]`, the caption's encoding at the word to come.
+    encoded: float `[B * M, E]`, the caption's encoding at the next word.
     upper: float `[B * M, D]`, the upper layer's output before the glimpse.
-    keys: float `[B, L, K]`, what `keys` returned.
+    keys: float `[B, L, K]`, from `keys`.
 
   Returns:
-    float `[B * M, L]`.
+    logits of the cells, float `[B * M, L]`.
 
   Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
-    Models, NIPS 2015, the inference network, arXiv 1509.06812. The encoder, recurrent in both
-    directions, is ours.
+    Models, NIPS 2015, the inference network, arXiv 1509.06812. The bidirectional encoder is an
+    addition.
+
+  Example:
+
+  >>> config = CaptionModelConfig(units=8, word_units=6, location_units=4)
+  >>> network = CaptionInferenceNetwork(config)
+  >>> encoded = network.encode(tf.constant([[4, 5, 2], [6, 2, 0]]))  # [B, T, E]
+  >>> keys = network.keys(tf.zeros([2, 64, 8]))
+  >>> tuple(network(encoded[:, 0], tf.zeros([2, 8]), keys).shape)
+  (2, 64)
   """
 
   @layers.follows_policy
@@ -53,7 +62,7 @@ class CaptionInferenceNetwork(keras.Model):
     self.build(None)
 
   def build(self, input_shape):
-    """Makes all weights; the configuration alone decides their shapes."""
+    """Creates all weights; the configuration alone determines their shapes."""
     if self.built:
       return
     config = self.config
@@ -65,26 +74,40 @@ class CaptionInferenceNetwork(keras.Model):
     self.built = True
 
   def encode(self, captions: tf.Tensor) -> tf.Tensor:
-    """Reads captions, int `[B, T]`, in both directions, padding left out: float `[B, T, E]`."""
+    """Encodes captions in both directions and skips padding.
+
+    Args:
+      captions: int `[B, T]`.
+
+    Returns:
+      float `[B, T, E]`.
+    """
     return self.encoder(self.embedding(captions), mask=captions != PADDING)
 
   def keys(self, features: tf.Tensor) -> tf.Tensor:
-    """What each cell offers to be chosen by: float `[B, L, K]` of features `[B, L, D]`."""
-    # The proposal is fitted to the prediction network, never the other way round.
+    """Computes the keys of all cells, once for all glimpses.
+
+    Args:
+      features: float `[B, L, D]`, the caption network's.
+
+    Returns:
+      float `[B, L, K]`.
+    """
+    # The proposal loss must not change the caption network.
     return self.location_keys(tf.stop_gradient(features))
 
   def call(self, encoded: tf.Tensor, upper: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-    """Emits one proposal a row; see the class."""
-    # As in `keys`.
+    """Emits one proposal per row; see the class."""
+    # See `keys`.
     state = self.hidden(tf.concat([encoded, tf.stop_gradient(upper)], axis=-1))
     return self.location_network(keys, state)
 
   def get_config(self):
-    """Returns the constructor's arguments, ready for JSON."""
+    """Returns the constructor's arguments, for JSON."""
     return {"name": self.name, "config": self.config.to_dict()}
 
   @classmethod
   def from_config(cls, config, custom_objects=None):
-    """Makes the network that `get_config` described."""
-    with layers.full_precision():  # The configuration decides, whatever the policy is now.
+    """Makes the network of a `get_config` dictionary, with new weights."""
+    with layers.full_precision():  # The configuration overrides the current policy.
       return cls(CaptionModelConfig(**config["config"]), name=config["name"])

@@ -1,4 +1,4 @@
-"""The caption learner: reweighted wake-sleep, or a rival, on captions as sequences of glimpses."""
+"""The caption learner: trains caption networks by reweighted wake-sleep and other estimators."""
 
 import functools
 from typing import Any
@@ -9,6 +9,7 @@ import tensorflow as tf
 from wsram_tf import layers, numerics, objectives
 from wsram_tf.captions.caption_network import (
   CaptionNetwork,
+  Grid,
   deserialized_backbone,
   serialized_backbone,
   word_mask,
@@ -24,22 +25,37 @@ __all__ = ["CaptionLearner"]
 
 @keras.saving.register_keras_serializable("wsram_tf")
 class CaptionLearner(BaseLearner):
-  """Trains a caption network by the estimator that is named, through `compile` and `fit`.
+  """Trains a caption network with a chosen estimator, through `compile` and `fit`.
 
-  `fit` and `evaluate` take float images `[B, H, W, C]` (or features computed before) and captions,
-  integers `[B, T]`: words, the end, then padding, which counts for nothing. `predict` takes images
-  and returns what `CaptionNetwork` returns.
+  `fit` and `evaluate` take images or feature grids, float `[B, H, W, C]`, and captions, integer
+  `[B, T]`: words, the end, padding. Losses and metrics ignore padding. `predict` takes images and
+  returns the output of `CaptionNetwork`.
 
   Args:
-    model_config: the shape of the networks.
+    model_config: sizes of the networks.
     objective_config: the estimator.
-    exploration_config: how the samples and the prior are kept looking around.
+    exploration_config: temperature of the samples, entropy and coverage bonuses of the prior.
     loss_config: credit by word, label smoothing.
-    backbone: what makes the grid of an image, as `CaptionNetwork` takes it.
-    clip_norm, num_evaluation_samples, seed: as `WakeSleepLearner` has them.
+    backbone: network from images to grids; see `CaptionNetwork`.
+    **kwargs: `clip_norm`, `num_evaluation_samples` and `seed`; see `WakeSleepLearner`.
+
+  Raises:
+    ValueError: if the settings contradict each other.
 
   Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
     Models, NIPS 2015, caption generation, arXiv 1509.06812.
+
+  Example:
+
+  >>> config = CaptionModelConfig(
+  ...   height=8, width=8, grid_filters=(4,), vocabulary_size=7, max_words=3, units=8
+  ... )
+  >>> learner = CaptionLearner(config, ObjectiveConfig(num_samples=2), seed=1)
+  >>> learner.compile("sgd", run_eagerly=True)
+  >>> images, captions = tf.zeros([4, 8, 8, 1]), tf.constant([[4, 5, 2], [6, 2, 0]] * 2)
+  >>> history = learner.fit(images, captions, batch_size=4, verbose=0).history
+  >>> sorted(history)[:3]
+  ['bound', 'effective_sample_size', 'inference_gradient_norm']
   """
 
   training_metrics = (
@@ -74,7 +90,7 @@ class CaptionLearner(BaseLearner):
     backbone: keras.Model | None = None,
     **kwargs,
   ):
-    # Not the backbone itself: Keras would count its weights first, and the optimizer's last.
+    # A backbone attribute would change the order of the weights: Keras would list its own first.
     self._make_network = functools.partial(
       CaptionNetwork, model_config, backbone, name="prediction_network"
     )
@@ -86,21 +102,21 @@ class CaptionLearner(BaseLearner):
     given = (self.objective_config.estimator, self.objective_config.num_samples)
     if model_config.attention == "soft" and given != soft_needs:
       raise ValueError(
-        f"attention=soft: needs estimator=variational and num_samples=1, since nothing is sampled; "
-        f"got estimator={given[0]}, num_samples={given[1]}"
+        "attention=soft: must go with estimator=variational and num_samples=1, because soft "
+        f"attention samples nothing; got estimator={given[0]}, num_samples={given[1]}"
       )
     self.loss_config = loss_config or CaptionLossConfig()
 
   def make_prediction_network(self) -> CaptionNetwork:
-    """The network that looks and speaks, with fresh weights."""
+    """Makes the caption network, with new weights."""
     return self._make_network()
 
   def make_inference_network(self) -> CaptionInferenceNetwork:
-    """The network that proposes glimpses, with fresh weights."""
+    """Makes the inference network, with new weights."""
     return CaptionInferenceNetwork(self.model_config, name="inference_network")
 
   def weights_by_network(self) -> dict[str, list[keras.Variable]]:
-    """All weights by network; those of a backbone apart."""
+    """Returns all weights by network; a backbone counts as a network."""
     groups, network = super().weights_by_network(), self.prediction_network
     groups["prediction"] = network.weights_but_backbone
     if network.backbone is not None:
@@ -108,28 +124,33 @@ class CaptionLearner(BaseLearner):
     return groups
 
   def take_weights(self, other: BaseLearner) -> None:
-    """Takes over weights; see `BaseLearner`. Without the other's backbone they mean nothing."""
+    """Copies the weights of another learner; see `BaseLearner`.
+
+    Raises:
+      ValueError: if the other learner has a backbone and this one has none, because its other
+        weights fit its own backbone only.
+    """
     theirs, mine = other.weights_by_network(), self.weights_by_network()
     if "backbone" in theirs and "backbone" not in mine:
-      raise ValueError("other: has a backbone that learnt with it, which this learner lacks")
+      raise ValueError("other with a backbone: must have none, because this learner has none")
     super().take_weights(other)
 
   def training_sample(
-    self, images: tf.Tensor, captions: tf.Tensor, temperature: float | tf.Tensor, seed: tf.Tensor
+    self, grid: Grid, captions: tf.Tensor, temperature: float | tf.Tensor, seed: tf.Tensor
   ) -> sampling.DrawnSequences:
-    """Draws the sequences of one update, with dropout."""
-    uniforms = self.uniforms(images, self.objective_config.num_samples, seed)
+    """Draws the glimpse sequences of one update, with dropout."""
+    uniforms = self.uniforms(captions, self.objective_config.num_samples, seed)
     config, dropped = self.model_config, None
     if config.dropout:
-      batch = tf.shape(images)[0] * replicas.num_replicas()
-      # A stream of its own, so that the samples stay what they are.
+      batch = tf.shape(captions)[0] * replicas.num_replicas()
+      # A separate random stream, so that dropout does not change the samples' numbers.
       dropped = sampling.stateless_uniforms([batch, config.word_units + config.units], -1 - seed)
       dropped = replicas.own_rows(dropped)
-    return self.sample(images, captions, uniforms, temperature, dropped)
+    return self.sample(grid, captions, uniforms, temperature, dropped)
 
   def sample(
     self,
-    images: tf.Tensor,
+    grid: Grid,
     captions: tf.Tensor,
     uniforms: tf.Tensor,
     temperature: float | tf.Tensor = 1.0,
@@ -138,22 +159,21 @@ class CaptionLearner(BaseLearner):
     """Draws glimpse sequences from the estimator's sampling distribution.
 
     Args:
-      images: float `[B, H, W, C]`.
+      grid: of B images.
       captions: int `[B, T]`.
-      uniforms: what `uniforms` returned.
-      temperature: of what is sampled from.
-      dropout_uniforms: float `[B, E + D]` in (0, 1); None to drop nothing.
+      uniforms: random numbers from `uniforms`.
+      temperature: temperature of the sampling distribution.
+      dropout_uniforms: float `[B, E + D]` in (0, 1); None for no dropout.
 
     Returns:
       `DrawnSequences`; at padding every log-density and entropy is 0.
     """
     network, inference = self.prediction_network, self.inference_network
     uniforms = uniforms[:, :, : captions.shape[1]]
-    grid = network.look(images)
     proposal = None
     if inference:
-      told = tf.repeat(inference.encode(captions)[tf.newaxis], uniforms.shape[0], axis=0)
-      proposal = sampling.Proposal(inference, told, inference.keys(grid.features))
+      encoded = tf.repeat(inference.encode(captions)[tf.newaxis], uniforms.shape[0], axis=0)
+      proposal = sampling.Proposal(inference, encoded, inference.keys(grid.features))
 
     drawn = sampling.draw(
       network.location_distribution,
@@ -173,7 +193,7 @@ class CaptionLearner(BaseLearner):
   def score(
     self, drawn: sampling.DrawnSequences, captions: tf.Tensor
   ) -> objectives.ScoredSequences:
-    """What an estimator sees of sequences, given the true captions, int `[B, T]`."""
+    """Computes the estimator's inputs from sequences and true captions, int `[B, T]`."""
     log_probs, mask = drawn.sequences.log_probs, word_mask(captions)
     is_correct = tf.argmax(log_probs, axis=-1, output_type=captions.dtype) == captions
     scored = objectives.ScoredSequences(
@@ -187,23 +207,23 @@ class CaptionLearner(BaseLearner):
     )
     if not self.baseline_network:
       return scored
-    # At padding the baseline is the signal itself, so that its error there is none.
+    # At padding the baseline equals the signal, so its error there is 0.
     signal = tf.stop_gradient(self.estimator.baseline_signal(scored))
     baseline = self.baseline_network(drawn.sequences.upper)
     return scored._replace(baseline=tf.where(mask, baseline, signal))
 
   def cell_probabilities(self, drawn: sampling.DrawnSequences, captions: tf.Tensor) -> tf.Tensor:
-    """The prior's probability of each cell before each word, 0 at padding."""
+    """Returns the prior's probability of each cell before each word, 0 at padding."""
     cells = super().cell_probabilities(drawn, captions)
     return tf.where(word_mask(captions)[..., tf.newaxis], cells, 0.0)
 
   def losses(
-    self, images: tf.Tensor, captions: tf.Tensor, step: tf.Tensor, seed: tf.Tensor
+    self, grid: Grid, captions: tf.Tensor, step: tf.Tensor, seed: tf.Tensor
   ) -> tuple[dict[str, tf.Tensor], sampling.DrawnSequences, objectives.ScoredSequences]:
-    """Draws the samples of one update and takes each network's loss; see `BaseLearner`."""
-    losses, drawn, scored = super().losses(images, captions, step, seed)
+    """Draws the samples of one update and computes each network's loss; see `BaseLearner`."""
+    losses, drawn, scored = super().losses(grid, captions, step, seed)
     if self.loss_config.label_smoothing:
-      # Beside the estimator's loss, so that the weights are those of the words themselves.
+      # Added after the estimator, so that smoothing does not change the importance weights.
       spread = tf.reduce_mean(drawn.sequences.log_probs, axis=-1)
       spread = tf.where(word_mask(captions), spread, 0.0)
       smoothing = tf.reduce_sum(scored.log_likelihood - spread, axis=-1)
@@ -213,7 +233,7 @@ class CaptionLearner(BaseLearner):
   def training_figures(
     self, drawn: sampling.DrawnSequences, scored: objectives.ScoredSequences, captions: tf.Tensor
   ) -> dict[str, tf.Tensor]:
-    """What a training step reports beside the figures of every learner."""
+    """Returns the training metrics of captions; `BaseLearner` adds those of every learner."""
     words = tf.cast(tf.broadcast_to(word_mask(captions), tf.shape(scored.is_correct)), "float32")
     return {
       "log_likelihood_per_word": (scored.log_likelihood, words),
@@ -223,7 +243,7 @@ class CaptionLearner(BaseLearner):
   def sample_figures(
     self, drawn: sampling.DrawnSequences, scored: objectives.ScoredSequences
   ) -> dict[str, tf.Tensor]:
-    """Figures of the samples; entropies are summed over a caption's words."""
+    """Returns the metrics of the samples; entropies are sums over a caption's words."""
     return {
       **super().sample_figures(drawn, scored),
       "prior_entropy": tf.reduce_sum(drawn.sequences.prior_entropy, axis=-1),
@@ -231,16 +251,20 @@ class CaptionLearner(BaseLearner):
     }
 
   def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Scores images and captions, with glimpses at the prior's mode, sampled from the prior, and
-    sampled as in training at temperature 1."""
+    """Evaluates one batch.
+
+    The word error uses glimpses at the prior's mode. The loss and the log-likelihood average over
+    samples of the prior. The bound and the metrics of the samples use samples as in training, at
+    temperature 1.
+    """
     images, captions, weights = inputs.unpack_batch(data, "captions")
     samples, network = self.num_evaluation_samples, self.prediction_network
     seed = tf.stack([self.seed, self.count("bound")])
     uniforms = self.uniforms(images, samples + self.objective_config.num_samples, seed)
-    grid, length = network.look(images), captions.shape[1]
+    grid, length = self.look(images), captions.shape[1]
     greedy = network.attend(grid, captions).log_probs[0]
     sampled = network.attend(grid, captions, uniforms[:samples, :, :length, :2]).log_probs
-    drawn = self.sample(images, captions, uniforms[samples:])
+    drawn = self.sample(grid, captions, uniforms[samples:])
     scored = self.score(drawn, captions)
     words = tf.cast(word_mask(captions), greedy.dtype)
     wrong = tf.argmax(greedy, axis=-1, output_type=captions.dtype) != captions
@@ -256,7 +280,7 @@ class CaptionLearner(BaseLearner):
     return self.results(self.evaluation_metrics)
 
   def get_config(self) -> dict[str, Any]:
-    """Returns the constructor's arguments, ready for JSON."""
+    """Returns the constructor's arguments, for JSON."""
     return {
       **super().get_config(),
       "loss_config": vars(self.loss_config).copy(),
@@ -265,8 +289,8 @@ class CaptionLearner(BaseLearner):
 
   @classmethod
   def from_config(cls, config, custom_objects=None):
-    """Makes the learner that `get_config` described."""
-    with layers.full_precision():  # The configuration decides, whatever the policy is now.
+    """Makes the learner of a `get_config` dictionary, with new weights."""
+    with layers.full_precision():  # The configuration overrides the current policy.
       return cls(
         **{
           **config,
@@ -280,8 +304,15 @@ class CaptionLearner(BaseLearner):
 
 
 def log_likelihood(log_probs: tf.Tensor, captions: tf.Tensor) -> tf.Tensor:
-  """log p of each word of captions `[B, T]`, float `[M, B, T]`, nats, of all words'
-  `[M, B, T, V]`; 0 at padding."""
+  """Computes the log-probability of each word of a caption.
+
+  Args:
+    log_probs: float `[M, B, T, V]`, nats, log-probabilities of all words.
+    captions: int `[B, T]`.
+
+  Returns:
+    float `[M, B, T]`, nats; 0 at padding.
+  """
   one_hot = tf.one_hot(captions, log_probs.shape[-1], dtype=log_probs.dtype)
   words = tf.reduce_sum(log_probs * one_hot, axis=-1)
   return tf.where(word_mask(captions), words, 0.0)

@@ -1,7 +1,7 @@
-"""Scores of captions against what people wrote: BLEU, ROUGE-L and CIDEr.
+"""Scores of captions against human references: BLEU, ROUGE-L and CIDEr.
 
-All of them bring captions and references to the words of `vocabulary.split_words` first (lower
-case, no punctuation), so the figures are comparable with those of work that drops punctuation too.
+All scores compare the words of `vocabulary.split_words` (lower case, no punctuation). They are
+comparable with published figures that also drop punctuation.
 """
 
 import math
@@ -15,16 +15,30 @@ from wsram_tf.captions.vocabulary import split_words
 
 __all__ = ["all_scores", "corpus_bleu", "corpus_cider", "corpus_rouge_l"]
 
-# As the evaluation code that COCO published has them.
+# The values of COCO's evaluation code.
 _RECALL_WEIGHT = 1.2
 _LONGEST_GRAM = 4
 _LENGTH_TOLERANCE = 6.0
 
 
 def all_scores(captions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-  """All scores of a whole set of captions, by `bleu_1` to `bleu_4`, `rouge_l` and `cider`.
+  """Computes all scores of a set of captions.
 
-  See `corpus_bleu` for what is taken and refused.
+  Args:
+    captions: n captions; an empty caption counts as no words.
+    references: n lists of at least one human caption each.
+
+  Returns:
+    scores by `bleu_1` to `bleu_4` and `rouge_l`, in percent, and `cider`, 0 to 10.
+
+  Raises:
+    ValueError: if there is no caption, or a caption without a reference.
+
+  Example:
+
+  >>> figures = all_scores(["a dog runs", "two cats"], [["A dog runs ."], ["Two cats sit ."]])
+  >>> round(figures["rouge_l"], 1)
+  88.6
   """
   return {
     **corpus_bleu(captions, references),
@@ -34,25 +48,31 @@ def all_scores(captions: Sequence[str], references: Sequence[Sequence[str]]) -> 
 
 
 def corpus_bleu(captions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-  """BLEU-1 to BLEU-4 of a whole set of captions, by sacrebleu.
+  """Computes BLEU-1 to BLEU-4 of a set of captions with sacrebleu.
 
-  BLEU-k is the geometric mean of the precisions of 1- to k-grams, with the brevity penalty of the
-  whole set, not smoothed. sacrebleu splits the words no further (`tokenize="none"`).
+  BLEU-k is the geometric mean of the precisions of 1- to k-grams, times the brevity penalty of the
+  whole set, without smoothing. sacrebleu does not split the words further (`tokenize="none"`).
 
   Args:
-    captions: n captions; an empty one counts as no words.
-    references: for each at least one caption of a person, in any number.
+    captions: n captions; an empty caption counts as no words.
+    references: n lists of at least one human caption each.
 
   Returns:
     percent, by `bleu_1` to `bleu_4`.
 
   Raises:
-    ValueError: if there is no caption, or one without a reference.
+    ValueError: if there is no caption, or a caption without a reference.
+
+  Example:
+
+  >>> round(corpus_bleu(["a dog runs"], [["A dog runs .", "The dog runs ."]])["bleu_2"], 1)
+  100.0
   """
   _check(captions, references)
   said = [" ".join(split_words(caption)) for caption in captions]
   most = max(len(written) for written in references)
-  # sacrebleu takes first references, second ones and so on; None where there is none.
+  # sacrebleu takes a list of all first references, one of all second references, and so on; None
+  # marks a missing reference.
   streams = [
     [" ".join(split_words(written[k])) if k < len(written) else None for written in references]
     for k in range(most)
@@ -68,15 +88,15 @@ def corpus_bleu(captions: Sequence[str], references: Sequence[Sequence[str]]) ->
 
 
 def corpus_rouge_l(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-  """ROUGE-L as COCO's evaluation has it: the mean over captions of an F-measure.
+  """Computes ROUGE-L as COCO's evaluation does: the mean over captions of an F-measure.
 
-  A caption's precision and recall are the length of the longest common subsequence of words with a
-  reference, over the caption's length and over the reference's. The greatest precision and the
-  greatest recall over the references, perhaps those of two, make F with a weight of 1.2 on recall.
+  Precision and recall are the length of the longest common subsequence of words with a reference,
+  divided by the caption's length and by the reference's. F combines the highest precision and the
+  highest recall over the references, which may come from two of them, with weight 1.2 on recall.
 
   Args:
-    captions: n captions; an empty one scores 0.
-    references: for each at least one caption of a person, in any number.
+    captions: n captions; an empty caption scores 0.
+    references: n lists of at least one human caption each.
 
   Returns:
     percent.
@@ -87,6 +107,11 @@ def corpus_rouge_l(captions: Sequence[str], references: Sequence[Sequence[str]])
   Source: C.-Y. Lin, ROUGE: A Package for Automatic Evaluation of Summaries, Text Summarization
     Branches Out, 2004; X. Chen et al., Microsoft COCO Captions: Data Collection and Evaluation
     Server, arXiv:1504.00325, 2015.
+
+  Example:
+
+  >>> round(corpus_rouge_l(["a dog runs fast"], [["A dog runs ."]]), 2)
+  87.98
   """
   _check(captions, references)
   figures = []
@@ -105,26 +130,34 @@ def corpus_rouge_l(captions: Sequence[str], references: Sequence[Sequence[str]])
 
 
 def corpus_cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-  """CIDEr-D, which is what COCO's evaluation reports as CIDEr: the mean over captions.
+  """Computes CIDEr-D, which COCO's evaluation reports as CIDEr: the mean over captions.
 
-  N-grams of 1 to 4 words weigh as often as they occur, times the logarithm of how few of the
-  images have them in a reference. A caption's weights are clipped to the reference's, and their
-  cosine with the reference's counts less the more the lengths differ (Gaussian, sigma 6 words).
-  Means over references and n, times 10. How rare an n-gram is comes from these references alone:
-  the figure is of a whole test set, and of a single image always 0.
+  The weight of an n-gram, n from 1 to 4, is its count times its inverse document frequency: the
+  logarithm of the number of images over the number of images with the n-gram in a reference. The
+  caption's weights are clipped to the reference's. Their cosine is multiplied by a Gaussian of the
+  difference in length (sigma 6 words). The score is 10 times the mean over references and n.
+
+  The document frequencies come from the given references. The score is therefore meaningful for a
+  whole test set only; for a single image it is always 0.
 
   Args:
-    captions: n captions; an empty one scores 0.
-    references: for each at least one caption of a person, in any number.
+    captions: n captions; an empty caption scores 0.
+    references: n lists of at least one human caption each.
 
   Returns:
-    at most 10; tables of papers often print it times 100.
+    0 to 10; papers often print 100 times this value.
 
   Raises:
     ValueError: see `corpus_bleu`.
 
   Source: R. Vedantam, C. L. Zitnick, D. Parikh, CIDEr: Consensus-based Image Description
     Evaluation, CVPR 2015, section 6 (https://arxiv.org/abs/1411.5726).
+
+  Example:
+
+  >>> references = [["A dog runs on grass ."], ["Two boys play in water ."]]
+  >>> round(corpus_cider(["a dog runs on grass", "two boys play in water"], references), 2)
+  10.0
   """
   _check(captions, references)
   counts = [[_gram_counts(split_words(one)) for one in written] for written in references]
@@ -141,16 +174,16 @@ def corpus_cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -
 def _check(captions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
   if not captions or len(captions) != len(references):
     raise ValueError(
-      f"captions of length {len(captions)}, references of length {len(references)}: must be "
-      "equally many, and at least one"
+      f"captions of length {len(captions)}, references of length {len(references)}: must have the "
+      "same length, at least 1"
     )
   for caption, written in zip(captions, references, strict=True):
     if not written:
-      raise ValueError(f"references of caption {caption!r}: must be at least one")
+      raise ValueError(f"references of caption {caption!r}: must hold at least one")
 
 
 def _common_length(first: Sequence[str], second: Sequence[str]) -> int:
-  lengths = [0] * (len(second) + 1)  # Of what is read of the first, by words of the second.
+  lengths = [0] * (len(second) + 1)  # By prefix of `second`, for the words of `first` so far.
   for word in first:
     before = lengths
     lengths = [0]

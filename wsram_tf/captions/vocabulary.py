@@ -1,4 +1,4 @@
-"""The words of captions and their numbers, and how a caption becomes words."""
+"""Splits captions into words, and converts between words and numbers."""
 
 import os
 import re
@@ -9,24 +9,38 @@ import numpy as np
 
 __all__ = ["END", "PADDING", "SPECIAL_WORDS", "START", "UNKNOWN", "Vocabulary", "split_words"]
 
-# Numbers of the words that no caption holds. Padding is 0, so that zeros are padding.
+# Numbers of the special words. Padding is 0, so an array of zeros is padding.
 PADDING, START, END, UNKNOWN = range(4)
 SPECIAL_WORDS = ("<padding>", "<start>", "<end>", "<unknown>")
 
 
 def split_words(caption: str) -> list[str]:
-  """The words of a caption: lower case, letters and digits alone, an apostrophe inside a word."""
+  """Splits a caption into lower-case words of letters, digits and inner apostrophes.
+
+  Example:
+
+  >>> split_words("A dog's ball, 4x4.")
+  ['a', "dog's", 'ball', '4x4']
+  """
   return re.findall(r"[^\W_]+(?:'[^\W_]+)*", caption.lower())
 
 
 class Vocabulary:
-  """Words by number and numbers by word; the special words come first.
+  """Maps words to numbers and numbers to words; the special words come first.
 
   Args:
-    words: the words without the special ones, each once.
+    words: distinct words without the special ones.
 
   Raises:
-    ValueError: if a word comes twice, is empty or is special.
+    ValueError: if a word is repeated, empty or special.
+
+  Example:
+
+  >>> vocabulary = Vocabulary.from_captions(["A dog runs .", "A dog ."], least_count=2)
+  >>> vocabulary.encode("A dog!", max_words=5).tolist()
+  [4, 5, 2, 0, 0]
+  >>> vocabulary.decode([4, 5, 2, 0, 0])
+  'a dog'
   """
 
   def __init__(self, words: Sequence[str]):
@@ -34,31 +48,43 @@ class Vocabulary:
     self._numbers = {word: number for number, word in enumerate(self.words)}
     if len(self._numbers) < len(self.words) or "" in self._numbers:
       twice = [word for word, count in Counter(self.words).items() if count > 1 or not word]
-      raise ValueError(f"words={twice[:5]}: must be given once each, and not be empty or special")
+      raise ValueError(f"words={twice[:5]}: must be distinct, and neither empty nor special")
 
   def __len__(self) -> int:
     return len(self.words)
 
   @classmethod
   def from_captions(cls, captions: Iterable[str], least_count: int = 1) -> "Vocabulary":
-    """The words that captions hold at least `least_count` times, the commonest first."""
+    """Makes a vocabulary of frequent words, in the order of their frequency.
+
+    Args:
+      captions: captions as written.
+      least_count: number of times that a word must occur.
+    """
     counts = Counter(word for caption in captions for word in split_words(caption))
     common = [word for word in sorted(counts) if counts[word] >= least_count]
     return cls(sorted(common, key=lambda word: -counts[word]))
 
   def encode(self, caption: str, max_words: int) -> np.ndarray:
-    """The numbers of a caption's words, then the end, then padding: int32 `[max_words]`.
+    """Converts a caption to numbers: its words, the end, padding.
+
+    Args:
+      caption: caption as written; words outside the vocabulary become `UNKNOWN`.
+      max_words: length of the result.
+
+    Returns:
+      int32 `[max_words]`.
 
     Raises:
-      ValueError: if the caption has no word, or with its end more than max_words.
+      ValueError: if the caption has no word, or does not fit with its end.
     """
     words = split_words(caption)
     if not words:
-      raise ValueError(f"caption={caption!r}: must hold a word")
+      raise ValueError(f"caption={caption!r}: must hold at least one word")
     if len(words) >= max_words:
       raise ValueError(
-        f"caption={caption!r}: must have fewer words than max_words={max_words}, which counts the "
-        f"end, and has {len(words)}"
+        f"caption={caption!r}: must have fewer than max_words={max_words} words, because the end "
+        f"counts as one; it has {len(words)}"
       )
     numbers = [self._numbers.get(word, UNKNOWN) for word in words]
     encoded = np.full(max_words, PADDING, np.int32)
@@ -66,7 +92,7 @@ class Vocabulary:
     return encoded
 
   def decode(self, numbers: Iterable[int]) -> str:
-    """The caption that numbers stand for, up to the end or the first padding."""
+    """Converts numbers to a caption, up to the end or the first padding."""
     words = []
     for number in numbers:
       if number in (END, PADDING):
@@ -75,18 +101,18 @@ class Vocabulary:
     return " ".join(words)
 
   def save(self, path: str | os.PathLike) -> None:
-    """Writes all words to a text file, one a line; the line's number from 0 is the word's."""
+    """Writes all words to a text file, one per line, in the order of their numbers."""
     with open(path, "w", encoding="utf-8") as file:
       file.writelines(f"{word}\n" for word in self.words)
 
   @classmethod
   def load(cls, path: str | os.PathLike) -> "Vocabulary":
-    """Reads what `save` wrote.
+    """Reads a file that `save` wrote.
 
     Raises:
       OSError: if the file cannot be opened.
-      ValueError: if it is no text, does not begin with the special words, or holds a word twice;
-        naming the file.
+      ValueError: if the file is not text, does not begin with the special words, or repeats a
+        word.
     """
     try:
       with open(path, encoding="utf-8") as file:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from wsram_tf.classification.learner import WakeSleepLearner
-from wsram_tf.classification.sampling import tell
+from wsram_tf.classification.sampling import label_proposal
 from wsram_tf.learning import sampling
 from wsram_tf.locations import GridLocations
 
@@ -77,7 +77,8 @@ class GradientProbe:
       # Training's own samples have the learner's seed and other second numbers.
       seed = tf.stack([learner.seed, -1 - draw])
       with tf.GradientTape() as tape:
-        losses, _, _ = learner.losses(images, labels, step, seed)
+        view = learner.prediction_network.look(images)
+        losses, _, _ = learner.losses(view, labels, step, seed)
         loss = tf.reduce_mean(tf.add_n(list(losses.values())))
       return _flat_gradients(tape, loss, learner)
 
@@ -221,19 +222,14 @@ def _score_cells(
   distribution = network.location_distribution
   locations = distribution.centres(tf.convert_to_tensor(cells), images.dtype)  # [M, N, 2]
   samples = locations.shape[0]
-  low_resolution = network.context_network.low_resolution(images)
-  shown = network.cells(low_resolution)
+  view = network.look(images)
   sequences = network.unroll(
-    images,
-    samples,
-    lambda n, upper, prior: tf.tile(locations[:, n], [batch, 1]),
-    low_resolution,
-    shown,
+    view, samples, lambda n, upper, prior: tf.tile(locations[:, n], [batch, 1])
   )
   proposal = None
   if learner.inference_network:
     target = tf.one_hot(labels, learner.model_config.num_classes, dtype=images.dtype)
     target = tf.broadcast_to(target, [samples, *target.shape])
-    told = tell(learner.inference_network, target, locations.shape[1], shown)
-    proposal = told.along(sequences.upper)
+    proposal = label_proposal(learner.inference_network, view, target, locations.shape[1])
+    proposal = proposal.along(sequences.upper)
   return sampling.score_sequences(distribution, sequences, proposal, learner.sampler)

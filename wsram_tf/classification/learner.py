@@ -1,14 +1,12 @@
 """The learner: a Keras model whose training step is reweighted wake-sleep, or a rival of it."""
 
-import contextlib
-
 import keras
 import tensorflow as tf
 
 from wsram_tf import layers, numerics, objectives
 from wsram_tf.classification.config import ModelConfig
 from wsram_tf.classification.inference_network import InferenceNetwork
-from wsram_tf.classification.prediction_network import PredictionNetwork
+from wsram_tf.classification.prediction_network import PredictionNetwork, View
 from wsram_tf.classification.sampling import draw_sequences, dream
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
 from wsram_tf.learning import inputs, sampling
@@ -77,9 +75,15 @@ class WakeSleepLearner(BaseLearner):
       name="inference_network",
     )
 
+  def look(self, images: tf.Tensor) -> View:
+    """Prepares images `[B, H, W, C]`, for the fastest way to cut glimpses on this device."""
+    on_cpu = not tf.config.list_logical_devices("GPU")
+    compiled = self.jit_compile and not tf.executing_eagerly()
+    return self.prediction_network.look(images, loop_over_images=compiled and on_cpu)
+
   def sample(
     self,
-    images: tf.Tensor,
+    view: View,
     labels: tf.Tensor,
     uniforms: tf.Tensor,
     temperature: float | tf.Tensor = 1.0,
@@ -87,15 +91,15 @@ class WakeSleepLearner(BaseLearner):
     """Draws glimpse sequences from the estimator's sampling distribution.
 
     Args:
-      images: float `[B, H, W, C]` in 0..1.
+      view: of B images.
       labels: int `[B]`.
       uniforms: what `uniforms` returned.
-      temperature: of what is sampled from.
+      temperature: of the sampling distribution.
     """
-    target = tf.one_hot(labels, self.model_config.num_classes, dtype=images.dtype)
+    target = tf.one_hot(labels, self.model_config.num_classes, dtype=view.prepared.dtype)
     sampler = self.sampler._replace(temperature=temperature)
     return draw_sequences(
-      self.prediction_network, self.inference_network, images, target, uniforms, sampler
+      self.prediction_network, self.inference_network, view, target, uniforms, sampler
     )
 
   def score(self, drawn: sampling.DrawnSequences, labels: tf.Tensor) -> objectives.ScoredSequences:
@@ -112,14 +116,14 @@ class WakeSleepLearner(BaseLearner):
       baseline=self.baseline_network(drawn.sequences.upper) if self.baseline_network else None,
     )
 
-  def dream(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """log q of one dreamt sequence an image, told the dreamt label: float `[1, B, N]`, nats."""
-    # A stream of its own, so that the samples stay what they are.
-    numbers = self.uniforms(images, 2, tf.stack([-1 - seed[0], seed[1]]))
+  def dream(self, view: View, seed: tf.Tensor) -> tf.Tensor:
+    """log q of one sequence an image from the model, given its label: float `[1, B, N]`, nats."""
+    # A random stream of its own leaves the wake phase's samples as they are.
+    numbers = self.uniforms(view.prepared, 2, tf.stack([-1 - seed[0], seed[1]]))
     return dream(
       self.prediction_network,
       self.inference_network,
-      images,
+      view,
       numbers[:1, ..., :2],
       numbers[1:, :, 0, 0],
     )
@@ -142,11 +146,11 @@ class WakeSleepLearner(BaseLearner):
     step = self.count("bound")
     seed = tf.stack([self.seed, step])
     uniforms = self.uniforms(images, samples + self.objective_config.num_samples, seed)
-    with self.tracing():
-      greedy = self.prediction_network.attend(images).log_probs[0]
-      sampled = self.prediction_network.attend(images, uniforms[:samples, ..., :2]).log_probs
-      drawn = self.sample(images, labels, uniforms[samples:])
-      scored = self.score(drawn, labels)
+    view = self.look(images)
+    greedy = self.prediction_network.attend(view).log_probs[0]
+    sampled = self.prediction_network.attend(view, uniforms[:samples, ..., :2]).log_probs
+    drawn = self.sample(view, labels, uniforms[samples:])
+    scored = self.score(drawn, labels)
     averaged = numerics.log_mean_exp(sampled)
     target = tf.cast(labels, tf.int64)
     one_hot = tf.one_hot(labels, self.model_config.num_classes, dtype=images.dtype)
@@ -161,15 +165,6 @@ class WakeSleepLearner(BaseLearner):
     results = self.results(self.evaluation_metrics)
     log_probs = greedy[tf.newaxis] if self._has_compiled_metrics else None
     return results | self.compiled_results(labels, log_probs, weights)
-
-  def tracing(self) -> contextlib.AbstractContextManager:
-    """The way to cut glimpses that is fastest on this device, for what is traced inside.
-
-    Not for `predict`, whose memory must not grow by a copy of large images.
-    """
-    on_cpu = not tf.config.list_logical_devices("GPU")
-    compiled = self.jit_compile and not tf.executing_eagerly()
-    return self.prediction_network.glimpse_sensor.loop_over_images(compiled and on_cpu)
 
   @classmethod
   def from_config(cls, config, custom_objects=None):

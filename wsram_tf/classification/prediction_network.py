@@ -1,4 +1,6 @@
-"""The prediction network: where to look (the prior) and what it then says (the likelihood)."""
+"""The prediction network: the prior over glimpse sequences, and the likelihood of the class."""
+
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -17,19 +19,36 @@ from wsram_tf.learning.sequences import (
 )
 from wsram_tf.location_families import make_location_distribution
 
-__all__ = [
-  "PredictionNetwork",
-]
+__all__ = ["PredictionNetwork", "View"]
+
+
+class View(NamedTuple):
+  """B images, prepared once for all glimpses and samples.
+
+  Attributes:
+    prepared: float `[B, H', W', C]`, what `GlimpseSensor.prepare` returned.
+    loop_over_images: how the glimpse sensor cuts patches from it.
+    context: list of floats `[B, D]`, the first state of the core's upper layer.
+    cells: float `[B, L, F]`, the features of each cell; None unless the prior is a `keyed_grid`.
+    keys: float `[B, L, K]`, the vectors that the prior compares a state with; None likewise.
+  """
+
+  prepared: tf.Tensor
+  loop_over_images: bool
+  context: list[tf.Tensor]
+  cells: tf.Tensor | None
+  keys: tf.Tensor | None
 
 
 @keras.saving.register_keras_serializable("wsram_tf")
 class PredictionNetwork(CheckedModel):
-  """p(a | image) and p(y | a, image): two recurrent layers that look N times, then answer.
+  """p(a | image) and p(y | a, image): two recurrent layers, N glimpses, one answer.
 
-  The context network starts the upper layer, which says where to look; the lower layer sees the
-  glimpses, and the classifier reads it. So an image reaches the class through its glimpses alone.
-  With `keyed_grid` the upper layer's state is compared with what each pixel of the low-resolution
-  copy shows, and that too decides on nothing but where to look.
+  `look` prepares the images, `unroll` takes the glimpses, and `attend` takes them where the prior
+  chooses. The context network starts the upper layer, whose state chooses each location; the lower
+  layer reads the glimpses, and the classifier reads the lower layer. The class therefore depends on
+  the image through the glimpses alone. A `keyed_grid` prior compares the upper layer's state with
+  features of the low-resolution image, which choose locations and nothing else.
 
   Args:
     config: the model's shape.
@@ -40,6 +59,17 @@ class PredictionNetwork(CheckedModel):
   Returns:
     dict of `class_id` int64 `[B]`, `probabilities` float `[B, K]` and `locations` float
     `[B, N, 2]`, with each glimpse at the prior's mode.
+
+  Example:
+
+  >>> import numpy as np
+  >>> from wsram_tf import ModelConfig, PredictionNetwork
+  >>> network = PredictionNetwork(ModelConfig(height=28, width=28, units=16, num_glimpses=3))
+  >>> images = np.zeros([2, 28, 28, 1], np.float32)
+  >>> network(images)["locations"].shape
+  TensorShape([2, 3, 2])
+  >>> network.attend(network.look(images)).log_prior.shape
+  TensorShape([1, 2, 3])
 
   Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
     Models, NIPS 2015, the prediction network, arXiv 1509.06812.
@@ -53,7 +83,7 @@ class PredictionNetwork(CheckedModel):
     self.glimpse_sensor = layers.GlimpseSensor(
       config.glimpse.glimpse_side, config.glimpse.glimpse_scales, name="glimpse_sensor"
     )
-    # Not what cuts glimpses, and not what log-probabilities come from: they need float32.
+    # Glimpses and log-probabilities need float32: their layers stay outside.
     with layers.computing_in(config.precision):
       self.glimpse_network = layers.GlimpseNetwork(
         config.units, config.glimpse.glimpse_filters, name="glimpse_network"
@@ -71,7 +101,7 @@ class PredictionNetwork(CheckedModel):
       self.location_network = layers.CellLocationNetwork(
         config.location.location_units, name="location_network"
       )
-      # No bias: it would raise all cells alike, which changes nothing.
+      # A bias would raise all logits equally, which changes no probability.
       self.location_keys = keras.layers.Dense(
         config.location.location_units, use_bias=False, name="location_keys"
       )
@@ -83,7 +113,7 @@ class PredictionNetwork(CheckedModel):
     self.build((None, *config.image_shape))
 
   def build(self, images_shape):
-    """Makes all weights; the configuration alone decides their shapes."""
+    """Makes all weights; their shapes depend on the configuration alone."""
     if self.built:
       return
     config, side = self.config, self.config.glimpse.glimpse_side
@@ -109,73 +139,62 @@ class PredictionNetwork(CheckedModel):
     """The rules of the network's images, and of labels to train it with."""
     return LabelRules(self.config.image_shape, self.config.num_classes)
 
-  def cells(self, low_resolution: tf.Tensor) -> tf.Tensor | None:
-    """What each cell that may be looked at shows, once for all glimpses.
+  def look(self, images: tf.Tensor, *, loop_over_images: bool = False) -> View:
+    """Prepares images once for all glimpses and samples.
 
-    Args:
-      low_resolution: float `[B, side, side, C]`, what the context network's `low_resolution` made.
-
-    Returns:
-      float `[B, L, F]`, row by row; None where locations are not chosen by what cells show.
-    """
-    return self.cell_network(low_resolution) if self.cell_network else None
-
-  def prior(self, keys: tf.Tensor | None, upper: tf.Tensor) -> tf.Tensor:
-    """The prior's parameters, float `[R, P]`, before a glimpse.
-
-    Args:
-      keys: float `[B, L, K]`, what the cells offer to be chosen by; None where they are not.
-      upper: float `[R, D]`, the upper layer's output; rows of one image are neighbours.
-    """
-    return self.location_network(upper) if keys is None else self.location_network(keys, upper)
-
-  def unroll(
-    self,
-    images: tf.Tensor,
-    num_samples: int,
-    choose_location: ChooseLocation,
-    low_resolution: tf.Tensor | None = None,
-    cells: tf.Tensor | None = None,
-  ) -> GlimpseSequences:
-    """Looks N times at each image in M independent sequences.
+    This is the only part of the work that grows with the area of an image.
 
     Args:
       images: float `[B, H, W, C]` in 0..1.
+      loop_over_images: how the glimpse sensor cuts patches; see `GlimpseSensor.prepare`.
+    """
+    prepared = self.glimpse_sensor.prepare(images, loop_over_images)
+    low_resolution = self.context_network.low_resolution(images)
+    cells = keys = None
+    if self.cell_network:
+      cells = self.cell_network(low_resolution)
+      keys = self.location_keys(cells)
+    context = self.context_network(low_resolution)
+    return View(prepared, loop_over_images, context, cells, keys)
+
+  def prior(self, view: View, upper: tf.Tensor) -> tf.Tensor:
+    """The prior's parameters, float `[R, P]`, before a glimpse.
+
+    Args:
+      view: of B images.
+      upper: float `[R, D]`, the upper layer's output; rows of one image are neighbours.
+    """
+    if view.keys is None:
+      return self.location_network(upper)
+    return self.location_network(view.keys, upper)
+
+  def unroll(
+    self, view: View, num_samples: int, choose_location: ChooseLocation
+  ) -> GlimpseSequences:
+    """Takes N glimpses of each image in M independent sequences.
+
+    Args:
+      view: of B images.
       num_samples: M.
       choose_location: called before glimpse n with (n, float `[B * M, D]` the upper layer's output,
         float `[B * M, P]` the prior's parameters); returns the locations, float `[B * M, 2]`. The
-        samples of one image are neighbours: row b * M + m. A location is used as a constant.
-      low_resolution: float `[B, side, side, C]`, what the context network's `low_resolution` makes
-        of the images, where it is at hand; None to make it here, the only part of the work that
-        grows with an image's area.
-      cells: float `[B, L, F]`, what `cells` makes of that copy, where it is at hand; None to make
-        it here.
-
-    Returns:
-      `GlimpseSequences`.
+        samples of one image are neighbours: row b * M + m. No gradient passes to a location.
     """
     distribution = self.location_distribution
-    prepared = self.glimpse_sensor.prepare(images)
-    if low_resolution is None:
-      low_resolution = self.context_network.low_resolution(images)
-    if cells is None:
-      cells = self.cells(low_resolution)
-    keys = None if cells is None else self.location_keys(cells)
-    context = self.context_network(low_resolution)
-    state = self.core.initial_state([tf.repeat(tensor, num_samples, axis=0) for tensor in context])
+    state = self.core.initial_state([tf.repeat(part, num_samples, axis=0) for part in view.context])
     locations, uppers = [], []
     for n in range(self.config.num_glimpses):
       upper = state.upper[0]
-      # The score log p(a) must see the sample as a constant, else its gradient would flow back
-      # into whatever distribution drew it.
-      location = tf.stop_gradient(choose_location(n, upper, self.prior(keys, upper)))
-      patches = self.glimpse_sensor(prepared, location)
+      # The score log p(a) takes the sample as a constant: else its gradient would flow back into
+      # the distribution that drew the sample.
+      location = tf.stop_gradient(choose_location(n, upper, self.prior(view, upper)))
+      patches = self.glimpse_sensor(view.prepared, location, loop_over_images=view.loop_over_images)
       state = self.core(self.glimpse_network(patches, location), state)
       locations.append(location)
       uppers.append(upper)
     locations, uppers = (stacked_glimpses(rows, num_samples) for rows in (locations, uppers))
-    # What is scored is made of all glimpses at once, which is cheaper forwards and backwards.
-    priors = along_sequences(lambda rows: self.prior(keys, rows), uppers)
+    # All glimpses at once: one large product is cheaper, forwards and backwards, than N small ones.
+    priors = along_sequences(lambda rows: self.prior(view, rows), uppers)
     return GlimpseSequences(
       locations=locations,
       upper=uppers,
@@ -185,24 +204,13 @@ class PredictionNetwork(CheckedModel):
       log_probs=samples_first(self.classifier(state.lower[0]), num_samples),
     )
 
-  def attend(
-    self,
-    images: tf.Tensor,
-    uniforms: tf.Tensor | None = None,
-    low_resolution: tf.Tensor | None = None,
-    cells: tf.Tensor | None = None,
-  ) -> GlimpseSequences:
-    """Looks where the prior says.
+  def attend(self, view: View, uniforms: tf.Tensor | None = None) -> GlimpseSequences:
+    """Takes glimpses at locations of the prior.
 
     Args:
-      images: float `[B, H, W, C]` in 0..1.
+      view: of B images.
       uniforms: float `[M, B, N, 2]` in (0, 1), the random numbers that samples are made from; None
         for one sequence at the prior's mode.
-      low_resolution: as `unroll` takes it.
-      cells: as `unroll` takes it.
-
-    Returns:
-      `GlimpseSequences`.
     """
     distribution = self.location_distribution
     rows = None if uniforms is None else samples_last(uniforms)
@@ -211,10 +219,10 @@ class PredictionNetwork(CheckedModel):
       return distribution.mode(prior) if rows is None else distribution.sample(prior, rows[:, n])
 
     num_samples = 1 if uniforms is None else uniforms.shape[0]
-    return self.unroll(images, num_samples, choose_location, low_resolution, cells)
+    return self.unroll(view, num_samples, choose_location)
 
   def patches(self, images: tf.Tensor, locations: tf.Tensor) -> tf.Tensor:
-    """What the glimpse sensor gives at locations, for pictures.
+    """The patches that the glimpse sensor cuts at given locations, for pictures.
 
     Args:
       images: float `[B, H, W, C]`.
@@ -230,7 +238,7 @@ class PredictionNetwork(CheckedModel):
 
   def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Answers from one sequence at the prior's mode; see the class."""
-    sequences = self.attend(images)
+    sequences = self.attend(self.look(images))
     log_probs = sequences.log_probs[0]
     return {
       "class_id": tf.argmax(log_probs, axis=-1),
@@ -245,5 +253,5 @@ class PredictionNetwork(CheckedModel):
   @classmethod
   def from_config(cls, config, custom_objects=None):
     """Makes the network that `get_config` described."""
-    with layers.full_precision():  # The configuration decides, whatever the policy is now.
+    with layers.full_precision():  # The configuration decides, not the current policy.
       return cls(ModelConfig.from_dict(config["config"]), name=config["name"])

@@ -46,18 +46,17 @@ class ProgramFlags:
   """The flags of one program.
 
   Args:
-    name: the program's name.
+    program_name: the name of the program, for its messages.
     usage: the text at the top of `--help`.
 
   Attributes:
-    name: as given.
-    usage: as given.
+    program_name: as given.
     values: absl's container of the flags.
   """
 
-  def __init__(self, name: str, usage: str):
-    self.name = name
-    self.usage = usage
+  def __init__(self, program_name: str, usage: str | None):
+    self.program_name = program_name
+    self._usage = usage or ""
     self.values = flags.FlagValues()
 
   def __getattr__(self, name: str) -> Any:
@@ -65,7 +64,7 @@ class ProgramFlags:
     try:
       return self.__dict__["values"][name].value
     except KeyError:
-      raise AttributeError(f"program {self.__dict__.get('name')!r} has no flag {name!r}") from None
+      raise AttributeError(f"flags: there is no flag {name!r}") from None
 
   def __contains__(self, name: str) -> bool:
     return name in self.values
@@ -217,10 +216,12 @@ class ProgramFlags:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not known_only and any(argument in _HELP for argument in arguments):
-      print(f"{self.usage.strip()}\n{self.values.get_help()}")
+      print(f"{self._usage.strip()}\n{self.values.get_help()}")
       sys.exit(0)
     try:
-      return self.values([self.name, *map(_found_flagfile, arguments)], known_only=known_only)[1:]
+      return self.values(
+        [self.program_name, *map(_found_flagfile, arguments)], known_only=known_only
+      )[1:]
     except flags.Error as error:
       self._fail(error)
     except (OSError, ValueError, RecursionError) as error:  # absl does not catch these.
@@ -233,7 +234,7 @@ class ProgramFlags:
       ValueError: if a flag is wrong.
     """
     try:
-      return self.values([self.name, *lines])[1:]
+      return self.values([self.program_name, *lines])[1:]
     except flags.Error as error:
       raise ValueError(str(error)) from error
 
@@ -316,7 +317,7 @@ class ProgramFlags:
     )
 
   def _fail(self, error: object) -> NoReturn:
-    sys.exit(f"{self.name}: {error}")
+    sys.exit(f"{self.program_name}: {error}")
 
 
 def _found_flagfile(argument: str) -> str:

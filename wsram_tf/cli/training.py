@@ -67,7 +67,7 @@ def define_flags(flags: ProgramFlags, name: str) -> None:
   PROGRAMS[name].define(flags)
 
 
-def main(name: str, usage: str, arguments: Sequence[str] | None = None) -> None:
+def main(name: str, usage: str | None, arguments: Sequence[str] | None = None) -> None:
   """Runs a training program.
 
   Args:
@@ -99,7 +99,7 @@ def _train(flags: ProgramFlags, run_dir: str, rest: Sequence[str]) -> None:
   if flags.resume:
     if not flags.run_dir:
       raise ValueError("resume=true: needs --run_dir, the folder of the run to continue")
-    taken = run_flags.take_up(flags, flags.name)
+    taken = run_flags.take_up(flags, flags.program_name)
   if flags.strategy == "multi_worker" and not flags.run_dir:
     raise ValueError("strategy=multi_worker: needs --run_dir, the folder that all workers see")
   program.load_tensorflow()
@@ -107,7 +107,7 @@ def _train(flags: ProgramFlags, run_dir: str, rest: Sequence[str]) -> None:
   from wsram_tf.learning.update_guard import NonFiniteUpdateError
 
   try:
-    task = PROGRAMS[flags.name].make_task(flags)
+    task = PROGRAMS[flags.program_name].make_task(flags)
     runs.train(
       task,
       run_dir,

@@ -1,1 +1,1 @@
-"""Input pipelines: digits, canvases that hold them, and checks of what a user passes in."""
+"""Labelled images: handwritten digits, canvases drawn from them, image folders and public sets."""

@@ -1,4 +1,4 @@
-"""The settings of canvases of digits."""
+"""Settings of the canvases that digits are drawn on."""
 
 import dataclasses
 
@@ -10,13 +10,19 @@ __all__ = ["CanvasConfig"]
 @documented
 @dataclasses.dataclass(frozen=True)
 class CanvasConfig:
-  """How digits are laid on canvases."""
+  """Sizes of a canvas and of the digit on it, and the amount of clutter.
+
+  Example:
+
+  >>> CanvasConfig(canvas_side=60, largest_digit=28).smallest_digit
+  14
+  """
 
   canvas_side: int = setting(100, "side of the square canvas, in pixels", minimum=1)
   smallest_digit: int = setting(14, "smallest side of a digit, in pixels", minimum=1)
   largest_digit: int = setting(56, "largest side of a digit, in pixels", minimum=1)
   num_clutter: int = setting(
-    0, "pieces of other digits, 8 x 8 pixels each, strewn over each canvas", minimum=0
+    0, "pieces of other digits, 8 x 8 pixels each, pasted onto each canvas", minimum=0
   )
 
   def __post_init__(self):

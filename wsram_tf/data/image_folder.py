@@ -1,4 +1,4 @@
-"""A folder of image files, with a folder for each class, read into memory at one size."""
+"""Reads a folder of image files, with one subfolder per class, into memory at one size."""
 
 import concurrent.futures
 import os
@@ -7,25 +7,24 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import PIL.Image
 
-from wsram_tf.data.images import ImageSplits, LabelledImages, fit_image, hold_out
+from wsram_tf.data.fitting import UnreadableImageError, read_image
+from wsram_tf.data.images import ImageSplits, LabelledImages, split_images
+from wsram_tf.data.orders import first_few
 
 __all__ = ["ImageFiles", "find_images", "load_image_folder", "read_images"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
-_NAMED_AT_MOST = 5
 _SHARE_OF_MEMORY = 0.7
-_DAMAGE = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError)
 
 
 class ImageFiles(NamedTuple):
   """Image files by class.
 
   Attributes:
-    paths: of n files.
+    paths: n files.
     labels: int32 `[n]`, within 0..K - 1.
-    class_names: the K folders' names, sorted.
+    class_names: names of the K subfolders, sorted.
   """
 
   paths: list[pathlib.Path]
@@ -34,17 +33,33 @@ class ImageFiles(NamedTuple):
 
 
 def find_images(image_dir: str | os.PathLike) -> ImageFiles:
-  """Lists the JPEG and PNG files of a folder whose folders are classes.
+  """Lists the JPEG and PNG files of a folder that has one subfolder per class.
 
-  What begins with a dot, and files with other endings, are passed over.
+  Names that begin with a dot and files with other suffixes are ignored.
+
+  Args:
+    image_dir: the folder; `~` is expanded.
 
   Raises:
-    ValueError: if it is no such folder; the message names it and says what is wrong.
+    ValueError: if the folder or a subfolder does not exist, is not readable, or holds no images.
+
+  Example:
+
+  >>> import tempfile
+  >>> import PIL.Image
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   for name in ("cats", "dogs"):
+  ...     path = pathlib.Path(folder, name, "1.png")
+  ...     path.parent.mkdir()
+  ...     PIL.Image.new("RGB", (8, 8)).save(path)
+  ...   files = find_images(folder)
+  >>> files.class_names, files.labels.tolist()
+  (('cats', 'dogs'), [0, 1])
   """
-  root = pathlib.Path(os.path.expanduser(image_dir))  # pathlib's raises at an unknown user.
+  root = pathlib.Path(os.path.expanduser(image_dir))  # Path.expanduser raises at an unknown user.
   rule = "must be a folder that holds a folder of JPEG or PNG files for each class"
   if not os.path.isdir(root):
-    raise ValueError(f"image_dir={str(image_dir)!r}: {rule}; there is no such folder")
+    raise ValueError(f"image_dir={str(image_dir)!r}: {rule}; this folder does not exist")
   try:
     folders = sorted(
       path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
@@ -55,18 +70,19 @@ def find_images(image_dir: str | os.PathLike) -> ImageFiles:
   for folder in folders:
     if not folder.name.isprintable():
       raise ValueError(
-        f"image_dir={str(image_dir)!r}: a class must have a printable name, and "
-        f"{folder.name!r} is none"
+        f"image_dir={str(image_dir)!r}: class names must be printable; {folder.name!r} is not"
       )
   empty = [folder for folder, found in zip(folders, files, strict=True) if not found]
   if len(folders) < 2:
-    raise ValueError(f"image_dir={str(image_dir)!r}: {rule}; it holds {len(folders)} folders")
+    raise ValueError(
+      f"image_dir={str(image_dir)!r}: {rule}, and at least 2 classes; it holds {len(folders)}"
+    )
   if empty:
     nested = any(path.is_dir() for folder in empty for path in folder.iterdir())
-    hint = "; they hold folders: name the folder right above the classes" if nested else ""
+    hint = "; they hold folders: give the folder directly above the classes" if nested else ""
     raise ValueError(
-      f"image_dir={str(image_dir)!r}: {rule}; there is no such file in "
-      f"{_some([folder.name for folder in empty])}{hint}"
+      f"image_dir={str(image_dir)!r}: {rule}; no file found in "
+      f"{first_few([folder.name for folder in empty])}{hint}"
     )
   return ImageFiles(
     paths=[path for found in files for path in found],
@@ -78,35 +94,35 @@ def find_images(image_dir: str | os.PathLike) -> ImageFiles:
 def read_images(
   files: ImageFiles, image_shape: Sequence[int], fit: str
 ) -> tuple[LabelledImages, str]:
-  """Reads files, leaving out those that cannot be read.
+  """Reads image files and skips those that cannot be read.
 
   Args:
-    files: what `find_images` found.
+    files: files to read.
     image_shape: (H, W, C), pixels; C is 1 (grey) or 3 (colour).
-    fit: see `fit_image`.
+    fit: see `fitting.fit_image`.
 
   Returns:
-    the images; a message that counts and names the files left out, or an empty string.
+    the images; a message that counts and names the skipped files, or an empty string.
 
   Raises:
-    ValueError: if they do not fit into memory, or no image of some class can be read.
+    ValueError: if the images do not fit into memory, or all files of a class are damaged.
   """
   count = len(files.paths)
   taken = count * int(np.prod(image_shape))
   free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
   if taken > _SHARE_OF_MEMORY * free:
     raise ValueError(
-      f"image_shape={tuple(image_shape)}: {count:,} images of this size take {taken / 1e9:.1f} GB "
-      f"of memory, and must take at most {_SHARE_OF_MEMORY * free / 1e9:.1f} GB"
+      f"image_shape={tuple(image_shape)}: {count:,} images of this shape take "
+      f"{taken / 1e9:.1f} GB of memory; they must take at most "
+      f"{_SHARE_OF_MEMORY * free / 1e9:.1f} GB"
     )
   images = np.empty([count, *image_shape], np.uint8)
 
   def read(index: int) -> str | None:
     try:
-      with PIL.Image.open(files.paths[index], formats=["JPEG", "PNG"]) as image:
-        images[index] = fit_image(image, image_shape, fit)
-    except _DAMAGE as error:
-      return str(error) or type(error).__name__
+      images[index] = read_image(files.paths[index], image_shape, fit)
+    except UnreadableImageError as error:
+      return str(error)
     return None
 
   with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -116,11 +132,14 @@ def read_images(
   if lost.size:
     names = [files.class_names[label] for label in lost]
     first = errors[int(np.flatnonzero(files.labels == lost[0])[0])]
-    raise ValueError(f"image_dir: no file of {_some(names)} can be read; the first: {first}")
+    raise ValueError(
+      f"image_dir: every class must have a readable file; {first_few(names)} has none; the error "
+      f"of its first file: {first}"
+    )
   if whole.all():
     return LabelledImages(images, files.labels), ""
   broken = [files.paths[index] for index in np.flatnonzero(~whole)]
-  names = _some([f"{path.parent.name}/{path.name}" for path in broken])
+  names = first_few([f"{path.parent.name}/{path.name}" for path in broken])
   message = f"{len(broken)} of {count} files cannot be read and are left out: {names}"
   return LabelledImages(images[whole], files.labels[whole]), message
 
@@ -134,30 +153,46 @@ def load_image_folder(
   test_percent: int,
   split_seed: int,
 ) -> tuple[ImageSplits, str]:
-  """Reads a folder of classes and splits it, each class in proportion.
+  """Reads a folder with one subfolder per class and splits it, each class in proportion.
 
   Args:
-    image_dir: holds a folder for each class; see `find_images`.
+    image_dir: the folder; see `find_images`.
     image_shape: (H, W, C), pixels; C is 1 (grey) or 3 (colour).
-    fit: see `fit_image`.
-    validation_percent: of the images that are not test images.
-    test_percent: of all images.
-    split_seed: of the splits, which depend on it and the files alone.
+    fit: see `fitting.fit_image`.
+    validation_percent: share of the images that are not test images.
+    test_percent: share of all images.
+    split_seed: seed of the splits, which depend on it and the files alone.
 
   Returns:
-    the splits; a message on files left out, or an empty string.
+    the splits; a message about skipped files, or an empty string.
 
   Raises:
-    ValueError: if the folder, its files or a percentage will not do.
+    ValueError: if the folder, its files or a percentage break a rule.
+
+  Example:
+
+  >>> import tempfile
+  >>> import PIL.Image
+  >>> sizes = {"fit": "pad", "validation_percent": 25, "test_percent": 20, "split_seed": 1}
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   for name in ("cats", "dogs"):
+  ...     pathlib.Path(folder, name).mkdir()
+  ...     for number in range(5):
+  ...       PIL.Image.new("RGB", (30, 20)).save(pathlib.Path(folder, name, f"{number}.png"))
+  ...   splits, message = load_image_folder(folder, (16, 24, 3), **sizes)
+  >>> splits.class_names, splits.train.images.shape, splits.test.images.shape
+  (('cats', 'dogs'), (6, 16, 24, 3), (2, 16, 24, 3))
   """
   files = find_images(image_dir)
   data, message = read_images(files, image_shape, fit)
-  named = {"class_names": files.class_names, "counts": np.bincount(data.labels)}
-  learning, test = hold_out(data, test_percent, split_seed, "test_percent", **named)
-  train, validation = hold_out(
-    learning, validation_percent, split_seed, "validation_percent", **named
+  splits = split_images(
+    data,
+    files.class_names,
+    test_percent=test_percent,
+    validation_percent=validation_percent,
+    split_seed=split_seed,
   )
-  return ImageSplits(train, validation, test, files.class_names), message
+  return splits, message
 
 
 def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -166,8 +201,3 @@ def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
     for path in folder.iterdir()
     if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
   )
-
-
-def _some(names: list[str]) -> str:
-  more = len(names) - _NAMED_AT_MOST
-  return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")

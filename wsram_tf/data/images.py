@@ -1,30 +1,22 @@
-"""Labelled images of one size in memory: how they are fitted, split, augmented and batched."""
+"""Labelled images of one size in memory: splits, augmentation and batches."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import PIL.Image
-import PIL.ImageOps
 import tensorflow as tf
 
-from wsram_tf.data.orders import shuffled_indices, stratified_order
-from wsram_tf.data.pipelines import map_in_order
+from wsram_tf.data.orders import hold_out
+from wsram_tf.data.pipelines import map_in_order, on_host, shuffled_indices
 
 __all__ = [
-  "FITS",
   "Augmentation",
   "ImageSplits",
   "LabelledImages",
   "evaluation_dataset",
-  "fit_image",
-  "hold_out",
+  "split_images",
   "training_dataset",
 ]
-
-FITS = ("resize", "pad")
-_WITH_ALPHA = ("RGBA", "LA", "PA")
-_NAMED_AT_MOST = 5
 
 
 class LabelledImages(NamedTuple):
@@ -40,12 +32,12 @@ class LabelledImages(NamedTuple):
 
 
 class ImageSplits(NamedTuple):
-  """Three sets of images that share none, and the names of their classes.
+  """Three disjoint sets of images, and the names of their classes.
 
   Attributes:
-    train: what the model learns from.
-    validation: what weights are chosen on.
-    test: what results are reported on.
+    train: images to train on.
+    validation: images to choose weights on.
+    test: images to report results on.
     class_names: K names, by label.
   """
 
@@ -56,12 +48,12 @@ class ImageSplits(NamedTuple):
 
 
 class Augmentation(NamedTuple):
-  """How training images are changed, at random and anew in each epoch.
+  """Random changes of training images, drawn anew in each epoch.
 
   Attributes:
-    crop: pixels; the image is moved by up to so many up, down, left and right, black moving in.
-    flip: whether to mirror left and right in half of the cases.
-    brightness: the largest change of all pixels, 0 to 1.
+    crop: pixels; the largest shift up, down, left and right. Black fills the uncovered part.
+    flip: whether to mirror half of the images left to right.
+    brightness: 0 to 1; the largest change, the same for all pixels of an image.
   """
 
   crop: int = 0
@@ -69,85 +61,63 @@ class Augmentation(NamedTuple):
   brightness: float = 0.0
 
 
-def fit_image(image: PIL.Image.Image, image_shape: Sequence[int], fit: str) -> np.ndarray:
-  """Brings an image to the size and the channels that a model takes.
-
-  Args:
-    image: of any size and kind; it is turned upright where its file says how it was held, and
-      what is transparent is laid on black.
-    image_shape: (H, W, C), pixels; C is 1 (grey) or 3 (colour).
-    fit: "resize" stretches it to the size, "pad" keeps its proportions and centres it on black.
-
-  Returns:
-    uint8 `[H, W, C]`.
-
-  Raises:
-    ValueError: if fit or the channels are unknown.
-    OSError, SyntaxError: if the image's data is damaged.
-  """
-  height, width, channels = image_shape
-  if fit not in FITS:
-    raise ValueError(f"fit={fit!r}: must be one of {', '.join(FITS)}")
-  if channels not in (1, 3):
-    raise ValueError(f"image_shape={tuple(image_shape)}: the channels must be 1 or 3")
-  image = PIL.ImageOps.exif_transpose(image)
-  if image.mode.startswith("I"):  # 16 bits: conversion would clip them to 8, not scale them.
-    image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-  image = _opaque(image).convert("L" if channels == 1 else "RGB")
-  method = PIL.Image.Resampling.BILINEAR
-  if fit == "pad":
-    image = PIL.ImageOps.pad(image, (width, height), method)
-  elif image.size != (width, height):
-    image = image.resize((width, height), method)
-  return np.asarray(image).reshape(tuple(image_shape))
-
-
-def hold_out(
+def split_images(
   data: LabelledImages,
-  percent: int,
-  seed: int,
-  name: str,
+  class_names: Sequence[str],
   *,
-  class_names: Sequence[str] = (),
-  counts: np.ndarray | None = None,
-) -> tuple[LabelledImages, LabelledImages]:
-  """Splits images into (kept, held out), each class in proportion and in a random order.
+  test_percent: int,
+  validation_percent: int,
+  split_seed: int,
+  test: LabelledImages | None = None,
+  validation: LabelledImages | None = None,
+) -> ImageSplits:
+  """Splits images into training, validation and test images, each class in proportion.
 
   Args:
-    data: what to split.
-    percent: of the images, to hold out.
-    seed: of the split.
-    name: what the error names the percentage by.
-    class_names: what the error names classes by, by label; absent: by label.
-    counts: images of each class, by label, that the error gives; absent: those in `data`.
+    data: images of which parts are held out.
+    class_names: K names, by label.
+    test_percent: share of `data` to hold out for testing; not used if `test` is given.
+    validation_percent: share of the remaining images to hold out for validation; not used if
+      `validation` is given.
+    split_seed: seed of the splits.
+    test: test images that exist already.
+    validation: validation images that exist already.
 
   Raises:
-    ValueError: if nothing would be held out, or some class be left without an image.
+    ValueError: if a percentage holds out no image, or leaves a class without training images.
+
+  Example:
+
+  >>> data = LabelledImages(np.zeros([20, 8, 8, 1], np.uint8), np.arange(20) % 2)
+  >>> splits = split_images(
+  ...   data, ("cat", "dog"), test_percent=20, validation_percent=25, split_seed=1
+  ... )
+  >>> len(splits.train.labels), len(splits.validation.labels), len(splits.test.labels)
+  (12, 4, 4)
   """
-  order = stratified_order(data.labels, seed)
-  count = round(len(order) * percent / 100)
-  held_out, kept = order[:count], order[count:]
-  lost = np.setdiff1d(data.labels, data.labels[kept])
-  if not count or lost.size:
+  counts = np.bincount(data.labels)
+
+  def part(learning: LabelledImages, name: str, percent: int):
+    total = len(learning.labels)
+    count = round(total * percent / 100)
     if not count:
-      raise ValueError(f"{name}={percent}: must make at least one image, of {len(order)} images")
-    counts = np.bincount(data.labels) if counts is None else counts
-    few = [
-      f"{class_names[label] if class_names else label} ({counts[label]})"
-      for label in lost[:_NAMED_AT_MOST]
-    ]
-    more = f" and {len(lost) - len(few)} more" if len(lost) > len(few) else ""
-    raise ValueError(
-      f"{name}={percent}: must leave every class an image to learn from, and leaves none of these "
-      f"(with their images): {', '.join(few)}{more}; add images, leave these classes out, or hold "
-      "out less; 3 images a class are enough for test_percent=20 and validation_percent=10"
+      raise ValueError(f"{name}={percent}: must hold out at least one of the {total} images")
+    return hold_out(
+      learning,
+      count,
+      split_seed,
+      f"{name}={percent}",
+      class_names=class_names,
+      counts=counts,
+      advice="add images, remove these classes, or hold out less; 3 images per class suffice for "
+      "test_percent=20 and validation_percent=10",
     )
-  # What is left would start with whole rounds of all classes; its order should tell nothing.
-  kept = np.random.default_rng(seed + 1).permutation(kept)
-  return (
-    LabelledImages(data.images[kept], data.labels[kept]),
-    LabelledImages(data.images[held_out], data.labels[held_out]),
-  )
+
+  if test is None:
+    data, test = part(data, "test_percent", test_percent)
+  if validation is None:
+    data, validation = part(data, "validation_percent", validation_percent)
+  return ImageSplits(data, validation, test, tuple(class_names))
 
 
 def training_dataset(
@@ -158,11 +128,11 @@ def training_dataset(
   seed: int,
   start_step: int = 0,
 ) -> tf.data.Dataset:
-  """Endless training batches; each epoch shows every image once, in a new order.
+  """Makes endless training batches; each epoch shows every image once, in a new order.
 
   Args:
-    data: what to learn from.
-    augmentation: how images are changed.
+    data: images to train on.
+    augmentation: random changes of the images.
     batch_size: B.
     seed: 0 to 2**31 - 1; with the step, determines a batch.
     start_step: the step of the first batch.
@@ -172,24 +142,32 @@ def training_dataset(
 
   Raises:
     ValueError: if there are no images, or a number is out of its range.
+
+  Example:
+
+  >>> data = LabelledImages(np.full([3, 8, 8, 1], 255, np.uint8), np.arange(3))
+  >>> batches = training_dataset(data, Augmentation(crop=2), batch_size=3, seed=1)
+  >>> images, labels = next(iter(batches))
+  >>> tuple(images.shape), sorted(labels.numpy().tolist())
+  ((3, 8, 8, 1), [0, 1, 2])
   """
   _, height, width, _ = data.images.shape
   if not len(data.images):
-    raise ValueError("data: must hold at least one image")
+    raise ValueError("data of length 0: must hold at least one image")
   if not 0 <= augmentation.crop < min(height, width):
     raise ValueError(
-      f"crop={augmentation.crop}: must be from 0 to {min(height, width) - 1}, the images' shorter "
-      "side less one"
+      f"crop={augmentation.crop}: must be from 0 to {min(height, width) - 1}, which is below the "
+      "images' shorter side"
     )
   if not 0 <= augmentation.brightness <= 1:
-    raise ValueError(f"brightness={augmentation.brightness}: must lie within 0..1")
-  images, labels = _on_host(data)
+    raise ValueError(f"brightness={augmentation.brightness}: must be from 0 to 1")
+  images, labels = on_host(*data)
 
   def draw_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     indices = shuffled_indices(step, batch_size, len(data.images), seed)
     batch = tf.cast(tf.gather(images, indices), tf.float32) / 255.0
     if augmentation != Augmentation():
-      # A place in the endless sequence of images is a seed of its own.
+      # The place in the endless sequence of images seeds an image's augmentation.
       places = step * batch_size + tf.range(batch_size, dtype=tf.int64)
       batch = tf.map_fn(
         lambda row: _augment(row[0], tf.stack([seed, row[1]]), augmentation),
@@ -203,28 +181,23 @@ def training_dataset(
 
 
 def evaluation_dataset(data: LabelledImages, batch_size: int) -> tf.data.Dataset:
-  """All images once, in order.
+  """Makes one pass over all images, in order.
+
+  Args:
+    data: images to evaluate on.
+    batch_size: B; the last batch may hold fewer.
 
   Returns:
-    finite dataset of (images float32 `[B, H, W, C]` within 0..1, labels int32 `[B]`); the last
-    batch may hold fewer.
+    finite dataset of (images float32 `[B, H, W, C]` within 0..1, labels int32 `[B]`).
+
+  Example:
+
+  >>> data = LabelledImages(np.zeros([3, 8, 8, 1], np.uint8), np.arange(3))
+  >>> [labels.numpy().tolist() for _, labels in evaluation_dataset(data, batch_size=2)]
+  [[0, 1], [2]]
   """
-  batches = tf.data.Dataset.from_tensor_slices(_on_host(data)).batch(batch_size)
+  batches = tf.data.Dataset.from_tensor_slices(on_host(*data)).batch(batch_size)
   return map_in_order(batches, lambda images, labels: (tf.cast(images, tf.float32) / 255.0, labels))
-
-
-def _opaque(image: PIL.Image.Image) -> PIL.Image.Image:
-  """Lays an image on black where it is transparent; a conversion shows what is hidden there."""
-  if image.mode not in _WITH_ALPHA and "transparency" not in image.info:
-    return image
-  image = image.convert("RGBA")
-  return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "black"), image)
-
-
-def _on_host(data: LabelledImages) -> tuple[tf.Tensor, tf.Tensor]:
-  # A pipeline that captures device memory fetches it back for every batch.
-  with tf.device("/CPU:0"):
-    return tf.constant(data.images), tf.constant(data.labels, tf.int32)
 
 
 def _augment(image: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:

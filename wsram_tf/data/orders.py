@@ -1,26 +1,35 @@
-"""Orders of examples: stratified ones, for splits, and shuffled ones, for training."""
+"""Orders of examples, and stratified splits. Loads no TensorFlow."""
+
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
-import tensorflow as tf
 
-__all__ = ["shuffled_indices", "stratified_order"]
+__all__ = ["first_few", "hold_out", "stratified_order"]
 
-# With fewer rounds of TensorFlow's index cipher the orders of different epochs are correlated.
-_SHUFFLE_ROUNDS = 8
+# A named tuple of arrays `[n, ...]`, one of them `labels`.
+_Examples = TypeVar("_Examples", bound=tuple)
 
 
 def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
   """Orders examples so that every prefix holds the classes in proportion, to within one example.
 
-  The p-th of the c examples of a class gets a random key in [p / c, (p + 1) / c), so the keys below
-  any threshold t are floor(t c) or one more of each class.
+  The p-th of the c examples of a class gets a random key in [p / c, (p + 1) / c). The number of
+  keys below a threshold t is therefore floor(t c) or floor(t c) + 1 for each class.
 
   Args:
     labels: integer `[n]`.
-    seed: of the order.
+    seed: seed of the order.
 
   Returns:
     indices, int `[n]`.
+
+  Example:
+
+  >>> labels = np.array([0] * 6 + [1] * 3)
+  >>> order = stratified_order(labels, seed=1)
+  >>> np.bincount(labels[order[:3]]).tolist()
+  [2, 1]
   """
   generator = np.random.default_rng(seed)
   keys = np.empty(len(labels))
@@ -30,30 +39,71 @@ def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
   return np.argsort(keys, kind="stable")
 
 
-def shuffled_indices(step: tf.Tensor, batch_size: int, count: int, seed: int) -> tf.Tensor:
-  """Which examples make up the batch of a step.
-
-  Batch t holds the places t B to t B + B - 1 of one endless sequence, in which each epoch shows
-  every example once, in an order of its own.
+def hold_out(
+  data: _Examples,
+  count: int,
+  seed: int,
+  setting: str,
+  *,
+  class_names: Sequence[str] = (),
+  counts: np.ndarray | None = None,
+  advice: str = "hold out fewer",
+) -> tuple[_Examples, _Examples]:
+  """Splits examples into (kept, held out), each class in proportion and in a random order.
 
   Args:
-    step: int64, t.
-    batch_size: B.
-    count: of all examples.
-    seed: 0 to 2**63 - 1.
+    data: named tuple of arrays `[n, ...]`, with a field `labels`.
+    count: number of examples to hold out; a smaller set is a subset of any larger one.
+    seed: seed of the split.
+    setting: the setting that decides `count`, as `name=value`, for the error message.
+    class_names: names of the classes, by label, for the error message; default: the labels.
+    counts: examples of each class, by label, for the error message; default: those in `data`.
+    advice: remedy, for the error message.
 
   Returns:
-    int64 `[B]`.
+    Two named tuples of the type of `data`.
+
+  Raises:
+    ValueError: if a class would lose all its examples.
+
+  Example:
+
+  >>> from wsram_tf.data.digits import Digits
+  >>> digits = Digits(np.zeros([10, 28, 28], np.uint8), np.arange(10) % 2)
+  >>> kept, held_out = hold_out(digits, 4, seed=1, setting="num_validation=4")
+  >>> kept.images.shape, np.bincount(held_out.labels).tolist()
+  ((6, 28, 28), [2, 2])
   """
-  places = step * batch_size + tf.range(batch_size, dtype=tf.int64)
-  epochs = places // count
-  # The raw op, since index_shuffle pads a batch of seeds along the wrong axis. The cipher reads 32
-  # bits of each word.
-  low, high = tf.constant(seed & 0xFFFFFFFF, tf.int64), tf.constant(seed >> 32, tf.int64)
-  seeds = tf.stack([tf.fill([batch_size], low), tf.fill([batch_size], high), epochs], axis=-1)
-  return tf.raw_ops.RandomIndexShuffle(
-    index=places % count,
-    seed=seeds,
-    max_index=tf.fill([batch_size], tf.constant(count - 1, tf.int64)),
-    rounds=_SHUFFLE_ROUNDS,
-  )
+  order = stratified_order(data.labels, seed)
+  held_out, kept = order[:count], order[count:]
+  lost = np.setdiff1d(data.labels, data.labels[kept])
+  if lost.size:
+    counts = np.bincount(data.labels) if counts is None else counts
+    names = [f"{class_names[label] if class_names else label} ({counts[label]})" for label in lost]
+    raise ValueError(
+      f"{setting}: must leave at least one training example of every class; these classes (with "
+      f"their number of examples) keep none: {first_few(names)}; {advice}"
+    )
+  # The kept part begins with whole rounds of all classes; shuffling removes this regularity.
+  kept = np.random.default_rng(seed + 1).permutation(kept)
+  rest = type(data)(*(array[kept] for array in data))
+  return rest, type(data)(*(array[held_out] for array in data))
+
+
+def first_few(names: Sequence[str], count: int | None = None, most: int = 5) -> str:
+  """Joins the first names of a list and counts the rest, for messages.
+
+  Args:
+    names: names in order; those beyond `most` are not shown.
+    count: length of the whole list, where `names` holds its beginning alone; default:
+      `len(names)`.
+    most: number of names to show.
+
+  Example:
+
+  >>> first_few(["a", "b", "c"], count=1200, most=2)
+  'a, b and 1,198 more'
+  """
+  shown = names[:most]
+  more = (len(names) if count is None else count) - len(shown)
+  return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""Classification sets of TensorFlow Datasets by name, read into memory at one size."""
+"""Reads classification sets of TensorFlow Datasets by name, into memory at one size."""
 
 import os
 import pathlib
@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL.Image
 
-from wsram_tf.data.images import ImageSplits, LabelledImages, fit_image, hold_out
+from wsram_tf.data.fitting import fit_image
+from wsram_tf.data.images import ImageSplits, LabelledImages, split_images
 
 __all__ = ["Description", "describe_tfds", "load_tfds", "open_tfds"]
 
@@ -17,7 +18,7 @@ _NAME = r"\w[\w-]{0,99}(/[\w.-]{1,100})?(:\d+\.\d+\.\d+)?"
 
 
 class Description(NamedTuple):
-  """What a classification set holds.
+  """The features and classes of a classification set.
 
   Attributes:
     image: name of the image feature.
@@ -31,23 +32,30 @@ class Description(NamedTuple):
 
 
 def open_tfds(name: str, data_dir: str | None = None, download: bool = False) -> Any:
-  """Opens a prepared set, and prepares it only if asked to.
+  """Opens a prepared set; downloads and prepares it only with `download`.
 
   Args:
     name: NAME, NAME/CONFIG, NAME:VERSION or NAME/CONFIG:VERSION.
-    data_dir: directory that holds, or with `download` will hold, the prepared sets; None means
-      tensorflow_datasets' own.
-    download: whether the set may be fetched where it is missing. Without it nothing here touches
-      the network.
+    data_dir: directory that holds, or with `download` will hold, the prepared sets; default: the
+      directory of tensorflow_datasets.
+    download: whether to download and prepare the set where it is missing. If False, the function
+      does not use the network.
 
   Returns:
-    its `tfds.core.DatasetBuilder`.
+    `tfds.core.DatasetBuilder` of the set.
 
   Raises:
-    FileNotFoundError: if it is not prepared and download is False.
-    ValueError: if name is none, data_dir is no directory, or there is no such set to download.
+    FileNotFoundError: if the set is not prepared and download is False.
+    ValueError: if the name is malformed or unknown, or data_dir is not a directory.
+
+  Example:
+
+  >>> open_tfds("cifar10:one")
+  Traceback (most recent call last):
+    ...
+  ValueError: dataset='cifar10:one': must be NAME, NAME/CONFIG, NAME:VERSION or NAME/CONFIG:VERSION
   """
-  import tensorflow_datasets as tfds  # Costs an import that image folders do without.
+  import tensorflow_datasets as tfds  # A slow import that image folders do not need.
 
   if not re.fullmatch(_NAME, name):
     raise ValueError(
@@ -57,29 +65,33 @@ def open_tfds(name: str, data_dir: str | None = None, download: bool = False) ->
     raise ValueError(f"data_dir={data_dir!r}: must be an existing directory")
   root = pathlib.Path(os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR))
   path, _, version = name.partition(":")
-  # Not tfds.load, which may ask a remote bucket first: offline, that blocks for minutes.
+  # tfds.load may query a remote bucket first, which blocks for minutes offline.
   prepared = sorted(root.joinpath(path).glob(f"{version or '*.*.*'}/features.json"))
   if prepared:
     newest = max(prepared, key=lambda file: [int(n) for n in file.parent.name.split(".")])
     return tfds.builder_from_directory(os.fspath(newest.parent))
   if not download:
     raise FileNotFoundError(
-      f"dataset={name!r}: {root / path} holds no prepared version of it: run once with --download "
-      "on a machine with network, or pass --data_dir=DIR that holds it"
+      f"dataset={name!r}: must be prepared, and {root / path} holds no version of it; run once "
+      "with --download on a machine with network access, or pass --data_dir=DIR that holds it"
     )
   try:
     builder = tfds.builder(name, data_dir=os.fspath(root))
   except tfds.core.DatasetNotFoundError as error:
-    raise ValueError(f"dataset={name!r}: TensorFlow Datasets has no such set") from error
+    raise ValueError(f"dataset={name!r}: must be a set of TensorFlow Datasets") from error
   builder.download_and_prepare()
   return builder
 
 
 def describe_tfds(builder: Any, name: str) -> Description:
-  """Finds a set's image, label and classes.
+  """Finds a set's image feature, label feature and classes.
+
+  Args:
+    builder: the set, from `open_tfds`.
+    name: name of the set, for the error message.
 
   Raises:
-    ValueError: if it is no classification set.
+    ValueError: if the set has no image feature or no class label.
   """
   import tensorflow_datasets as tfds
 
@@ -91,7 +103,8 @@ def describe_tfds(builder: Any, name: str) -> Description:
   label = next((key for key in labels if key in supervised), labels[0] if labels else None)
   if image is None or label is None:
     raise ValueError(
-      f"dataset={name!r}: must hold an image and a class label; it holds {', '.join(features)}"
+      f"dataset={name!r}: must have an image and a class label; its features are "
+      f"{', '.join(features)}"
     )
   return Description(image, label, tuple(features[label].names))
 
@@ -106,20 +119,24 @@ def load_tfds(
   test_percent: int,
   split_seed: int,
 ) -> ImageSplits:
-  """Reads a set and splits it: its own test split where there is one, else part of the training.
+  """Reads a set into memory, with its own splits where it has them.
+
+  The test images are the set's test split; without one, its validation split; without either, part
+  of the training images. The validation images are the set's validation split if that is not used
+  for testing, and otherwise part of the training images.
 
   Args:
-    builder: what `open_tfds` returned.
-    name: of the set, for messages.
+    builder: the set, from `open_tfds`.
+    name: name of the set, for error messages.
     image_shape: (H, W, C), pixels; C is 1 (grey) or 3 (colour).
     fit: see `fit_image`.
-    validation_percent: of the images that are not test images, unless the set has a validation
-      split beside its test split.
-    test_percent: of all images, where the set has neither test nor validation split.
-    split_seed: of what is split here.
+    validation_percent: share of the training images to hold out where the set does not have both
+      splits.
+    test_percent: share of all images to hold out where the set has neither split.
+    split_seed: seed of the parts that are held out.
 
   Raises:
-    ValueError: if the set has no training split, or a percentage will not do.
+    ValueError: if the set has no training split, or a percentage breaks a rule.
   """
   image, label, class_names = describe_tfds(builder, name)
   splits = builder.info.splits
@@ -132,21 +149,19 @@ def load_tfds(
       pixels = example[image]
       pixels = PIL.Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
       images[row], labels[row] = fit_image(pixels, image_shape, fit), example[label]
-    known = labels >= 0  # Some sets publish their test images without labels.
+    known = labels >= 0  # Some sets publish test images without labels.
     return LabelledImages(images[known], labels[known])
 
   if "train" not in splits:
     raise ValueError(f"dataset={name!r}: must have a split 'train'; it has {', '.join(splits)}")
-  learning = read("train")
-  named = {"class_names": class_names, "counts": np.bincount(learning.labels)}
+  train = read("train")
   own = [data for data in map(read, ("test", "validation")) if len(data.labels)]
-  validation = own[1] if len(own) == 2 else None
-  if own:
-    test = own[0]
-  else:
-    learning, test = hold_out(learning, test_percent, split_seed, "test_percent", **named)
-  if validation is None:
-    learning, validation = hold_out(
-      learning, validation_percent, split_seed, "validation_percent", **named
-    )
-  return ImageSplits(learning, validation, test, class_names)
+  return split_images(
+    train,
+    class_names,
+    test_percent=test_percent,
+    validation_percent=validation_percent,
+    split_seed=split_seed,
+    test=own[0] if own else None,
+    validation=own[1] if len(own) == 2 else None,
+  )

@@ -1,4 +1,4 @@
-"""The parts of the networks, as Keras layers; one public class a file."""
+"""Keras layers of the networks; one public class per file."""
 
 from wsram_tf.layers.baseline_network import BaselineNetwork
 from wsram_tf.layers.cell_location_network import CellLocationNetwork

@@ -1,4 +1,4 @@
-"""The baseline network: what the learning signal will be, foretold from the state."""
+"""The baseline network: predicts the learning signal from the recurrent state."""
 
 import keras
 import tensorflow as tf
@@ -8,9 +8,9 @@ __all__ = ["BaselineNetwork"]
 
 @keras.saving.register_keras_serializable("wsram_tf")
 class BaselineNetwork(keras.layers.Layer):
-  """Foretells a number from the upper layer's state, to be subtracted from a learning signal.
+  """Predicts the learning signal of a glimpse from the upper layer's state, as a control variate.
 
-  It reads the state but sends no gradient into it.
+  It sends no gradient into the state.
 
   Args:
     units: D, units of the hidden layer.
@@ -23,6 +23,12 @@ class BaselineNetwork(keras.layers.Layer):
 
   Source: V. Mnih, N. Heess, A. Graves, K. Kavukcuoglu, Recurrent Models of Visual Attention, 2014,
     the baseline, arXiv 1406.6247.
+
+  Example:
+
+  >>> upper = tf.zeros([3, 2, 4, 128])  # [M, B, N, D']
+  >>> tuple(BaselineNetwork(units=64)(upper).shape)
+  (3, 2, 4)
   """
 
   def __init__(self, units: int, **kwargs):
@@ -32,13 +38,13 @@ class BaselineNetwork(keras.layers.Layer):
     self.output_layer = keras.layers.Dense(1, name="output")
 
   def build(self, upper_shape):
-    """Makes the weights from the static shape of the call's argument."""
+    """Creates the weights for states of this static shape."""
     self.hidden.build(upper_shape)
     self.output_layer.build((*upper_shape[:-1], self.units))
 
   def call(self, upper: tf.Tensor) -> tf.Tensor:
-    """Foretells one number a state; see the class."""
-    # The state serves the prediction alone.
+    """Predicts one number per state; see the class."""
+    # The regression loss must not change the recurrent core.
     return self.output_layer(self.hidden(tf.stop_gradient(upper)))[..., 0]
 
   def get_config(self):

@@ -1,4 +1,4 @@
-"""The cell location network: which cell of a feature grid to look at, by what the cells show."""
+"""The cell location network: chooses a cell of a feature grid by its content."""
 
 import keras
 import tensorflow as tf
@@ -8,36 +8,44 @@ __all__ = ["CellLocationNetwork"]
 
 @keras.saving.register_keras_serializable("wsram_tf")
 class CellLocationNetwork(keras.layers.Layer):
-  """Emits the parameters of a categorical distribution over cells from a state and the cells' keys.
+  """Emits the logits of a categorical distribution over cells from a state and the cells' keys.
+
+  The state becomes a query of K units. The logit of a cell is the product of query and key.
 
   Args:
-    units: K, numbers by which a state and a cell are compared.
+    units: K, units of a query and of a key.
 
   Call arguments:
-    keys: float `[B, L, K]`, what each cell offers to be chosen by.
-    states: float `[B * M, D]`, M neighbouring rows for each image.
+    keys: float `[B, L, K]`, one key per cell.
+    states: float `[B * M, D]`; the M rows of an image are consecutive.
 
   Returns:
-    float `[B * M, L]`, logits.
+    logits, float `[B * M, L]`.
 
-  Source: K. Xu et al., Show, Attend and Tell, ICML 2015, the attention model, arXiv 1502.03044;
-    cells and states are compared by a product, which costs less than their hidden layer.
+  Source: K. Xu et al., Show, Attend and Tell, ICML 2015, the attention model, arXiv 1502.03044. The
+    product of query and key replaces their hidden layer, because it costs less.
+
+  Example:
+
+  >>> keys, states = tf.ones([2, 9, 16]), tf.ones([2 * 3, 32])  # B = 2, L = 9, M = 3
+  >>> tuple(CellLocationNetwork(units=16)(keys, states).shape)
+  (6, 9)
   """
 
   def __init__(self, units: int, **kwargs):
     super().__init__(**kwargs)
     self.units = units
-    # Near zero: prior and proposal start alike and look everywhere.
+    # Near zero, so that prior and proposal start close to each other and close to uniform.
     self.query = keras.layers.Dense(
       units, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01), name="query"
     )
 
   def build(self, keys_shape, states_shape):
-    """Makes the weights from the static shape of the states."""
+    """Creates the weights for states of this static shape."""
     self.query.build(states_shape)
 
   def call(self, keys: tf.Tensor, states: tf.Tensor) -> tf.Tensor:
-    """Emits one distribution's parameters a row; see the class."""
+    """Emits one distribution per row; see the class."""
     cells, units = keys.shape[1:]
     samples = tf.shape(states)[0] // tf.maximum(tf.shape(keys)[0], 1)
     queries = tf.reshape(self.query(states), tf.stack([tf.shape(keys)[0], samples, units]))

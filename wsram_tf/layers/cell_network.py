@@ -1,4 +1,4 @@
-"""The cell network: what each pixel of an image's low-resolution copy shows."""
+"""The cell network: describes the content and place of each pixel of a low-resolution image."""
 
 import math
 
@@ -7,23 +7,30 @@ import tensorflow as tf
 
 __all__ = ["CellNetwork"]
 
-# The finest wave that tells where a cell lies goes so many times a quarter round between the
-# image's middle and its edge.
+# Quarter periods of the finest positional wave between the image's middle and its edge.
 FINEST_WAVE = 6
-# Of a pixel, below which a copy counts as even: what is fainter is not made to stand out.
+# Contrast floor of the normalisation, in pixel units: weaker contrast is not amplified to 1.
 FAINT = 0.01
 
 
 def waves(side: int, dtype: str) -> tf.Tensor:
-  """Plane waves over a grid of `side` x `side` cells, float `[side * side, waves]`, in [-1, 1].
+  """Computes plane waves over a grid of `side` x `side` cells.
 
-  A sum of them can be a hill around any place, which one number for each row and one for each
-  column cannot. Made in the graph, where a constant of this size would outweigh an export's rest.
+  A sum of plane waves can form a peak at any place; a sum of one value per row and one per column
+  cannot. The waves are computed in the graph, because a constant of this size would dominate the
+  size of an export.
+
+  Args:
+    side: cells.
+    dtype: dtype of the result.
+
+  Returns:
+    float `[side * side, waves]`, in [-1, 1].
   """
   centres = (2.0 * tf.range(side, dtype=dtype) + 1.0) / side - 1.0
   numbers = tf.range(-FINEST_WAVE, FINEST_WAVE + 1, dtype=dtype) * (math.pi / 2)
   angles = centres[:, tf.newaxis] * numbers  # [side, numbers]
-  # The same waves backwards say nothing new.
+  # Waves of opposite direction are redundant, so half of the column frequencies suffice.
   rows, columns = angles[:, tf.newaxis, :, tf.newaxis], angles[:, FINEST_WAVE:]
   both = rows + columns[tf.newaxis, :, tf.newaxis]  # [side, side, numbers, numbers / 2]
   both = tf.reshape(both, [side * side, -1])
@@ -32,25 +39,28 @@ def waves(side: int, dtype: str) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable("wsram_tf")
 class CellNetwork(keras.layers.Layer):
-  """Says what each pixel of the low-resolution copy shows, what(near the cell) + where(cell).
+  """Computes a feature of each low-resolution pixel, what(neighbourhood) + where(cell).
 
-  The same thing looks alike wherever it lies, which a dense layer would have to learn anew at each
-  place. The copy is brought to mean 0 and variance 1 first, so that things small in a large image
-  are not faint.
+  Convolutions give equal content equal features at every place. The image is first normalised to
+  mean 0 and variance 1, so that small objects in a large image are not faint.
 
   Args:
     units: F, length of a cell's feature.
-    filters: filters of each 3 x 3 convolution before the last, which gives the features.
+    filters: filters of each 3 x 3 convolution before the last one, which has F filters.
 
   Call arguments:
-    low_resolution: float `[B, side, side, C]`, what the context network's `low_resolution`
-      returned.
+    low_resolution: float `[B, side, side, C]`, from `ContextNetwork.low_resolution`.
 
   Returns:
     float `[B, side * side, F]`, row by row.
 
-  Source: K. Xu et al., Show, Attend and Tell, ICML 2015, the encoder, arXiv 1502.03044. The cells'
-    places are ours: a state that is not to look twice must tell them apart.
+  Source: K. Xu et al., Show, Attend and Tell, ICML 2015, the encoder, arXiv 1502.03044. where(cell)
+    is an addition: to avoid a second look at the same cell, a state must distinguish the cells.
+
+  Example:
+
+  >>> tuple(CellNetwork(units=16, filters=(8,))(tf.zeros([2, 12, 12, 1])).shape)
+  (2, 144, 16)
   """
 
   def __init__(self, units: int, filters: tuple[int, ...] = (), **kwargs):
@@ -76,7 +86,7 @@ class CellNetwork(keras.layers.Layer):
     )
 
   def build(self, low_resolution_shape):
-    """Makes the weights from the static shape of the call's argument."""
+    """Creates the weights for images of this static shape."""
     shape = tuple(low_resolution_shape)
     for convolution in self.convolutions:
       convolution.build(shape)
@@ -84,7 +94,7 @@ class CellNetwork(keras.layers.Layer):
     self.where.build((None, 2 * (2 * FINEST_WAVE + 1) * (FINEST_WAVE + 1)))
 
   def call(self, low_resolution: tf.Tensor) -> tf.Tensor:
-    """Describes the cells of one image a row; see the class."""
+    """Computes the features of all cells; see the class."""
     side, channels = low_resolution.shape[1], low_resolution.shape[3]
     flat = tf.reshape(low_resolution, [-1, side * side * channels])
     flat -= tf.reduce_mean(flat, axis=-1, keepdims=True)

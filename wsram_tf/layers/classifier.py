@@ -1,4 +1,4 @@
-"""The classifier: from the lower layer's state to the log-probabilities of the classes."""
+"""The classifier: log-probabilities of the classes from the lower layer's state."""
 
 import keras
 import tensorflow as tf
@@ -8,7 +8,7 @@ __all__ = ["Classifier"]
 
 @keras.saving.register_keras_serializable("wsram_tf")
 class Classifier(keras.layers.Layer):
-  """Gives log p(y | a, image) after the last glimpse.
+  """Computes log p(y | a, image) after the last glimpse.
 
   Args:
     num_classes: K.
@@ -17,10 +17,16 @@ class Classifier(keras.layers.Layer):
     lower: float `[R, D]`, the lower layer's output.
 
   Returns:
-    float `[R, K]`, nats, log-probabilities.
+    log-probabilities, float `[R, K]`, nats.
 
   Source: J. Ba, V. Mnih, K. Kavukcuoglu, Multiple Object Recognition with Visual Attention, ICLR
     2015, the classification network, arXiv 1412.7755.
+
+  Example:
+
+  >>> log_probs = Classifier(num_classes=2)(tf.zeros([1, 8]))
+  >>> tf.exp(log_probs).numpy().tolist()
+  [[0.5, 0.5]]
   """
 
   def __init__(self, num_classes: int, **kwargs):
@@ -29,11 +35,11 @@ class Classifier(keras.layers.Layer):
     self.logits = keras.layers.Dense(num_classes, name="logits")
 
   def build(self, lower_shape):
-    """Makes the weights from the static shape of the call's argument."""
+    """Creates the weights for states of this static shape."""
     self.logits.build(lower_shape)
 
   def call(self, lower: tf.Tensor) -> tf.Tensor:
-    """Scores all classes, one glimpse sequence a row; see the class."""
+    """Scores all classes, one glimpse sequence per row; see the class."""
     return tf.nn.log_softmax(self.logits(lower))
 
   def get_config(self):

@@ -1,4 +1,4 @@
-"""The glimpse network: what was seen times where it was seen."""
+"""The glimpse network: encodes the patches and the location of a glimpse into one vector."""
 
 import keras
 import tensorflow as tf
@@ -10,13 +10,26 @@ __all__ = ["GlimpseNetwork"]
 class GlimpseNetwork(keras.layers.Layer):
   """Encodes patches and their location into one vector, what(patches) * where(location).
 
+  A user's own glimpse network may take its place. `PredictionNetwork` requires a Keras layer that
+
+  - builds with `build(patches_shape, locations_shape)`, where the shapes are `(None, S, G, G, C)`
+    and `(None, 2)`;
+  - is called with `patches` and `locations` as below and returns float `[R, D]`, with the config's
+    `units` as D;
+  - treats the R rows independently, with R unknown before running; R counts all samples of all
+    images of a batch, and the model calls the layer once per glimpse;
+  - returns its constructor's arguments from `get_config` and is registered with
+    `keras.saving.register_keras_serializable`, so that models can be saved and loaded.
+
+  Locations are constants: the model stops their gradient before the call.
+
   Args:
     units: D, length of the vector.
-    filters: filters of each 3 x 3 convolution that the patches pass first, each followed by
-      2 x 2 max pooling and rectified; empty for a dense layer alone.
+    filters: filters of each 3 x 3 convolution on the patches, each followed by 2 x 2 max pooling
+      and a ReLU; empty for a dense layer alone.
 
   Call arguments:
-    patches: float `[R, S, G, G, C]`.
+    patches: float `[R, S, G, G, C]`, from the glimpse sensor.
     locations: float `[R, 2]`, (row, column) in [-1, 1].
 
   Returns:
@@ -24,6 +37,12 @@ class GlimpseNetwork(keras.layers.Layer):
 
   Source: J. Ba, V. Mnih, K. Kavukcuoglu, Multiple Object Recognition with Visual Attention, ICLR
     2015, the glimpse network, arXiv 1412.7755.
+
+  Example:
+
+  >>> patches, locations = tf.zeros([6, 2, 12, 12, 1]), tf.zeros([6, 2])
+  >>> tuple(GlimpseNetwork(units=128, filters=(16, 32))(patches, locations).shape)
+  (6, 128)
   """
 
   def __init__(self, units: int, filters: tuple[int, ...] = (), **kwargs):
@@ -36,12 +55,12 @@ class GlimpseNetwork(keras.layers.Layer):
     ]
     self.pooling = keras.layers.MaxPooling2D(2)
     self.what = keras.layers.Dense(units, activation="relu", name="what")
-    # Ones, so that the product begins as what was seen: with zeros it would vanish around the
-    # canvas' middle, where every location's encoding is zero.
+    # With a bias of ones the product starts as what(patches). With zeros it would vanish near the
+    # middle of the canvas, where all coordinates are near zero.
     self.where = keras.layers.Dense(units, activation="relu", bias_initializer="ones", name="where")
 
   def build(self, patches_shape, locations_shape):
-    """Makes the weights from the static shapes of the call's arguments."""
+    """Creates the weights for patches and locations of these static shapes."""
     _, scales, height, width, channels = patches_shape
     shape = (None, height, width, scales * channels)
     for convolution in self.convolutions:
@@ -51,14 +70,14 @@ class GlimpseNetwork(keras.layers.Layer):
     self.where.build(locations_shape)
 
   def call(self, patches: tf.Tensor, locations: tf.Tensor) -> tf.Tensor:
-    """Encodes one glimpse a row; see the class."""
+    """Encodes one glimpse per row; see the class."""
     features = patches
     if self.convolutions:
       _, scales, height, width, channels = patches.shape
       features = tf.transpose(patches, [0, 2, 3, 1, 4])
       features = tf.reshape(features, [-1, height, width, scales * channels])
       for convolution in self.convolutions:
-        # Pooled before it is rectified, which gives the same at a quarter of the work.
+        # ReLU after pooling gives the same result for a quarter of the work.
         features = tf.nn.relu(self.pooling(convolution(features)))
     features = tf.reshape(features, [-1, self.what.kernel.shape[0]])
     return self.what(features) * self.where(locations)

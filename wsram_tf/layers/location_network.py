@@ -1,4 +1,4 @@
-"""The location network: from a state to the parameters of a distribution over locations."""
+"""The location network: emits the parameters of a distribution over locations from a state."""
 
 import keras
 import tensorflow as tf
@@ -11,7 +11,7 @@ class LocationNetwork(keras.layers.Layer):
   """Emits the prior's parameters from the upper layer's state.
 
   Args:
-    num_parameters: P, parameters of the distribution's family.
+    num_parameters: P, number of parameters of the distribution.
 
   Call arguments:
     upper: float `[R, D]`, the upper layer's output.
@@ -21,6 +21,11 @@ class LocationNetwork(keras.layers.Layer):
 
   Source: J. Ba, V. Mnih, K. Kavukcuoglu, Multiple Object Recognition with Visual Attention, ICLR
     2015, the emission network, arXiv 1412.7755.
+
+  Example:
+
+  >>> tuple(LocationNetwork(num_parameters=2)(tf.zeros([6, 128])).shape)
+  (6, 2)
   """
 
   def __init__(self, num_parameters: int, **kwargs):
@@ -28,18 +33,19 @@ class LocationNetwork(keras.layers.Layer):
     self.num_parameters = num_parameters
     self.emission = keras.layers.Dense(
       num_parameters,
-      # Near zero: prior and proposal start alike and in the middle. With the usual kernels they lie
-      # several scales apart, one sample holds all the weight, and the first glimpses never recover.
+      # Near zero, so that prior and proposal both start in the middle. With the default kernels
+      # they start several scales apart; one sample then holds all the weight, and the first
+      # glimpses never recover.
       kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
       name="emission",
     )
 
   def build(self, upper_shape):
-    """Makes the weights from the static shape of the call's argument."""
+    """Creates the weights for states of this static shape."""
     self.emission.build(upper_shape)
 
   def call(self, upper: tf.Tensor) -> tf.Tensor:
-    """Emits one distribution's parameters a row; see the class."""
+    """Emits the parameters of one distribution per row; see the class."""
     return self.emission(upper)
 
   def get_config(self):

@@ -1,4 +1,4 @@
-"""Mixed precision: the numbers that layers compute in, by configuration or by Keras' policy."""
+"""Mixed precision: sets the compute dtype of layers, by configuration or by Keras' policy."""
 
 import contextlib
 import dataclasses
@@ -13,10 +13,17 @@ __all__ = ["computing_in", "follows_policy", "full_precision"]
 
 @contextlib.contextmanager
 def computing_in(precision: str) -> Iterator[None]:
-  """Layers made inside compute in this precision; their weights are float32 all the same.
+  """Makes new layers inside the context compute in a precision; their weights stay float32.
 
   Args:
     precision: `float32` or `bfloat16`.
+
+  Example:
+
+  >>> with computing_in("bfloat16"):
+  ...   layer = keras.layers.Dense(3)
+  >>> layer.compute_dtype, layer.variable_dtype
+  ('bfloat16', 'float32')
   """
   before = keras.config.dtype_policy()
   if precision == "bfloat16":
@@ -29,7 +36,15 @@ def computing_in(precision: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-  """Layers made inside compute in float32 where Keras' global policy is a mixed one."""
+  """Makes new layers inside the context compute in float32 under a mixed global policy.
+
+  Example:
+
+  >>> with computing_in("bfloat16"), full_precision():
+  ...   layer = keras.layers.Dense(3)
+  >>> layer.compute_dtype
+  'float32'
+  """
   before = keras.config.dtype_policy()
   if before.name.startswith("mixed"):
     keras.config.set_dtype_policy("float32")
@@ -40,13 +55,18 @@ def full_precision() -> Iterator[None]:
 
 
 def follows_policy(init: Callable[..., None]) -> Callable[..., None]:
-  """Decorates the constructor of a model so that it obeys Keras' global dtype policy.
+  """Decorates a model's constructor so that it follows Keras' global dtype policy.
 
-  Under `mixed_bfloat16` the configuration, the constructor's first argument, gets
-  `precision="bfloat16"`, which a saved model keeps. What must stay float32 does.
+  Under `mixed_bfloat16`, the decorator sets `precision="bfloat16"` in the configuration, the
+  constructor's first argument. A saved model keeps this precision. Log-probabilities, log-weights
+  and weights stay float32.
 
-  Raises:
-    ValueError: from the constructor, under a float16 or a pure bfloat16 policy.
+  Args:
+    init: constructor; its first argument is a dataclass with a field `precision`.
+
+  Returns:
+    constructor with the same arguments. It raises ValueError under a float16 or a pure bfloat16
+    policy.
   """
 
   signature = inspect.signature(init)
@@ -59,8 +79,8 @@ def follows_policy(init: Callable[..., None]) -> Callable[..., None]:
     if policy in ("mixed_float16", "float16", "bfloat16"):
       raise ValueError(
         f"dtype_policy={policy!r}: must be float32 or mixed_bfloat16, because weights and "
-        "log-probabilities need float32 and float16 would need loss scaling; call "
-        "keras.config.set_dtype_policy before you make the model"
+        "log-probabilities need float32, and float16 would need loss scaling; call "
+        "keras.config.set_dtype_policy before making the model"
       )
     if policy == "mixed_bfloat16":
       config = given.arguments[config_name]

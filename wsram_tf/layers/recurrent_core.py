@@ -1,4 +1,4 @@
-"""The recurrent core: two stacked recurrent layers, one step a glimpse."""
+"""The recurrent core: two stacked recurrent layers that take one step per glimpse."""
 
 from typing import NamedTuple
 
@@ -11,11 +11,11 @@ CELLS = {"lstm": keras.layers.LSTMCell, "gru": keras.layers.GRUCell}
 
 
 class CoreState(NamedTuple):
-  """The state of both layers; in each list the first tensor is the layer's output.
+  """The state of both layers; the first tensor of each list is the layer's output.
 
   Attributes:
-    lower: list of floats `[R, D]`, what the classifier reads.
-    upper: list of floats `[R, D]`, what the location network and the inference network read.
+    lower: list of floats `[R, D]`; the classifier reads its output.
+    upper: list of floats `[R, D]`; the location network and the inference network read its output.
   """
 
   lower: list[tf.Tensor]
@@ -26,8 +26,8 @@ class CoreState(NamedTuple):
 class RecurrentCore(keras.layers.Layer):
   """One step of the stacked recurrent network.
 
-  The lower layer takes the glimpse, the upper layer takes the lower layer's output. Nothing leads
-  from the upper layer back to the lower one, so what the upper layer starts from reaches the class
+  The lower layer reads the glimpse; the upper layer reads the lower layer's output. No connection
+  leads from the upper layer to the lower one, so the upper layer's first state affects the class
   only through the choice of glimpses.
 
   Args:
@@ -35,23 +35,26 @@ class RecurrentCore(keras.layers.Layer):
     cell: `lstm` or `gru`.
 
   Call arguments:
-    inputs: float `[R, D']`, one encoded glimpse a row.
-    state: `CoreState`; or, as Keras' cells have it, the flat list of its tensors, the lower layer's
-      first, so that `keras.layers.RNN(core)` runs it along a sequence.
+    inputs: float `[R, D']`, one encoded glimpse per row.
+    state: `CoreState`, or the flat list of its tensors, lower layer first. The flat form is that of
+      Keras' cells, so `keras.layers.RNN(core)` runs the core along a sequence.
 
   Returns:
-    the next `CoreState`; for a flat list the lower layer's output, float `[R, D]`, and the next
+    the next `CoreState`; for a flat list, the lower layer's output, float `[R, D]`, and the next
     flat list.
 
-  Example:
-
-  ```python
-  glimpses = keras.Input((4, 128))  # Four encoded glimpses.
-  outputs = keras.layers.RNN(RecurrentCore(64), return_sequences=True)(glimpses)  # [B, 4, 64]
-  ```
+  Raises:
+    ValueError: if the cell is unknown.
 
   Source: J. Ba, V. Mnih, K. Kavukcuoglu, Multiple Object Recognition with Visual Attention, ICLR
     2015, the recurrent network, arXiv 1412.7755.
+
+  Example:
+
+  >>> glimpses = tf.zeros([2, 4, 128])  # Four encoded glimpses of two images.
+  >>> outputs = keras.layers.RNN(RecurrentCore(units=64), return_sequences=True)(glimpses)
+  >>> tuple(outputs.shape)
+  (2, 4, 64)
   """
 
   def __init__(self, units: int, cell: str = "lstm", **kwargs):
@@ -65,31 +68,31 @@ class RecurrentCore(keras.layers.Layer):
 
   @property
   def num_states(self) -> int:
-    """Tensors in the state of one layer."""
+    """Number of tensors in the state of one layer."""
     sizes = self.lower.state_size
     return len(sizes) if isinstance(sizes, list | tuple) else 1
 
   @property
   def state_size(self) -> list[int]:
-    """The width of each tensor of a flat state, as `keras.layers.RNN` asks for it."""
+    """Width of each tensor of a flat state, for `keras.layers.RNN`."""
     return [self.units] * (2 * self.num_states)
 
   @property
   def output_size(self) -> int:
-    """The width of the lower layer's output."""
+    """Width of the lower layer's output."""
     return self.units
 
   def get_initial_state(self, batch_size: int | None = None) -> list[tf.Tensor]:
-    """A flat state of zeros, floats `[B, D]`, as `keras.layers.RNN` asks for it."""
+    """Returns a flat state of zeros, floats `[B, D]`, for `keras.layers.RNN`."""
     return [keras.ops.zeros((batch_size, size), self.compute_dtype) for size in self.state_size]
 
   def build(self, inputs_shape, state_shape=None):
-    """Makes the weights from the static shape of the inputs."""
+    """Creates the weights for inputs of this static shape."""
     self.lower.build(inputs_shape)
     self.upper.build((None, self.units))
 
   def initial_state(self, upper: list[tf.Tensor]) -> CoreState:
-    """The state before the first glimpse: the given upper state over a lower state of zeros.
+    """Returns the state before the first glimpse: a lower state of zeros and a given upper state.
 
     Args:
       upper: list of `num_states` floats `[R, D]`.
@@ -104,7 +107,7 @@ class RecurrentCore(keras.layers.Layer):
       count = self.num_states
       lower, upper = self.call(inputs, CoreState(list(state[:count]), list(state[count:])))
       return lower[0], [*lower, *upper]
-    lower, upper = state  # A functional Keras model hands over a plain list.
+    lower, upper = state  # A functional Keras model passes a plain list.
     output, lower = self.lower(inputs, lower)
     _, upper = self.upper(output, upper)
     return CoreState(lower=list(lower), upper=list(upper))

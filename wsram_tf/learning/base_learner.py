@@ -1,6 +1,6 @@
-"""What learners of every task share: drawing, scoring, losses, one gradient, metrics."""
+"""The training step that learners of every task share: samples, losses, gradients, metrics."""
 
-import contextlib
+import abc
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,13 +17,13 @@ __all__ = ["BaseLearner", "Update"]
 
 
 class Update(NamedTuple):
-  """What one batch says of the weights, before anything is changed.
+  """The losses, gradients and metrics of one batch, before any weight changes.
 
   Attributes:
     losses: float scalars, nats, by network.
     gradients: one tensor a variable, by network.
-    figures: what metrics are made of: values, or pairs of values and their weights.
-    log_probs: for metrics of `compile`, one tensor, float `[M, B, K]`, nats; without them, none.
+    figures: the input of the metrics: values, or pairs of values and their weights.
+    log_probs: for metrics of `compile`, one tensor, float `[M, B, K]`, nats; else empty.
   """
 
   losses: dict[str, tf.Tensor]
@@ -32,34 +32,34 @@ class Update(NamedTuple):
   log_probs: tuple[tf.Tensor, ...] = ()
 
 
-class BaseLearner(TrainableModel):
-  """Trains a prediction network by the estimator that is named, whatever the target is.
+class BaseLearner(TrainableModel, abc.ABC):
+  """Trains a prediction network by an estimator, for any kind of target.
 
-  A subclass names its metrics and offers `make_prediction_network()`, `make_inference_network()`,
-  `sample(images, targets, uniforms, temperature)`, `score(drawn, targets)`,
-  `dream(images, seed)` (log q of what the model makes up, float `[M, B, N]`),
-  `training_figures(drawn, scored, targets)` and `test_step(data)`.
+  A subclass implements the abstract methods, names its metrics in `training_metrics` and
+  `evaluation_metrics`, and may override `look` and `dream`. One update is `look` at the images,
+  `sample` glimpse sequences, `score` them, one loss and gradient a network, `apply_update`.
 
   `fit` and `evaluate` take images and targets as arrays or lists, as a `tf.data.Dataset` or a
   `keras.utils.PyDataset` of batches, or from a generator of batches, with `class_weight` or
-  `sample_weight`, and refuse bad values by name. `predict` takes images in the same forms.
+  `sample_weight`. Errors name the value that breaks a rule. `predict` takes images alone.
 
-  Figures of `fit`: `loss` is the estimator's surrogate, of which the gradient has a meaning and the
-  value has none. Figures of `evaluate`, `val_` before their names during `fit`: `loss` is the mean
-  negative log-likelihood, nats, and the lower the better, as are all names that hold `error`; of
-  `log_likelihood` and `bound` the higher the better. Callbacks that monitor another figure than
-  `val_loss` need Keras' argument `mode` ("min" or "max").
+  In the metrics of `fit`, `loss` is the estimator's surrogate: only its gradient has meaning. In
+  those of `evaluate`, with the prefix `val_` during `fit`, `loss` is the mean negative
+  log-likelihood, nats. Lower is better for `loss` and for names with `error`; higher is better for
+  `log_likelihood` and `bound`. Callbacks that monitor anything but `val_loss` need Keras' argument
+  `mode` ("min" or "max").
 
   Args:
     model_config: the shape of the networks.
     objective_config: the estimator.
-    exploration_config: how the samples and the prior are kept looking around.
+    exploration_config: temperature, entropy bonus and coverage bonus.
     clip_norm: largest norm of each network's gradient.
     num_evaluation_samples: sequences sampled from the prior in evaluations.
     seed: of the glimpse samples. The samples of update t depend on (seed, t) alone.
-    on_nan: what follows an update with a loss or a gradient that is NaN or infinite; it is never
-      applied. `stop`: nothing more is applied, and `fit` raises `NonFiniteUpdateError`; `skip`: it
-      counts as made, since data, samples and schedules go by the count, and training goes on.
+    on_nan: reaction to an update with a loss or a gradient that is NaN or infinite, which is never
+      applied. `stop`: `fit` applies no further update and raises `NonFiniteUpdateError`. `skip`:
+      training goes on, and the update counts, because data, samples and schedules depend on the
+      count.
   """
 
   @layers.follows_policy
@@ -113,14 +113,60 @@ class BaseLearner(TrainableModel):
     return self.prediction_network.input_rules
 
   def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Answers as the prediction network does."""
+    """Returns the prediction network's answer."""
     return self.prediction_network(images)
 
-  def uniforms(self, images: tf.Tensor, num_samples: int, seed: tf.Tensor) -> tf.Tensor:
-    """The numbers that `sample` makes sequences from.
+  @abc.abstractmethod
+  def make_prediction_network(self) -> keras.Model:
+    """Makes the network with `location_distribution`, `input_rules` and `look(images)`."""
+
+  @abc.abstractmethod
+  def make_inference_network(self) -> keras.Model:
+    """Makes the inference network, with fresh weights; it is called as a `ProposalNetwork`."""
+
+  @abc.abstractmethod
+  def sample(
+    self, view: Any, targets: tf.Tensor, uniforms: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> sampling.DrawnSequences:
+    """Draws glimpse sequences from the estimator's sampling distribution.
 
     Args:
-      images: float `[B, H, W, C]`.
+      view: what `look` returned for B images.
+      targets: one an image.
+      uniforms: what the method `uniforms` returned.
+      temperature: of the sampling distribution.
+    """
+
+  @abc.abstractmethod
+  def score(self, drawn: sampling.DrawnSequences, targets: tf.Tensor) -> objectives.ScoredSequences:
+    """The log-densities that the estimator takes, given the true targets."""
+
+  @abc.abstractmethod
+  def training_figures(
+    self, drawn: sampling.DrawnSequences, scored: objectives.ScoredSequences, targets: tf.Tensor
+  ) -> dict[str, tf.Tensor | tuple[tf.Tensor, tf.Tensor]]:
+    """The task's own metrics of one update: values, or pairs of values and their weights."""
+
+  @abc.abstractmethod
+  def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Adds one batch to the evaluation metrics and returns the means so far."""
+
+  def dream(self, view: Any, seed: tf.Tensor) -> tf.Tensor:
+    """Log-densities, float `[M, B, N]`, nats, of the proposal for glimpses of the sleep phase.
+
+    The model itself draws these glimpses and targets, by a seed, int32 `[2]`.
+    """
+    raise NotImplementedError(f"{type(self).__name__}: needs inference_phase=wake")
+
+  def look(self, images: tf.Tensor) -> Any:
+    """Prepares images `[B, H, W, C]` once for all glimpses and samples of a step."""
+    return self.prediction_network.look(images)
+
+  def uniforms(self, rows: tf.Tensor, num_samples: int, seed: tf.Tensor) -> tf.Tensor:
+    """The random numbers that `sample` makes sequences from.
+
+    Args:
+      rows: images, targets or another tensor `[B, ...]` of the batch; only B counts.
       num_samples: M.
       seed: int32 `[2]`.
 
@@ -128,16 +174,16 @@ class BaseLearner(TrainableModel):
       float `[M, B, N, 2]` in (0, 1); for a mixture estimator `[M, B, N, 3]`.
     """
     glimpses, numbers = self.model_config.num_glimpses, self.sampler.numbers_a_glimpse
-    batch = tf.shape(images)[0] * replicas.num_replicas()
+    batch = tf.shape(rows)[0] * replicas.num_replicas()
     drawn = sampling.stateless_uniforms([num_samples, batch, glimpses, numbers], seed)
     return replicas.own_rows(drawn, axis=1)
 
   def training_sample(
-    self, images: tf.Tensor, targets: tf.Tensor, temperature: float | tf.Tensor, seed: tf.Tensor
+    self, view: Any, targets: tf.Tensor, temperature: float | tf.Tensor, seed: tf.Tensor
   ) -> sampling.DrawnSequences:
     """Draws the sequences of one update; see `losses`."""
-    uniforms = self.uniforms(images, self.objective_config.num_samples, seed)
-    return self.sample(images, targets, uniforms, temperature)
+    uniforms = self.uniforms(targets, self.objective_config.num_samples, seed)
+    return self.sample(view, targets, uniforms, temperature)
 
   def cell_probabilities(self, drawn: sampling.DrawnSequences, targets: tf.Tensor) -> tf.Tensor:
     """The prior's probability of each cell before each glimpse, float `[M, B, N, L]`."""
@@ -145,24 +191,24 @@ class BaseLearner(TrainableModel):
     return distribution.cell_probabilities(drawn.sequences.prior_parameters)
 
   def losses(
-    self, images: tf.Tensor, targets: tf.Tensor, step: tf.Tensor, seed: tf.Tensor
+    self, view: Any, targets: tf.Tensor, step: tf.Tensor, seed: tf.Tensor
   ) -> tuple[dict[str, tf.Tensor], sampling.DrawnSequences, objectives.ScoredSequences]:
-    """Draws the samples of one update and takes each network's loss.
+    """Draws the samples of one update and computes the loss of each network.
 
     Args:
-      images: float `[B, H, W, C]` in 0..1.
-      targets: what the images are of, one an image.
-      step: int, updates made before, by which the schedules go.
-      seed: int32 `[2]`, the first not negative; it decides the samples.
+      view: what `look` returned for B images.
+      targets: one an image.
+      step: int, updates made before; the schedules depend on it.
+      seed: int32 `[2]`, the first not negative; the samples depend on it.
 
     Returns:
-      the losses, float `[B]`, by network; the sequences; what the estimator saw of them.
+      the losses, float `[B]`, by network; the sequences; their log-densities.
     """
     exploration = self.exploration_config
     temperature = objectives.linear_schedule(
       exploration.temperature, 1.0, exploration.temperature_updates, step
     )
-    drawn = self.training_sample(images, targets, temperature, seed)
+    drawn = self.training_sample(view, targets, temperature, seed)
     scored = self.score(drawn, targets)
     losses = {"prediction": self.estimator.prediction_loss(scored)}
     if exploration.entropy_bonus:
@@ -177,14 +223,14 @@ class BaseLearner(TrainableModel):
       cells = self.cell_probabilities(drawn, targets)
       losses["prediction"] += bonus * objectives.coverage_loss(cells)
     if self.inference_network:
-      losses["inference"] = self._inference_loss(images, scored, step, seed)
+      losses["inference"] = self._inference_loss(view, scored, step, seed)
     if self.baseline_network:
       losses["baseline"] = self.estimator.baseline_loss(scored)
     return losses, drawn, scored
 
   def _inference_loss(
     self,
-    images: tf.Tensor,
+    view: Any,
     scored: objectives.ScoredSequences,
     step: tf.Tensor,
     seed: tf.Tensor,
@@ -192,7 +238,7 @@ class BaseLearner(TrainableModel):
     objective = self.objective_config
     if objective.inference_phase == "wake":
       return self.estimator.inference_loss(scored)
-    log_proposal = self.dream(images, seed)
+    log_proposal = self.dream(view, seed)
     sleep = tf.reduce_sum(objectives.sleep_proposal_loss(log_proposal), axis=-1)
     if objective.inference_phase == "sleep":
       return sleep
@@ -200,7 +246,7 @@ class BaseLearner(TrainableModel):
     return fraction * sleep + (1.0 - fraction) * self.estimator.inference_loss(scored)
 
   def networks(self) -> dict[str, keras.Model]:
-    """The networks that there are, by the names of their losses."""
+    """The existing networks, by the names of their losses."""
     networks = {
       "prediction": self.prediction_network,
       "inference": self.inference_network,
@@ -209,34 +255,34 @@ class BaseLearner(TrainableModel):
     return {name: network for name, network in networks.items() if network is not None}
 
   def weights_by_network(self) -> dict[str, list[keras.Variable]]:
-    """All weights, those that do not learn included, by network."""
+    """All weights by network, trainable or not."""
     return {name: network.weights for name, network in self.networks().items()}
 
   def take_weights(self, other: "BaseLearner") -> None:
-    """Takes over the weights of another learner's networks, as far as both have them.
+    """Copies the weights of the networks that both learners have.
 
     Raises:
-      ValueError: if a network's weights have other shapes; nothing is changed then.
+      ValueError: if a network's weights have other shapes; no weight has changed then.
     """
     weight_transfer.copy_weights(other.weights_by_network(), self.weights_by_network())
 
   def network_variables(self) -> dict[str, list[keras.Variable]]:
-    """What each loss trains, by network."""
+    """The variables that each loss trains, by network."""
     return {name: network.trainable_variables for name, network in self.networks().items()}
 
   def trained_variables(self) -> list[keras.Variable]:
-    """What all losses train, network by network."""
+    """The variables that all losses train, network by network."""
     return [variable for group in self.network_variables().values() for variable in group]
 
   def build_optimizer(self) -> None:
-    """Makes the optimizer's variables, unless it has them."""
+    """Makes the optimizer's variables where they do not exist yet."""
     if not self.optimizer.built:
       self.optimizer.build(self.trained_variables())
 
   def make_train_function(self, force: bool = False) -> Callable:
-    """As `keras.Model.make_train_function`, after the optimizer's variables have been made.
+    """Makes the optimizer's variables, then does as `keras.Model.make_train_function`.
 
-    Made while the step is traced, they would have it traced a second time.
+    Variables that appear while Keras traces the step would cause a second trace.
 
     Raises:
       ValueError: under a `tf.distribute` strategy.
@@ -252,7 +298,7 @@ class BaseLearner(TrainableModel):
     update = self.differentiate(images, targets, weights)
     gradients, norms = self.clip(update.gradients)
     step = self.optimizer.iterations
-    self.build_optimizer()  # No variable can be made inside a branch.
+    self.build_optimizer()  # A branch cannot make variables.
     tf.cond(
       self.guard.admits(update.losses, norms, tf.convert_to_tensor(step), self.on_nan == "skip"),
       lambda: self.apply_update(gradients, norms, update.figures),
@@ -264,21 +310,21 @@ class BaseLearner(TrainableModel):
   def differentiate(
     self, images: tf.Tensor, targets: tf.Tensor, sample_weight: tf.Tensor | None = None
   ) -> Update:
-    """Losses and gradients of the next update; changes nothing.
+    """Losses and gradients of the next update, without applying it.
 
     Args:
       images: float `[B, H, W, C]`.
       targets: one an image.
-      sample_weight: float `[B]`, factors of each image's losses; None for ones.
+      sample_weight: float `[B]`, factor of each image's losses; None: 1.
     """
     step = self.optimizer.iterations
     seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
-    with self.tracing(), tf.GradientTape() as tape:
-      losses, drawn, scored = self.losses(images, targets, step, seed)
+    with tf.GradientTape() as tape:
+      losses, drawn, scored = self.losses(self.look(images), targets, step, seed)
       if sample_weight is not None:
         losses = {name: sample_weight * one for name, one in losses.items()}
       loss = tf.reduce_mean(tf.add_n(list(losses.values())))
-    # Each loss reaches its own network alone, so one backward pass serves all.
+    # Each loss depends on one network's variables, so one backward pass serves all networks.
     variables = self.network_variables()
     gradients = tape.gradient(loss, list(variables.values()))
     figures = {
@@ -293,7 +339,7 @@ class BaseLearner(TrainableModel):
   def clip(
     self, gradients: dict[str, list[tf.Tensor]]
   ) -> tuple[dict[str, list[tf.Tensor]], dict[str, tf.Tensor]]:
-    """Scales each network's gradient down to `clip_norm`; returns their norms before it too."""
+    """Scales each network's gradient down to `clip_norm`; also returns the norms before that."""
     clipped = {n: tf.clip_by_global_norm(group, self.clip_norm) for n, group in gradients.items()}
     return {n: group for n, (group, _) in clipped.items()}, {n: m for n, (_, m) in clipped.items()}
 
@@ -303,7 +349,7 @@ class BaseLearner(TrainableModel):
     norms: dict[str, tf.Tensor],
     figures: dict[str, tf.Tensor | tuple[tf.Tensor, tf.Tensor]],
   ) -> None:
-    """Changes the weights, and adds the figures to the metrics."""
+    """Applies the gradients and adds the figures to the metrics."""
     flat = [gradient for group in gradients.values() for gradient in group]
     self.optimizer.apply(flat, self.trained_variables())
     self.update_figures(norms, figures)
@@ -321,19 +367,15 @@ class BaseLearner(TrainableModel):
     )
 
   def pass_over(self) -> None:
-    """Does what is left of an update that is not applied."""
+    """Counts an update that is not applied, where training goes on."""
     if self.on_nan == "skip":
       self.optimizer.iterations.assign_add(1)
-
-  def tracing(self) -> contextlib.AbstractContextManager:
-    """What holds while a step is traced."""
-    return contextlib.nullcontext()
 
   def sample_figures(
     self, drawn: sampling.DrawnSequences, scored: objectives.ScoredSequences
   ) -> dict[str, tf.Tensor]:
-    """Figures of the samples that every learner reports."""
-    # Of whole sequences, whatever the credit.
+    """The metrics of the samples that every learner reports."""
+    # Metrics describe whole sequences, also with credit by part.
     log_weights = scored._replace(credit_by_part=False).log_weights[..., 0]
     weights = numerics.normalize_log_weights(log_weights)
     return {

@@ -71,16 +71,16 @@ class ProposalNetwork(Protocol):
 
 
 class Proposal(NamedTuple):
-  """An inference network, and what it is told.
+  """An inference network with its targets.
 
   Attributes:
-    network: emits the proposal's parameters `[R, P]` of rows of targets, states and the keys.
-    told: float `[M, B, N, E]`, the target before each glimpse.
+    network: maps rows of targets, states and the keys to the proposal's parameters `[R, P]`.
+    targets: float `[M, B, N, E]`, the target's encoding before each glimpse.
     keys: what the network's `keys` returned.
   """
 
   network: ProposalNetwork
-  told: tf.Tensor
+  targets: tf.Tensor
   keys: tf.Tensor | None
 
   def along(self, upper: tf.Tensor) -> tf.Tensor:
@@ -89,7 +89,9 @@ class Proposal(NamedTuple):
     Args:
       upper: float `[M, B, N, D]`, as `GlimpseSequences` has it.
     """
-    return along_sequences(lambda told, rows: self.network(told, rows, self.keys), self.told, upper)
+    return along_sequences(
+      lambda targets, rows: self.network(targets, rows, self.keys), self.targets, upper
+    )
 
 
 def stateless_uniforms(shape: list, seed: tf.Tensor) -> tf.Tensor:
@@ -121,19 +123,19 @@ def draw(
   Args:
     distribution: the family that prior and proposal share.
     unroll: takes M and a choice of locations, as `PredictionNetwork.unroll` does.
-    proposal: told what each image's target is; None if the sampler needs none.
+    proposal: the inference network with the targets; None if the sampler needs none.
     uniforms: float `[M, B, N, sampler.numbers_a_glimpse]` in (0, 1).
     sampler: what to draw from.
   """
   temperature = sampler.temperature
   rows = samples_last(uniforms)
-  told = samples_last(proposal.told) if proposal else None
+  targets = samples_last(proposal.targets) if proposal else None
 
   def choose_location(n: int, upper: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
     numbers = rows[:, n, :2]
     if sampler.samples_from == "prior":
       return distribution.sample(prior, numbers, temperature)
-    proposed = proposal.network(told[:, n], upper, proposal.keys)
+    proposed = proposal.network(targets[:, n], upper, proposal.keys)
     from_proposal = distribution.sample(proposed, numbers, temperature)
     if sampler.samples_from == "inference":
       return from_proposal

@@ -250,7 +250,8 @@ def log_marginal_likelihood(
 
   @tf.function(autograph=False)
   def log_sum_of_weights(images, labels, seed, samples):
-    drawn = learner.sample(images, labels, learner.uniforms(images, samples, seed))
+    view = learner.prediction_network.look(images)
+    drawn = learner.sample(view, labels, learner.uniforms(labels, samples, seed))
     return tf.reduce_logsumexp(learner.score(drawn, labels).log_weights[..., 0], axis=0)
 
   estimates = []

@@ -3,7 +3,7 @@
 import dataclasses
 
 from wsram_tf.data.digits import DIGIT_SOURCES
-from wsram_tf.data.images import FITS
+from wsram_tf.data.fitting import FITS
 from wsram_tf.settings import check_settings, documented, setting
 
 __all__ = [

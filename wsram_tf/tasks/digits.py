@@ -89,10 +89,10 @@ class DigitTask(ClassificationTask):
     """Makes endless batches of new canvases; see `Task`."""
     return canvases.canvas_dataset(
       self.splits.train,
+      self.canvas,
       batch_size=batch_size,
       seed=seed,
       start_step=start_update,
-      **self._layout(),
     )
 
   def validation_data(self) -> tf.data.Dataset:
@@ -107,19 +107,11 @@ class DigitTask(ClassificationTask):
   def _fixed(self, source: digits.Digits, count: int, seed: int) -> tf.data.Dataset:
     return canvases.evaluation_canvases(
       source,
+      self.canvas,
       num_canvases=count,
       batch_size=self.evaluation.evaluation_batch_size,
       seed=seed,
-      **self._layout(),
     )
-
-  def _layout(self) -> dict[str, Any]:
-    return {
-      "canvas_shape": (self.canvas.canvas_side, self.canvas.canvas_side),
-      "smallest_digit": self.canvas.smallest_digit,
-      "largest_digit": self.canvas.largest_digit,
-      "num_clutter": self.canvas.num_clutter,
-    }
 
 
 class NeedleTask(DigitTask):

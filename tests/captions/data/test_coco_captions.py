@@ -1,4 +1,4 @@
-"""What reading COCO's captions promises, on a small set of the same features made here."""
+"""COCO's captions: splits, images on demand and refused sets, on a small set of the same form."""
 
 import pathlib
 import tempfile
@@ -28,7 +28,7 @@ class CocoCaptionsTest(unittest.TestCase):
       test_0=["A dog .", "?"],
     )
     splits, report = load_coco_captions(str(self.root))
-    # The records lie in an order of their own.
+    # TensorFlow Datasets shuffles the records.
     self.assertEqual(
       [sorted(images.names) for images in splits[:3]],
       [
@@ -43,7 +43,7 @@ class CocoCaptionsTest(unittest.TestCase):
     self.assertEqual(
       report.counts, {"captions have no word": 2, "images of train have no caption": 1}
     )
-    # Some images alone, across splits.
+    # Some of the images, across splits.
     names = [name for name in splits.names if name not in ("train_1.jpg", "val_0.jpg")]
     files = list(splits.read(names))
     self.assertEqual(len(files), 10)
@@ -52,7 +52,7 @@ class CocoCaptionsTest(unittest.TestCase):
         colour = list(example_photos.COLOURS.values())[int(name[-5]) % 3]
         with PIL.Image.open(file) as image:
           np.testing.assert_allclose(np.asarray(image)[0, 0], colour, atol=6)
-    with self.assertRaisesRegex(ValueError, "must be in the records' order"):
+    with self.assertRaisesRegex(ValueError, "names: must be in the order of the records"):
       list(splits.read(splits.test.names[::-1]))
     self.write_features(splits)
 
@@ -73,13 +73,13 @@ class CocoCaptionsTest(unittest.TestCase):
     red = features.grids[features.rows_of(["test_3.jpg"])]
     np.testing.assert_allclose(red[0, 0, 0], example_photos.COLOURS["red"], atol=6)
 
-  def test_refuses_what_is_not_there(self):
+  def test_refuses_missing_sets_and_splits(self):
     with self.assertRaisesRegex(FileNotFoundError, "coco_captions.* once with --download"):
       load_coco_captions(str(self.root))
     with self.assertRaisesRegex(ValueError, "must be an existing directory"):
       load_coco_captions("/nowhere")
     example_photos.write_coco_captions(self.root, {"train": 1, "test": 1})
-    with self.assertRaisesRegex(ValueError, "must have the splits train, val, test; .* no val"):
+    with self.assertRaisesRegex(ValueError, "have the splits train, val, test; val is missing"):
       load_coco_captions(str(self.root))
 
 

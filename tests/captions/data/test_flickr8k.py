@@ -1,4 +1,4 @@
-"""What reading Flickr8k promises: the official splits, and an account of what is left out."""
+"""Flickr8k: the official splits, and reports of skipped images and captions."""
 
 import pathlib
 import tempfile
@@ -26,7 +26,7 @@ class Flickr8kTest(unittest.TestCase):
     self.assertEqual(splits.train.captions[1], ["A red square .", "There is a red square here ."])
     self.assertEqual([len(split.names) for split in splits[:3]], [2, 3, 3])
 
-  def test_counts_and_names_what_is_left_out(self):
+  def test_counts_and_names_skipped_images_and_captions(self):
     good = self.tokens.read_bytes()
     self.tokens.write_bytes(
       good
@@ -53,15 +53,13 @@ class Flickr8kTest(unittest.TestCase):
     )
     self.assertIn("left out: 1 images with captions are in no split: other.jpg", report.messages())
 
-  def test_refuses_folders_that_will_not_do(self):
+  def test_refuses_incomplete_folders(self):
     cases = {
-      "there is no file Flickr_8k.devImages.txt": lambda: (
-        self.root / "Flickr_8k.devImages.txt"
-      ).unlink(),
+      "no file Flickr_8k.devImages.txt": lambda: (self.root / "Flickr_8k.devImages.txt").unlink(),
       "test_0.jpg is in Flickr_8k.trainImages.txt and in Flickr_8k.testImages.txt": lambda: (
         self.root / "Flickr_8k.trainImages.txt"
       ).write_text("test_0.jpg\n"),
-      "Flickr_8k.testImages.txt must list an image": lambda: (
+      "Flickr_8k.testImages.txt must list at least one existing image": lambda: (
         self.root / "Flickr_8k.testImages.txt"
       ).write_text("absent.jpg\n"),
     }
@@ -77,7 +75,7 @@ class Flickr8kTest(unittest.TestCase):
 
 
 class LongCaptionsTest(unittest.TestCase):
-  def test_an_image_without_a_short_caption_goes_too(self):
+  def test_removes_images_without_a_short_caption(self):
     with tempfile.TemporaryDirectory() as folder:
       root = pathlib.Path(folder) / "flickr8k"
       example_photos.write_flickr8k(root, train=2)
@@ -86,7 +84,7 @@ class LongCaptionsTest(unittest.TestCase):
       train = load_flickr8k(root)[0].train
     report = Report()
     kept = without_long_captions(train, 4, report)
-    # The end counts: three words fit four, "A big green square" does not.
+    # The end counts as a word: three words fit max_words=4, "A big green square" does not.
     self.assertEqual((kept.names, kept.captions), (["train_0.jpg"], [["A red square ."]]))
     self.assertEqual(sum(report.counts.values()), 3)
     self.assertRegex(report.messages()[0], "left out: 3 captions .* train_0.jpg, train_1.jpg")

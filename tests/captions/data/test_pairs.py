@@ -1,24 +1,24 @@
-"""What batches of grids and captions promise: whole passes, and the same order from any update."""
+"""Batches of grids and captions: complete passes, and batches that depend on seed and step."""
 
 import numpy as np
 import tensorflow as tf
 
 from wsram_tf.captions.data import pairs
 
-# Grid r holds r everywhere, and the captions of image r begin with r + 10.
+# All values of grid r are r, and the captions of image r begin with r + 10.
 _GRIDS = np.arange(7, dtype=np.float16)[:, None, None, None] * np.ones([7, 2, 2, 3], np.float16)
 _ROWS = np.repeat(np.arange(7), 3)
 _CAPTIONS = np.stack([_ROWS + 10, np.tile([4, 5, 6], 7), np.full(21, 2)], axis=1).astype(np.int32)
 
 
 def take(count: int, start: int = 0, seed: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
-  """The first batches of five from a step on."""
+  """Returns the first batches of five from a step on."""
   data = pairs.training_pairs(_GRIDS, _ROWS, _CAPTIONS, batch_size=5, seed=seed, start_step=start)
   return [(grids.numpy(), captions.numpy()) for grids, captions in data.take(count)]
 
 
 class CaptionPairsTest(tf.test.TestCase):
-  def test_a_pass_shows_every_caption_once_beside_its_grid(self):
+  def test_a_pass_shows_every_caption_once_with_its_grid(self):
     batches = take(21)  # Five passes.
     grids = np.concatenate([grids for grids, _ in batches])
     captions = np.concatenate([captions for _, captions in batches])
@@ -29,7 +29,7 @@ class CaptionPairsTest(tf.test.TestCase):
       self.assertAllEqual(sorted(map(tuple, one)), sorted(map(tuple, _CAPTIONS)))
     self.assertNotAllEqual(passes[0], passes[1])
 
-  def test_seed_and_step_decide_a_batch(self):
+  def test_seed_and_step_determine_a_batch(self):
     for wanted, got in zip(take(9)[6:], take(3, start=6), strict=True):
       self.assertAllEqual(wanted[1], got[1])
       self.assertAllEqual(wanted[0], got[0])
@@ -48,7 +48,7 @@ class CaptionPairsTest(tf.test.TestCase):
 
   def test_refuses_rows_and_captions_that_do_not_match(self):
     for rows, captions in ((_ROWS[1:], _CAPTIONS), (_ROWS[:0], _CAPTIONS[:0])):
-      with self.assertRaisesRegex(ValueError, "must be equally many, and at least one"):
+      with self.assertRaisesRegex(ValueError, "must have the same length, at least 1"):
         pairs.training_pairs(_GRIDS, rows, captions, batch_size=5, seed=1)
 
 

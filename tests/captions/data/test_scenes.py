@@ -1,4 +1,4 @@
-"""Scenes and their language: every caption holds, every lie is found out, batches are repeated."""
+"""Scenes and their language: true captions, detected errors, and batches by seed and step."""
 
 import numpy as np
 import tensorflow as tf
@@ -7,7 +7,7 @@ from wsram_tf.captions.data import scene_language, scenes
 from wsram_tf.captions.data.scene_language import VOCABULARY, Scene, judge_caption
 from wsram_tf.data import digits
 
-# Bright squares: any pixel above 0 is a digit's.
+# White squares: any pixel above 0 belongs to a digit.
 _DIGITS = digits.Digits(np.full([10, 28, 28], 255, np.uint8), np.arange(10, dtype=np.int32))
 _SCENE = Scene(
   labels=np.array([3, 7, 7]),
@@ -27,7 +27,7 @@ class ScenesTest(tf.test.TestCase):
       texts = [VOCABULARY.decode(caption) for caption in captions]
       kinds = list(zip(scene.labels, scene.is_large, strict=True))
       all_differ = len(kinds) == len(set(kinds))
-      if all_differ:  # Else a caption may read the same in both orders.
+      if all_differ:  # Otherwise a caption may read the same in both orders.
         self.assertLen(set(texts), scene_language.NUM_WORDINGS)
       for text in texts:
         self.assertTrue(judge_caption(scene, text).is_correct, f"{text}: {scene}")
@@ -40,11 +40,11 @@ class ScenesTest(tf.test.TestCase):
         boxes=np.concatenate([64 - scene.boxes[:, :2] - scene.boxes[:, 2:], scene.boxes[:, 2:]], 1)
       )
       wrong = [other_digits, other_sizes]
-      if all_differ and len(kinds) > 1:  # Like digits may be told in either order.
+      if all_differ and len(kinds) > 1:  # Equal digits are interchangeable.
         wrong.append(mirrored)
       for text in texts:
-        for lie in wrong:
-          self.assertFalse(judge_caption(lie, text).is_correct, f"{text}: {lie}")
+        for other in wrong:
+          self.assertFalse(judge_caption(other, text).is_correct, f"{text}: {other}")
 
   def test_digits_lie_apart_within_the_canvas_and_nothing_else_is_drawn(self):
     drawn = _scenes()
@@ -57,7 +57,7 @@ class ScenesTest(tf.test.TestCase):
       self.assertEqual(owners.max(), 1)
       self.assertAllEqual(image[..., 0] > 0, owners > 0)
     counts = np.bincount([len(scene.labels) for scene in drawn.scenes])
-    self.assertAllGreater(counts[1:], 70)  # 100 expected of 300; chance of less: 1e-4.
+    self.assertAllGreater(counts[1:], 70)  # 100 of 300 expected; probability of less: 1e-4.
 
   def test_batches_depend_on_seed_and_step_alone(self):
     def batch(seed: int, step: int):
@@ -94,7 +94,7 @@ class ScenesTest(tf.test.TestCase):
     for arguments, message in (
       ({"canvas_side": 63}, "canvas_side=63: must be even"),
       ({"large": (22, 33)}, r"large=\(22, 33\): must be a range of pixels from 1 to half"),
-      ({"small": (12, 20)}, r"large=\(22, 28\): must begin at a quarter above"),
+      ({"small": (12, 20)}, r"large=\(22, 28\): must begin at least 25% above"),
       ({"most_digits": 4}, "most_digits=4: must be from 1 to 3"),
       ({"num_scenes": 0}, "num_scenes=0: must be at least 1"),
       ({"seed": -1}, "seed=-1: must be from 0"),
@@ -108,7 +108,7 @@ class JudgeTest(tf.test.TestCase):
     for caption, is_correct in (
       ("a large three left of a small seven which is above a small seven", True),
       ("here is a small seven with a small seven above it and a large three left of that", True),
-      # Both hold of boxes that are apart both ways.
+      # Both relations hold for boxes that are separated along both axes.
       ("a large three left of a small seven which is below a small seven", True),
       ("a large three above a small seven which is below a small seven", True),
       ("a large three right of a small seven which is above a small seven", False),
@@ -121,7 +121,7 @@ class JudgeTest(tf.test.TestCase):
     ):
       self.assertEqual(judge_caption(_SCENE, caption).is_correct, is_correct, caption)
 
-  def test_says_which_digit_a_word_means(self):
+  def test_finds_the_digit_that_a_word_means(self):
     right = judge_caption(
       _SCENE, "a small seven with a small seven above it and a large three left of that"
     )

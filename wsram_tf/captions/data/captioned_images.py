@@ -1,10 +1,11 @@
-"""Images with several captions each, and an account of what could not be used."""
+"""Images with several captions each, and reports of unusable images and captions."""
 
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO, NamedTuple
 
 from wsram_tf.captions.vocabulary import split_words
+from wsram_tf.data.orders import first_few
 
 __all__ = [
   "CaptionSplits",
@@ -15,19 +16,18 @@ __all__ = [
   "without_long_captions",
 ]
 
-# Gives for each of some images, by name, in turn, what `PIL.Image.open` opens. The names are in the
-# order that they have in their splits, train first.
+# Takes names of images, in the order of the splits, train first; returns their paths or open files.
 ImageReader = Callable[[Sequence[str]], Iterable[pathlib.Path | BinaryIO]]
 
-_NAMED_AT_MOST = 3
+_SHOWN = 3
 
 
 class CaptionedImages(NamedTuple):
-  """Images and what people wrote about them.
+  """Images and their captions.
 
   Attributes:
-    names: of n images, all different.
-    captions: n lists of at least one caption each, as they were written.
+    names: names of n images, all different.
+    captions: n lists, each of at least one caption, in their original spelling.
   """
 
   names: list[str]
@@ -35,13 +35,13 @@ class CaptionedImages(NamedTuple):
 
 
 class CaptionSplits(NamedTuple):
-  """Three sets of images that share none.
+  """Three disjoint sets of images.
 
   Attributes:
-    train: what the model learns from.
-    validation: what weights are chosen on.
-    test: what results are reported on.
-    read: reads their images.
+    train: images to train on.
+    validation: images to choose weights on.
+    test: images to report results on.
+    read: reads image files by name.
   """
 
   train: CaptionedImages
@@ -51,14 +51,24 @@ class CaptionSplits(NamedTuple):
 
   @property
   def names(self) -> list[str]:
-    """The names of all images, in the order that `read` takes them in."""
+    """Names of all images, in the order that `read` requires."""
     return [*self.train.names, *self.validation.names, *self.test.names]
 
 
 class Report:
-  """Counts what was left out, by reason; the first few of each reason are named.
+  """Counts skipped items by reason, and names the first few of each reason.
 
-  Reasons are phrases that follow "N", such as "images cannot be read".
+  Attributes:
+    counts: number of items by reason. A reason is a phrase that follows a number, for instance
+      "images cannot be read".
+
+  Example:
+
+  >>> report = Report()
+  >>> for name in ("a.jpg", "b.jpg"):
+  ...   report.add("images cannot be read", name)
+  >>> report.messages()
+  ['left out: 2 images cannot be read: a.jpg, b.jpg']
   """
 
   def __init__(self):
@@ -66,31 +76,40 @@ class Report:
     self._named: dict[str, list[str]] = {}
 
   def add(self, reason: str, name: str) -> None:
-    """Counts one more case of a reason."""
+    """Counts one item.
+
+    Args:
+      reason: phrase that follows a number.
+      name: name of the item.
+    """
     self.counts[reason] = self.counts.get(reason, 0) + 1
     named = self._named.setdefault(reason, [])
-    if len(named) < _NAMED_AT_MOST:
+    if len(named) < _SHOWN:
       named.append(name)
 
   def messages(self) -> list[str]:
-    """One line for each reason that occurred, in the order of the first cases."""
-    lines = []
-    for reason, count in self.counts.items():
-      named = self._named[reason]
-      more = f" and {count - len(named):,} more" if count > len(named) else ""
-      lines.append(f"left out: {count:,} {reason}: {', '.join(named)}{more}")
-    return lines
+    """Returns one line per reason, in the order of their first items."""
+    return [
+      f"left out: {count:,} {reason}: {first_few(self._named[reason], count, _SHOWN)}"
+      for reason, count in self.counts.items()
+    ]
 
 
 def without_long_captions(
   images: CaptionedImages, max_words: int, report: Report
 ) -> CaptionedImages:
-  """Leaves out captions that have, with their end, more than max_words words.
+  """Removes captions of more than max_words words, and images without a remaining caption.
 
   Args:
-    images: the images and captions.
+    images: images and their captions.
     max_words: words of the longest caption, its end included.
-    report: counts what is left out.
+    report: counts the removed captions.
+
+  Example:
+
+  >>> images = CaptionedImages(["1.jpg"], [["A dog .", "A dog runs on the grass ."]])
+  >>> without_long_captions(images, 4, Report()).captions
+  [['A dog .']]
   """
   names, captions = [], []
   for name, written in zip(*images, strict=True):
@@ -104,6 +123,11 @@ def without_long_captions(
 
 
 def without_images(images: CaptionedImages, names: set[str]) -> CaptionedImages:
-  """Leaves out the images of these names."""
+  """Removes the named images.
+
+  Args:
+    images: images and their captions.
+    names: names of the images to remove.
+  """
   kept = [pair for pair in zip(*images, strict=True) if pair[0] not in names]
   return CaptionedImages([name for name, _ in kept], [captions for _, captions in kept])

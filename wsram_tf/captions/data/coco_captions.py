@@ -1,4 +1,4 @@
-"""COCO's captions through TensorFlow Datasets, in the splits that captioning is reported on.
+"""Reads COCO's captions through TensorFlow Datasets, in Karpathy's splits.
 
 Source: T.-Y. Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014; X. Chen et al.,
 Microsoft COCO Captions: Data Collection and Evaluation Server, arXiv:1504.00325, 2015; the splits:
@@ -19,32 +19,39 @@ __all__ = ["NAME", "load_coco_captions"]
 
 NAME = "coco_captions/2014"
 _IMAGE, _FILE, _CAPTIONS = "image", "image/filename", "captions"
-# By what they are for here. The last of the first is what is left of COCO's validation images, and
-# may be absent.
+# Parts of the train, validation and test splits. "restval" holds the rest of COCO's validation
+# images and may be absent.
 _SPLITS = (("train", "restval"), ("val",), ("test",))
 
 
 def load_coco_captions(
   data_dir: str | None = None, download: bool = False, name: str = NAME
 ) -> tuple[CaptionSplits, Report]:
-  """Reads all captions, and says how images are read.
+  """Reads all captions; images are read on demand.
 
-  Learning is from the splits "train" and "restval", weights are chosen on "val", and results are of
-  "test": Karpathy's splits, which the set has, and all of which have captions.
+  The training images are Karpathy's splits "train" and "restval", the validation images "val", the
+  test images "test".
 
   Args:
-    data_dir: directory that holds, or with `download` will hold, the prepared set; None means
-      tensorflow_datasets' own.
-    download: whether the set may be fetched where it is missing.
-    name: of the set, with its configuration and version where they matter; it may be any set with
-      the same features and splits.
+    data_dir: directory that holds, or with `download` will hold, the prepared set; default: the
+      directory of tensorflow_datasets.
+    download: whether to download and prepare the set where it is missing.
+    name: name of the set, with configuration and version if needed; any set with the same features
+      and splits works.
 
   Returns:
-    the splits, in the records' order; what was left out of them.
+    the splits, in the order of the records; a report of skipped images and captions.
 
   Raises:
     FileNotFoundError: if the set is not prepared and download is False.
-    ValueError: if data_dir is no directory, or the set has not the features and splits.
+    ValueError: if data_dir is not a directory, or the set lacks a feature or a split.
+
+  Example:
+
+  >>> load_coco_captions("/nowhere")
+  Traceback (most recent call last):
+    ...
+  ValueError: data_dir='/nowhere': must be an existing directory
   """
   builder = open_tfds(name, data_dir, download)
   for what, there, needed in (
@@ -54,7 +61,7 @@ def load_coco_captions(
     missing = [one for one in needed if one not in there]
     if missing:
       raise ValueError(
-        f"dataset={name!r}: must have the {what} {', '.join(needed)}; there is no {missing[0]}"
+        f"dataset={name!r}: must have the {what} {', '.join(needed)}; {missing[0]} is missing"
       )
   report, split_of = Report(), {}
   splits = []
@@ -76,7 +83,9 @@ def load_coco_captions(
           images.names.append(image)
           images.captions.append(kept)
     if not images.names:
-      raise ValueError(f"dataset={name!r}: its split {parts[0]} must have an image with a caption")
+      raise ValueError(
+        f"dataset={name!r}: split {parts[0]} must hold at least one image with a caption"
+      )
     splits.append(images)
 
   def read(names: Sequence[str]) -> Iterator[BinaryIO]:
@@ -91,17 +100,17 @@ def load_coco_captions(
           if image is None:
             break
       else:
-        raise ValueError(f"names: must be in the records' order, and {image} is not")
+        raise ValueError(f"names: must be in the order of the records; {image} is not")
 
   return CaptionSplits(*splits, read), report
 
 
 def _records(builder: Any, split: str) -> Iterator[dict[str, Any]]:
-  import tensorflow_datasets as tfds  # Costs an import that photographs in files do without.
+  import tensorflow_datasets as tfds  # A slow import that image files do not need.
 
   if split not in builder.info.splits:
     return iter(())
-  # Encoded images: reading captions needs none, and a damaged one must not end the reading.
+  # Images stay encoded: captions need none, and a damaged image must not stop the reading.
   examples = builder.as_dataset(
     split=split,
     decoders={_IMAGE: tfds.decode.SkipDecoding()},

@@ -1,4 +1,4 @@
-"""Flickr8k in its own layout: five captions for each of 8,000 photographs, in official splits.
+"""Reads Flickr8k: five captions for each of 8,000 photographs, in the official splits.
 
 Source: M. Hodosh, P. Young, J. Hockenmaier, Framing Image Description as a Ranking Task, Journal of
 Artificial Intelligence Research 47, 2013. The data set is not part of this package.
@@ -13,31 +13,38 @@ from wsram_tf.captions.vocabulary import split_words
 
 __all__ = ["load_flickr8k"]
 
-IMAGES = "Flicker8k_Dataset"  # The data set spells it so.
+IMAGES = "Flicker8k_Dataset"  # The spelling of the data set.
 CAPTIONS = "Flickr8k.token.txt"
 SPLITS = ("Flickr_8k.trainImages.txt", "Flickr_8k.devImages.txt", "Flickr_8k.testImages.txt")
 
 
 def load_flickr8k(data_dir: str | os.PathLike) -> tuple[CaptionSplits, Report]:
-  """Reads which photographs there are, their captions, and the official splits.
+  """Reads the names of the photographs, their captions and the official splits.
 
   Args:
-    data_dir: holds the folder Flicker8k_Dataset with the photographs, the file Flickr8k.token.txt
-      with lines `NAME.jpg#0`, a tab, a caption, and the lists Flickr_8k.trainImages.txt,
-      Flickr_8k.devImages.txt and Flickr_8k.testImages.txt.
+    data_dir: folder that holds the folder Flicker8k_Dataset with the photographs, the file
+      Flickr8k.token.txt with lines `NAME.jpg#0`, a tab, a caption, and the lists
+      Flickr_8k.trainImages.txt, Flickr_8k.devImages.txt and Flickr_8k.testImages.txt.
 
   Returns:
-    the splits, in the lists' order; what was left out of them.
+    the splits, in the order of the lists; a report of skipped images and captions.
 
   Raises:
     ValueError: if a file is missing, a split is empty, or an image is in two splits.
+
+  Example:
+
+  >>> load_flickr8k("/nowhere")
+  Traceback (most recent call last):
+    ...
+  ValueError: data_dir='/nowhere': must hold Flickr8k in its own layout; no folder Flicker8k_Dataset
   """
-  root = pathlib.Path(os.path.expanduser(data_dir))  # pathlib's raises at an unknown user.
+  root = pathlib.Path(os.path.expanduser(data_dir))  # Path.expanduser raises at an unknown user.
   for name in (IMAGES, CAPTIONS, *SPLITS):
     found = os.path.isdir(root / name) if name == IMAGES else os.path.isfile(root / name)
     if not found:
       raise ValueError(
-        f"data_dir={str(data_dir)!r}: must hold Flickr8k in its own layout; there is no "
+        f"data_dir={str(data_dir)!r}: must hold Flickr8k in its own layout; no "
         f"{'folder' if name == IMAGES else 'file'} {name}"
       )
   report = Report()
@@ -50,20 +57,20 @@ def load_flickr8k(data_dir: str | os.PathLike) -> tuple[CaptionSplits, Report]:
         continue
       if image in taken:
         raise ValueError(
-          f"data_dir={str(data_dir)!r}: an image must be in one split alone, and {image} is in "
+          f"data_dir={str(data_dir)!r}: its splits must be disjoint; {image} is in "
           f"{taken[image]} and in {name}"
         )
       taken[image] = name
       if image not in captions:
         report.add(f"images of {name} have no caption", image)
-      elif not os.path.isfile(root / IMAGES / image):  # pathlib's raises at a name too long.
+      elif not os.path.isfile(root / IMAGES / image):  # Path.is_file raises at overlong names.
         report.add(f"images of {name} are missing from {IMAGES}", image)
       else:
         images.names.append(image)
         images.captions.append(captions[image])
     if not images.names:
       raise ValueError(
-        f"data_dir={str(data_dir)!r}: {name} must list an image that is there and has a caption"
+        f"data_dir={str(data_dir)!r}: {name} must list at least one existing image with a caption"
       )
     splits.append(images)
   for image in sorted(captions.keys() - taken.keys()):

@@ -1,15 +1,15 @@
-"""Feature grids of many images in a file: computed once, then read from the disk as needed.
+"""Stores feature grids of many images in files and maps them from the disk.
 
-A file of features is a pair. `NAME.npy` is a NumPy array, float16 `[n, H, W, C]`, a grid for each
-image. `NAME.json` is an object with
+A feature file is a pair of files. `NAME.npy` is a NumPy array, float16 `[n, H, W, C]`, with one
+grid per image. `NAME.json` is an object with
 
-- `names`: n names of images, by row;
-- `unreadable`: of those whose image cannot be read, and whose grid is zeros, the reason;
+- `names`: names of the n images, by row;
+- `unreadable`: reason by name, for the images that cannot be read; their grids are zeros;
 - `shape`: `[n, H, W, C]`;
-- `image_side`: the side that images were stretched to, pixels;
-- `backbone`: the digest of what computed them, from `wsram_tf.backbones`.
+- `image_side`: the side that images are resized to, pixels;
+- `backbone`: digest of the backbone, from `wsram_tf.captions.backbones`.
 
-The JSON file is written last, so a pair without it is not finished.
+The JSON file is written last, so a pair without it is incomplete.
 """
 
 import concurrent.futures
@@ -21,9 +21,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import PIL.Image
 
-from wsram_tf.data.images import fit_image
+from wsram_tf.data.fitting import UnreadableImageError, check_image, read_image
+from wsram_tf.data.orders import first_few
+from wsram_tf.files import replacing
 
 __all__ = [
   "GridFeatures",
@@ -36,8 +37,8 @@ __all__ = [
 ]
 
 _KINDS = {"names": list, "unreadable": dict, "shape": list, "image_side": int, "backbone": str}
-_DAMAGE = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError)
-_BATCH = 32  # More images at once make no backbone faster on a CPU.
+_KIND_NAMES = {list: "an array", dict: "an object", int: "an integer", str: "a string"}
+_BATCH = 32  # Larger batches make no backbone faster on a CPU.
 
 
 class GridFeatures(NamedTuple):
@@ -45,8 +46,8 @@ class GridFeatures(NamedTuple):
 
   Attributes:
     grids: float16 `[n, H, W, C]`, mapped from the disk.
-    rows: the row of each image that could be read, by name.
-    unreadable: why the others could not, by name.
+    rows: row by name, for the readable images.
+    unreadable: reason by name, for the unreadable images.
   """
 
   grids: np.ndarray
@@ -54,17 +55,24 @@ class GridFeatures(NamedTuple):
   unreadable: dict[str, str]
 
   def rows_of(self, names: Iterable[str]) -> np.ndarray:
-    """The rows of images, int64 `[k]`.
+    """Looks up the rows of images.
+
+    Returns:
+      int64 `[k]`.
 
     Raises:
-      KeyError: if there is none for a name.
+      KeyError: if a name has no row.
     """
     return np.array([self.rows[name] for name in names], np.int64)
 
 
 def features_exist(path: str | os.PathLike) -> bool:
-  """Whether there is a finished pair of files."""
-  return os.path.exists(_with_ending(path, ".json"))
+  """Checks whether a complete pair of files exists.
+
+  Args:
+    path: path of the pair, without a suffix.
+  """
+  return os.path.exists(_with_suffix(path, ".json"))
 
 
 def write_features(
@@ -78,37 +86,52 @@ def write_features(
   backbone: str,
   progress: Callable[[int], None] = lambda done: None,
 ) -> None:
-  """Computes the grids of images and writes them, whole or not at all.
+  """Computes the grids of images and writes a pair of files; after an error it writes nothing.
 
   Args:
-    path: of the pair, without an ending; its folder is made.
-    names: of n images, all different.
-    images: their JPEG or PNG files, open or not, in turn; no more than two batches are held.
-    compute: gives grids, float `[B, H, W, C]`, of images, float32 `[B, S, S, 3]` in 0..255.
-    image_side: S, pixels; images are stretched to it.
+    path: path of the pair, without a suffix; missing folders are made.
+    names: names of n images, all different.
+    images: JPEG or PNG files, as paths or open files, in the order of `names`. At most two batches
+      are in memory.
+    compute: turns images, float32 `[B, S, S, 3]` in 0..255, into grids, float `[B, H, W, C]`.
+    image_side: S, pixels; images are resized to S x S.
     grid_shape: (H, W, C).
-    backbone: the digest of what computes.
-    progress: is told how many images are done.
+    backbone: digest of the network behind `compute`.
+    progress: called after each batch with the number of finished images.
 
   Raises:
-    ValueError: if there are not as many images as names, or grids have another shape or numbers
-      that float16 cannot hold.
-    OSError: if they cannot be written.
+    ValueError: if images and names differ in number, grids have another shape, or a value exceeds
+      the range of float16.
+    OSError: if a file cannot be written.
+
+  Example:
+
+  >>> import tempfile
+  >>> import PIL.Image
+  >>> wanted = {"image_side": 4, "grid_shape": (1, 1, 3), "backbone": "means"}
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   image = pathlib.Path(folder, "red.png")
+  ...   PIL.Image.new("RGB", (8, 8), (200, 0, 0)).save(image)
+  ...   means = lambda images: images.mean((1, 2), keepdims=True)
+  ...   write_features(pathlib.Path(folder, "grids"), ["red.png"], [image], means, **wanted)
+  ...   features = open_features(pathlib.Path(folder, "grids"), ["red.png"], **wanted)
+  ...   features.grids[features.rows_of(["red.png"])].tolist()
+  [[[[200.0, 0.0, 0.0]]]]
   """
-  array, described = _with_ending(path, ".npy"), _with_ending(path, ".json")
+  array, described = _with_suffix(path, ".npy"), _with_suffix(path, ".json")
   array.parent.mkdir(parents=True, exist_ok=True)
-  aside = array.with_name(f"{array.name}.partial")
   shape, images = (len(names), *grid_shape), iter(images)
   unreadable: dict[str, str] = {}
-  try:
-    grids = np.lib.format.open_memmap(aside, mode="w+", dtype=np.float16, shape=shape)
-    with aside.open("r+b") as file:  # Writing to a map that the disk has no room for kills.
-      os.posix_fallocate(file.fileno(), 0, aside.stat().st_size)
+  with replacing(array) as partial:
+    grids = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+    # On a full disk a write to the map would kill the process; this raises OSError instead.
+    with partial.open("r+b") as file:
+      os.posix_fallocate(file.fileno(), 0, partial.stat().st_size)
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
       coming = pool.submit(read_images, names[:_BATCH], images, image_side)
       for start in range(0, len(names), _BATCH):
         batch, errors = coming.result()
-        # The next images are decoded while these are computed.
+        # Decodes the next images during the computation.
         following = names[start + _BATCH : start + 2 * _BATCH]
         coming = pool.submit(read_images, following, images, image_side)
         unreadable |= errors
@@ -118,10 +141,7 @@ def write_features(
       if name in unreadable:
         grids[row] = 0.0
     grids.flush()
-    described.unlink(missing_ok=True)  # It describes what is replaced now.
-    aside.replace(array)
-  finally:
-    aside.unlink(missing_ok=True)
+    described.unlink(missing_ok=True)  # It describes the array that is replaced now.
   values = {
     "names": list(names),
     "unreadable": unreadable,
@@ -129,9 +149,8 @@ def write_features(
     "image_side": image_side,
     "backbone": backbone,
   }
-  aside = described.with_name(f"{described.name}.partial")
-  aside.write_text(json.dumps(values) + "\n")
-  aside.replace(described)
+  with replacing(described) as partial:
+    partial.write_text(json.dumps(values) + "\n")
 
 
 def open_features(
@@ -142,37 +161,37 @@ def open_features(
   image_side: int,
   backbone: str,
 ) -> GridFeatures:
-  """Opens what `write_features` wrote, without reading the grids.
+  """Opens a pair of files from `write_features` and maps the grids without reading them.
 
   Args:
-    path: of the pair, without an ending.
-    names: of images that must be among them; there may be more.
-    grid_shape: (H, W, C) that the grids must have.
-    image_side: the side, in pixels, that images must have been stretched to.
-    backbone: the digest that they must come from.
+    path: path of the pair, without a suffix.
+    names: images that the pair must cover; it may hold more.
+    grid_shape: required (H, W, C) of the grids.
+    image_side: required side of the resized images, pixels.
+    backbone: required digest of the backbone.
 
   Raises:
-    ValueError: if the files are damaged or are of other images; it names the file and the rule.
+    ValueError: if a file is damaged or does not meet the requirements.
   """
-  array, described = _with_ending(path, ".npy"), _with_ending(path, ".json")
+  array, described = _with_suffix(path, ".npy"), _with_suffix(path, ".json")
   try:
     values = json.loads(described.read_text(encoding="utf-8"))
   except (OSError, ValueError, RecursionError) as error:
     raise ValueError(f"{described}: must be a JSON object: {error}") from error
   if not isinstance(values, dict):
-    raise ValueError(f"{described}: must be a JSON object, and is {values!r:.40}")
+    raise ValueError(f"{described}: must be a JSON object; it is {values!r:.40}")
   for key, kind in _KINDS.items():
     if not isinstance(values.get(key), kind):
-      raise ValueError(f"{described}: must have {key!r}, of JSON's kind for {kind.__name__}")
+      raise ValueError(f"{described}: must have {key!r} as {_KIND_NAMES[kind]}")
   known, unreadable = values["names"], values["unreadable"]
   if not all(isinstance(text, str) for text in (*known, *unreadable.values())):
-    raise ValueError(f"{described}: must have texts alone in 'names' and in 'unreadable'")
+    raise ValueError(f"{described}: must have only strings in 'names' and 'unreadable'")
   try:
     grids = np.lib.format.open_memmap(array, mode="r")
-  except Exception as error:  # The header is a Python expression, so NumPy raises all kinds.
-    raise ValueError(f"{array}: must be a whole NumPy array: {error}") from error
+  except Exception as error:  # The header is a Python expression, so NumPy raises many classes.
+    raise ValueError(f"{array}: must be a complete NumPy array: {error}") from error
   if grids.ndim != 4:
-    raise ValueError(f"{array}: must be of shape [n, H, W, C], and is of {list(grids.shape)}")
+    raise ValueError(f"{array}: must have shape [n, H, W, C]; it has {list(grids.shape)}")
   rules = (
     ("dtype", np.dtype(grids.dtype).name, "float16", array),
     ("shape", list(grids.shape), values["shape"], array),
@@ -184,14 +203,14 @@ def open_features(
   for what, got, wanted, file in rules:
     if got != wanted:
       raise ValueError(
-        f"{file}: its {what} must be {wanted}, and is {got}; name other features, or the backbone "
-        "that made these"
+        f"{file}: its {what} must be {wanted}, and is {got}; give other features, or the backbone "
+        "of these"
       )
   rows = {name: row for row, name in enumerate(known) if name not in unreadable}
   missing = [name for name in names if name not in rows and name not in unreadable]
   if missing:
     raise ValueError(
-      f"{described}: must have a grid for every image, and {len(missing):,} have none: {missing[0]}"
+      f"{described}: must have a grid for every image; {first_few(missing, most=1)} have none"
     )
   return GridFeatures(grids, rows, unreadable)
 
@@ -199,69 +218,78 @@ def open_features(
 def read_images(
   names: Sequence[str], images: Iterator[pathlib.Path | BinaryIO], image_side: int
 ) -> tuple[np.ndarray, dict[str, str]]:
-  """Reads images and brings them to one size.
+  """Reads images and resizes them.
 
   Args:
-    names: of B images.
-    images: their JPEG or PNG files, open or not, in turn; B of them are taken.
-    image_side: S, pixels; images are stretched to it.
+    names: names of B images.
+    images: JPEG or PNG files, as paths or open files, in the order of `names`; B are consumed.
+    image_side: S, pixels; images are resized to S x S.
 
   Returns:
-    images, float32 `[B, S, S, 3]` in 0..255, zeros where they cannot be read; why they cannot, by
-    name.
+    images, float32 `[B, S, S, 3]` in 0..255, zeros for the unreadable ones; reason by name, for
+    the unreadable ones.
 
   Raises:
-    ValueError: if there are fewer than B.
+    ValueError: if `images` ends early.
   """
   batch, errors = np.zeros([len(names), image_side, image_side, 3], np.float32), {}
   files = list(itertools.islice(images, len(names)))
   if len(files) != len(names):
-    raise ValueError(f"images: must be one for each of the names; there is none for {names[-1]}")
+    raise ValueError(f"images: must hold one for each name; {names[-1]} has none")
   for place, (name, file) in enumerate(zip(names, files, strict=True)):
     try:
-      with PIL.Image.open(file, formats=["JPEG", "PNG"]) as image:
-        batch[place] = fit_image(image, (image_side, image_side, 3), "resize")
-    except _DAMAGE as error:
-      errors[name] = str(error) or type(error).__name__
+      batch[place] = read_image(file, (image_side, image_side, 3), "resize")
+    except UnreadableImageError as error:
+      errors[name] = str(error)
   return batch, errors
 
 
 def unreadable_images(
   names: Iterable[str], images: Iterable[pathlib.Path | BinaryIO]
 ) -> dict[str, str]:
-  """Decodes images to find those that cannot be read: why, by name.
+  """Decodes images to find those that cannot be read.
 
   Args:
-    names: of images.
-    images: their JPEG or PNG files, open or not, in turn.
+    names: names of the images.
+    images: JPEG or PNG files, as paths or open files, in the order of `names`.
+
+  Returns:
+    reason by name, for the unreadable images.
   """
   errors = {}
   for name, file in zip(names, images, strict=True):
     try:
-      with PIL.Image.open(file, formats=["JPEG", "PNG"]) as image:
-        image.load()
-    except _DAMAGE as error:
-      errors[name] = str(error) or type(error).__name__
+      check_image(file)
+    except UnreadableImageError as error:
+      errors[name] = str(error)
   return errors
 
 
 def checked_grids(grids: np.ndarray, count: int, grid_shape: Sequence[int]) -> np.ndarray:
-  """The grids of so many images as they are kept, float16 `[B, H, W, C]`.
+  """Checks computed grids and converts them to float16.
+
+  Args:
+    grids: float `[B, H, W, C]`.
+    count: required B.
+    grid_shape: required (H, W, C).
+
+  Returns:
+    float16 `[B, H, W, C]`.
 
   Raises:
-    ValueError: if they have another shape or numbers that float16 cannot hold.
+    ValueError: if the shape differs, or a value exceeds the range of float16.
   """
   if grids.shape != (count, *grid_shape):
     raise ValueError(
-      f"compute: must give grids of shape {(count, *grid_shape)}, and gave {grids.shape}"
+      f"compute: must return grids of shape {(count, *grid_shape)}; it returned {grids.shape}"
     )
   with np.errstate(over="ignore"):
     halves = np.asarray(grids).astype(np.float16)
   if not np.isfinite(halves).all():
-    raise ValueError("compute: must give finite numbers within float16's range, -65504..65504")
+    raise ValueError("compute: must return finite numbers from -65504 to 65504, float16's range")
   return halves
 
 
-def _with_ending(path: str | os.PathLike, ending: str) -> pathlib.Path:
-  path = pathlib.Path(os.path.expanduser(path))  # pathlib's raises at an unknown user.
-  return path.with_name(path.name + ending)
+def _with_suffix(path: str | os.PathLike, suffix: str) -> pathlib.Path:
+  path = pathlib.Path(os.path.expanduser(path))  # Path.expanduser raises at an unknown user.
+  return path.with_name(path.name + suffix)

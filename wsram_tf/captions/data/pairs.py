@@ -1,15 +1,14 @@
-"""Batches of feature grids and captions, grids read or computed when their turn comes."""
+"""Batches of feature grids and captions; grids are read or computed batch by batch."""
 
 import numpy as np
 import tensorflow as tf
 
 from wsram_tf.captions.data.computed_grids import ComputedGrids
-from wsram_tf.data.orders import shuffled_indices
-from wsram_tf.data.pipelines import map_in_order
+from wsram_tf.data.pipelines import map_in_order, shuffled_indices
 
 __all__ = ["evaluation_pairs", "training_pairs"]
 
-# Batches, each of which may take a backbone's memory.
+# Number of batches to prepare in parallel; each may take a backbone's memory.
 _AT_ONCE = 2
 
 
@@ -22,11 +21,11 @@ def training_pairs(
   seed: int,
   start_step: int = 0,
 ) -> tf.data.Dataset:
-  """Endless training batches; each pass shows every caption once, in a new order.
+  """Makes endless training batches; each pass shows every caption once, in a new order.
 
   Args:
-    grids: float16 `[n, H, W, C]`, perhaps mapped from the disk, or `ComputedGrids`.
-    rows: int64 `[k]`, the grid of each caption.
+    grids: float16 `[n, H, W, C]`, in memory or mapped from the disk, or `ComputedGrids`.
+    rows: int64 `[k]`, the row in `grids` of each caption.
     captions: int32 `[k, T]`: words, the end, padding.
     batch_size: B.
     seed: 0 to 2**31 - 1; with the step, determines a batch.
@@ -36,7 +35,16 @@ def training_pairs(
     dataset of (grids float32 `[B, H, W, C]`, captions int32 `[B, T]`).
 
   Raises:
-    ValueError: if there are no captions, or not as many as rows.
+    ValueError: if captions are empty, or rows and captions differ in number.
+
+  Example:
+
+  >>> grids = np.zeros([2, 7, 7, 5], np.float16)
+  >>> captions = np.array([[4, 2], [5, 2], [6, 2]], np.int32)
+  >>> data = training_pairs(grids, np.array([0, 0, 1]), captions, batch_size=3, seed=1)
+  >>> batch, words = next(iter(data))
+  >>> tuple(batch.shape), sorted(words[:, 0].numpy().tolist())
+  ((3, 7, 7, 5), [4, 5, 6])
   """
   _check(rows, captions)
   read, rows, captions = _reader(grids), tf.constant(rows), tf.constant(captions)
@@ -52,7 +60,27 @@ def training_pairs(
 def evaluation_pairs(
   grids: np.ndarray | ComputedGrids, rows: np.ndarray, captions: np.ndarray, batch_size: int
 ) -> tf.data.Dataset:
-  """All pairs once, in order; the last batch may hold fewer. See `training_pairs`."""
+  """Makes one pass over all pairs, in order.
+
+  Args:
+    grids: as `training_pairs` takes them.
+    rows: as `training_pairs` takes them.
+    captions: as `training_pairs` takes them.
+    batch_size: B; the last batch may hold fewer.
+
+  Returns:
+    dataset of (grids float32 `[B, H, W, C]`, captions int32 `[B, T]`).
+
+  Raises:
+    ValueError: as `training_pairs`.
+
+  Example:
+
+  >>> grids, captions = np.zeros([1, 7, 7, 5], np.float16), np.array([[4, 2], [5, 2]], np.int32)
+  >>> data = evaluation_pairs(grids, np.array([0, 0]), captions, batch_size=1)
+  >>> [words.numpy().tolist() for _, words in data]
+  [[[4, 2]], [[5, 2]]]
+  """
   _check(rows, captions)
   read = _reader(grids)
   pairs = tf.data.Dataset.from_tensor_slices((rows, captions)).batch(batch_size)
@@ -60,7 +88,7 @@ def evaluation_pairs(
 
 
 def _reader(grids: np.ndarray | ComputedGrids):
-  # A constant would hold all grids in memory, and in every graph that mentions it.
+  # numpy_function reads rows on demand; a constant would copy all grids into memory and the graph.
   def read(rows: tf.Tensor) -> tf.Tensor:
     batch = tf.numpy_function(lambda chosen: grids[chosen], [rows], tf.float16)
     return tf.cast(tf.ensure_shape(batch, [rows.shape[0], *grids.shape[1:]]), tf.float32)
@@ -71,6 +99,6 @@ def _reader(grids: np.ndarray | ComputedGrids):
 def _check(rows: np.ndarray, captions: np.ndarray) -> None:
   if not len(captions) or len(rows) != len(captions):
     raise ValueError(
-      f"rows of length {len(rows)}, captions of length {len(captions)}: must be equally many, and "
-      "at least one"
+      f"rows of length {len(rows)}, captions of length {len(captions)}: must have the same length, "
+      "at least 1"
     )

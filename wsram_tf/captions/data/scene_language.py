@@ -1,7 +1,8 @@
-"""The small language that describes scenes of digits: its captions, and their judge.
+"""The language of scenes of digits: captions in five wordings, and a check of their truth.
 
-A scene is one to three digits, each small or large, that lie apart. Boxes that are apart are apart
-along the axis along which their centres differ most, and captions name the relation along it:
+A scene holds one to three digits, each small or large, that do not overlap. Two squares that do not
+overlap are separated along the axis along which their centres differ most. Captions name the
+relation along this axis:
 
   a large three left of a small seven which is above a large one
 """
@@ -31,12 +32,12 @@ __all__ = [
 MOST_DIGITS = 3
 SIZE_WORDS = ("small", "large")
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-# The relation of one digit to another, and what it is the other way round.
 RELATIONS = ("left of", "right of", "above", "below")
+# Index of the relation of the second digit to the first.
 INVERSE = (1, 0, 3, 2)
 
 _NAMES = tuple(f"a {{size{i}}} {{digit{i}}}" for i in range(MOST_DIGITS))
-# For one, two and three digits; r is the relation of a digit to the next, s its inverse.
+# Forms for one, two and three digits. r is the relation of a digit to the next, s its inverse.
 _DIRECT = ("{0}", "{0} {r0} {1}", "{0} {r0} {1} which is {r1} {2}")
 _WITH = ("{0}", "{0} with {1} {s0} it", "{0} with {1} {s0} it and {2} {s1} that")
 _AND = ("{0}", "{0} and {s0} it {1}", "{0} and {s0} it {1} and {s1} that {2}")
@@ -49,7 +50,7 @@ _WORDINGS = (
   ("here is {0}", *_AND[1:]),
 )
 NUM_WORDINGS = len(_WORDINGS)
-# Wordings that mention the digits against the order of reading.
+# Wordings that mention the digits in reverse reading order.
 REVERSED_WORDINGS = (1, 4)
 
 VOCABULARY = Vocabulary(
@@ -63,10 +64,10 @@ VOCABULARY = Vocabulary(
 
 
 class Scene(NamedTuple):
-  """What lies on a canvas.
+  """The K digits of a canvas.
 
   Attributes:
-    labels: int `[K]`, 0 to 9, of K digits.
+    labels: int `[K]`, 0 to 9.
     is_large: bool `[K]`.
     boxes: int `[K, 3]`, top, left and side of each digit's square, pixels.
   """
@@ -77,12 +78,12 @@ class Scene(NamedTuple):
 
 
 class Judgement(NamedTuple):
-  """Whether a caption describes a scene, and which digits it speaks of.
+  """Whether a caption describes a scene, and the digits that it mentions.
 
   Attributes:
-    is_correct: whether every word holds: how many digits, which, their sizes and relations.
-    mentions: for each word that names a digit, the word's place and the digits of the scene that
-      it may mean: of a correct caption the one meant, else all that bear this name.
+    is_correct: whether the number of digits, their names, sizes and relations are all correct.
+    mentions: for each word that names a digit, the position of the word and the indices of the
+      digits that it may mean: one digit in a correct caption, otherwise all digits of this name.
   """
 
   is_correct: bool
@@ -90,11 +91,21 @@ class Judgement(NamedTuple):
 
 
 def caption_templates(most_digits: int = MOST_DIGITS) -> np.ndarray:
-  """All captions with gaps for what the digits are, int32 `[most_digits, wordings, 4, 4, T]`.
+  """Makes all captions, with gaps in place of the digits' sizes and names.
 
-  The axes are the number of digits less 1, the wording, and the relations of the first digit
-  mentioned to the second and of the second to the third. A gap for the size of digit i is
-  `-1 - i`, for its name `-1 - MOST_DIGITS - i`. The longest caption and its end fill T words.
+  Args:
+    most_digits: largest number of digits, 1 to 3.
+
+  Returns:
+    int32 `[most_digits, wordings, 4, 4, T]`. The axes are the number of digits less 1, the
+    wording, and the relations of the first mentioned digit to the second and of the second to the
+    third. The gap for the size of digit i is `-1 - i`, the gap for its name is
+    `-1 - MOST_DIGITS - i`. T is the length of the longest caption, its end included.
+
+  Example:
+
+  >>> caption_templates(2).shape
+  (2, 5, 4, 4, 11)
   """
   shape = [most_digits, NUM_WORDINGS, len(RELATIONS), len(RELATIONS)]
   captions = {}
@@ -115,7 +126,16 @@ def caption_templates(most_digits: int = MOST_DIGITS) -> np.ndarray:
 
 
 def longest_caption(most_digits: int = MOST_DIGITS) -> int:
-  """Words of the longest caption of a scene with at most so many digits, its end included."""
+  """Returns the length of the longest caption in words, its end included.
+
+  Args:
+    most_digits: largest number of digits in a scene, 1 to 3.
+
+  Example:
+
+  >>> longest_caption()
+  18
+  """
   return caption_templates(most_digits).shape[-1]
 
 
@@ -134,7 +154,7 @@ _PATTERNS = _patterns()
 
 
 def _relations_said(caption: str) -> tuple[list[tuple[str, str]], list[str]] | None:
-  """Sizes and names in the order of mention, and the relation of each to the next; or None."""
+  """Parses a caption: (size, name) by digit, relations of each to the next; None if it fails."""
   for pattern in _PATTERNS:
     match = pattern.fullmatch(caption)
     if match is None:
@@ -142,14 +162,14 @@ def _relations_said(caption: str) -> tuple[list[tuple[str, str]], list[str]] | N
     words = match.groups()
     relations = [word for word in words if word in RELATIONS]
     names = [word for word in words if word not in RELATIONS]
-    if " it" in caption:  # Said of the second digit to the first.
+    if " it" in caption:  # These wordings give the relation of the second digit to the first.
       relations = [RELATIONS[INVERSE[RELATIONS.index(relation)]] for relation in relations]
     return list(zip(names[::2], names[1::2], strict=True)), relations
   return None
 
 
 def holds(relation: str, first: np.ndarray, second: np.ndarray) -> bool:
-  """Whether a box (top, left, side) lies wholly left of, right of, above or below another."""
+  """Checks whether a relation holds between two boxes (top, left, side), without overlap."""
   axis = 0 if relation in ("above", "below") else 1
   if relation in ("right of", "below"):
     first, second = second, first
@@ -157,21 +177,33 @@ def holds(relation: str, first: np.ndarray, second: np.ndarray) -> bool:
 
 
 def judge_caption(scene: Scene, caption: str) -> Judgement:
-  """Judges every word of a caption against a scene.
+  """Compares every word of a caption with a scene.
 
   Args:
-    scene: what is there.
-    caption: words parted by blanks.
+    scene: the digits of the canvas.
+    caption: words separated by spaces.
 
   Returns:
-    `Judgement`; a caption that is not of the language is wrong.
+    `Judgement`; a caption outside the language is incorrect.
+
+  Example:
+
+  >>> scene = Scene(
+  ...   labels=np.array([3, 7]),
+  ...   is_large=np.array([True, False]),
+  ...   boxes=np.array([[2, 1, 24], [8, 40, 12]]),
+  ... )
+  >>> judge_caption(scene, "a large three left of a small seven").is_correct
+  True
+  >>> judge_caption(scene, "a large three above a small seven").is_correct
+  False
   """
   words = caption.split()
   places = [place for place, word in enumerate(words) if word in DIGIT_WORDS]
   said = _relations_said(caption)
   if said is not None and len(said[0]) == len(scene.labels):
     names, relations = said
-    # Digits of one kind may be meant in either order.
+    # Digits of the same size and name are interchangeable.
     for order in itertools.permutations(range(len(scene.labels))):
       there = [(SIZE_WORDS[int(scene.is_large[i])], DIGIT_WORDS[scene.labels[i]]) for i in order]
       pairs = zip(relations, itertools.pairwise(order), strict=True)

@@ -1,7 +1,7 @@
 """Scenes: canvases with up to three digits of two sizes, and captions that describe them.
 
-As canvases of digits, every batch is a pure function of the seed and the step. Each digit lies in
-a quarter of the canvas of its own, so that no two touch.
+Every batch is a pure function of the seed and the step. Each digit lies in its own quarter of the
+canvas, so no two digits touch.
 """
 
 from typing import NamedTuple
@@ -19,17 +19,22 @@ from wsram_tf.captions.data.scene_language import (
   Scene,
   caption_templates,
 )
-from wsram_tf.data.canvases import render_digits
 from wsram_tf.data.digits import Digits
-from wsram_tf.data.pipelines import map_in_order
+from wsram_tf.data.pipelines import (
+  EVALUATION_STREAM,
+  TRAINING_STREAM,
+  map_in_order,
+  on_host,
+  random_integers,
+  stream_key,
+)
+from wsram_tf.data.rendering import render_digits
 
 __all__ = ["SceneSet", "check_layout", "evaluation_scenes", "scene_dataset"]
 
-# Random numbers for training and for evaluation must differ even under one seed.
-_TRAINING_STREAM, _EVALUATION_STREAM = 0, 1
 _EVALUATION_BLOCK = 500
-# How the digits can be dealt to the quarters of the canvas: the quarters, numbered row by row, that
-# the digits lie in, in the order of reading.
+# By number of digits: every set of quarters, numbered row by row, that the digits can lie in, in
+# reading order.
 _QUARTERS = {
   count: np.array(
     [
@@ -41,7 +46,7 @@ _QUARTERS = {
   )
   for count in range(1, MOST_DIGITS + 1)
 }
-# Random numbers a scene: how many, quarters, wording; by digit which, size, side, row, column.
+# Random numbers per scene: count, quarters, wording; per digit: index, size, side, row, column.
 _NUMBERS = 3 + 5 * MOST_DIGITS
 
 
@@ -51,7 +56,7 @@ class SceneSet(NamedTuple):
   Attributes:
     images: float32 `[n, side, side, 1]` in 0..1.
     captions: int32 `[n, wordings, T]`, all wordings of each scene.
-    scenes: what is on each canvas.
+    scenes: the digits of each canvas.
   """
 
   images: np.ndarray
@@ -70,31 +75,37 @@ def scene_dataset(
   seed: int,
   start_step: int = 0,
 ) -> tf.data.Dataset:
-  """Endless training batches; each scene is new, with one of its wordings.
+  """Makes endless training batches of new scenes, each with one of its wordings.
 
   Args:
-    digits: what to draw; images uint8 `[n, h, w]`, labels integer `[n]`.
+    digits: images uint8 `[n, h, w]`, labels integer `[n]`.
     canvas_side: pixels, even.
-    small: pixels, the least and greatest side of a digit that is called small.
+    small: pixels, smallest and largest side of a digit that captions call small.
     large: pixels, the same for large; at most half the canvas.
-    most_digits: 1 to 3; scenes have 1 to that many digits, each number as often.
-    batch_size: scenes a batch, B.
+    most_digits: 1 to 3; the number of digits is uniform from 1 to most_digits.
+    batch_size: scenes per batch, B.
     seed: 0 to 2**63 - 1; with the step, determines a batch.
-    start_step: the number of batches to leave out.
+    start_step: the step of the first batch: the number of batches to leave out.
 
   Returns:
     dataset of (images float32 `[B, side, side, 1]` in 0..1, captions int32 `[B, T]`: words of
     `VOCABULARY`, then its end, then padding).
 
   Raises:
-    ValueError: if sizes leave no room, small and large could be mistaken, or most_digits is not
-      from 1 to 3.
+    ValueError: if a size or most_digits breaks a rule; see `check_layout`.
+
+  Example:
+
+  >>> digits = Digits(np.full([10, 28, 28], 255, np.uint8), np.arange(10))
+  >>> images, captions = next(iter(scene_dataset(digits, batch_size=2, seed=1)))
+  >>> tuple(images.shape), tuple(captions.shape)
+  ((2, 64, 64, 1), (2, 18))
   """
   draw = _drawer(digits, canvas_side, small, large, most_digits)
-  key = _stream_key(seed, _TRAINING_STREAM)
+  key = stream_key(seed, TRAINING_STREAM)
 
   def draw_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    scene = draw(_random_numbers(key, step, batch_size))
+    scene = draw(random_integers(key, step, [batch_size, _NUMBERS]))
     return scene["images"], scene["caption"]
 
   steps = tf.data.Dataset.counter(start=start_step)
@@ -111,15 +122,35 @@ def evaluation_scenes(
   num_scenes: int,
   seed: int,
 ) -> SceneSet:
-  """One fixed set of scenes; scene i depends on the seed and i alone. See `scene_dataset`."""
+  """Makes one fixed set of scenes; scene i depends on the seed and i alone.
+
+  Args:
+    digits: as `scene_dataset` takes them.
+    canvas_side: as `scene_dataset` takes it.
+    small: as `scene_dataset` takes it.
+    large: as `scene_dataset` takes it.
+    most_digits: as `scene_dataset` takes it.
+    num_scenes: number of scenes in the set.
+    seed: 0 to 2**63 - 1.
+
+  Raises:
+    ValueError: as `scene_dataset`.
+
+  Example:
+
+  >>> digits = Digits(np.full([10, 28, 28], 255, np.uint8), np.arange(10))
+  >>> scenes = evaluation_scenes(digits, num_scenes=5, seed=1)
+  >>> scenes.images.shape, len(scenes.scenes)
+  ((5, 64, 64, 1), 5)
+  """
   if num_scenes < 1:
     raise ValueError(f"num_scenes={num_scenes}: must be at least 1")
   draw = tf.function(_drawer(digits, canvas_side, small, large, most_digits), autograph=False)
-  key = _stream_key(seed, _EVALUATION_STREAM)
+  key = stream_key(seed, EVALUATION_STREAM)
   blocks = [
     tf.nest.map_structure(
       lambda tensor: tensor.numpy(),
-      draw(_random_numbers(key, tf.constant(block, tf.int64), _EVALUATION_BLOCK)),
+      draw(random_integers(key, block, [_EVALUATION_BLOCK, _NUMBERS])),
     )
     for block in range(-(-num_scenes // _EVALUATION_BLOCK))
   ]
@@ -129,37 +160,21 @@ def evaluation_scenes(
   return SceneSet(drawn["images"], drawn["captions"], scenes)
 
 
-def _stream_key(seed: int, stream: int) -> tf.Tensor:
-  if not 0 <= seed < 2**63:
-    raise ValueError(f"seed={seed}: must be from 0 to 2**63 - 1")
-  with tf.device("/CPU:0"):
-    return tf.random.fold_in(tf.constant([seed, 0], tf.int64), stream, alg="philox")
-
-
-def _random_numbers(key: tf.Tensor, data: tf.Tensor, count: int) -> tf.Tensor:
-  return tf.random.stateless_uniform(
-    [count, _NUMBERS],
-    tf.random.fold_in(key, data, alg="philox"),
-    minval=0,
-    maxval=tf.int32.max,
-    dtype=tf.int32,
-    alg="philox",
-  )
-
-
 def check_layout(
   canvas_side: int, small: tuple[int, int], large: tuple[int, int], most_digits: int
 ) -> None:
-  """Checks the layout of scenes; see `scene_dataset`.
+  """Checks the layout of scenes; see `scene_dataset` for the arguments.
 
   Raises:
-    ValueError: if sizes leave no room, small and large could be mistaken, or most_digits is not
-      from 1 to 3.
+    ValueError: if the canvas is odd, a digit does not fit a quarter of it, the sizes called large
+      begin less than 25% above those called small, or most_digits is not from 1 to 3.
   """
   if not 1 <= most_digits <= MOST_DIGITS:
     raise ValueError(f"most_digits={most_digits}: must be from 1 to {MOST_DIGITS}")
   if canvas_side < 2 or canvas_side % 2:
-    raise ValueError(f"canvas_side={canvas_side}: must be even, for the canvas has quarters")
+    raise ValueError(
+      f"canvas_side={canvas_side}: must be even, because each digit lies in a quarter of the canvas"
+    )
   for name, (least, most) in (("small", small), ("large", large)):
     if not 1 <= least <= most <= canvas_side // 2:
       raise ValueError(
@@ -168,8 +183,8 @@ def check_layout(
       )
   if large[0] < 1.25 * small[1]:
     raise ValueError(
-      f"large={large}: must begin at a quarter above the end of small={small}, so that sizes are "
-      "not mistaken"
+      f"large={large}: must begin at least 25% above the end of small={small}, so that the sizes "
+      "are distinguishable"
     )
 
 
@@ -180,12 +195,12 @@ def _drawer(
   large: tuple[int, int],
   most_digits: int,
 ):
-  """Makes the function from random numbers int32 `[B, _NUMBERS]` to scenes, tensors by name."""
+  """Makes a function from random numbers int32 `[B, _NUMBERS]` to scenes, tensors by name."""
   check_layout(canvas_side, small, large, most_digits)
   if not len(digits.images):
-    raise ValueError("digits must not be empty")
-  with tf.device("/CPU:0"):  # As canvases have it: captured by reference, on the host.
-    pixels, classes = tf.constant(digits.images), tf.constant(digits.labels, tf.int32)
+    raise ValueError("digits of length 0: must hold at least one digit")
+  pixels, classes = on_host(*digits)
+  with tf.device("/CPU:0"):
     templates = tf.constant(caption_templates(most_digits))
     words = {word: number for number, word in enumerate(VOCABULARY.words)}
     size_words = tf.constant([words[word] for word in SIZE_WORDS])
@@ -250,14 +265,14 @@ def _captions(
   names: tf.Tensor,
   reverse: bool,
 ) -> tf.Tensor:
-  """Captions int32 `[B, T]` in one wording, from the digits `[B, 3]` in the order of reading."""
+  """Writes captions int32 `[B, T]` in one wording, from digits `[B, 3]` in reading order."""
   if reverse:
     boxes, sizes, names = (tf.reverse_sequence(t, count, seq_axis=1) for t in (boxes, sizes, names))
-  centres = 2 * boxes[..., :2] + boxes[..., 2:]  # Twice the pixels, so that they stay whole.
+  centres = 2 * boxes[..., :2] + boxes[..., 2:]  # In half pixels, so that they stay integers.
   apart = centres[:, 1:] - centres[:, :-1]  # [B, 2, 2]
   rows, columns = apart[..., 0], apart[..., 1]
-  sideways = tf.where(columns > 0, 0, 1)  # The first is left of the second, or right.
-  upright = tf.where(rows > 0, 2, 3)
+  sideways = tf.where(columns > 0, 0, 1)  # left of, right of
+  upright = tf.where(rows > 0, 2, 3)  # above, below
   relations = tf.where(tf.abs(columns) >= tf.abs(rows), sideways, upright)
   place = tf.stack([count - 1, wording, relations[:, 0], relations[:, 1]], axis=-1)
   template = tf.gather_nd(templates, place)

@@ -1,0 +1,40 @@
+"""Runs the notebook of the documentation as Jupyter does."""
+
+import os
+import tempfile
+import unittest
+
+import nbclient
+import nbformat
+
+from tests.docs import pages
+
+
+class TutorialTest(unittest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.notebook = nbformat.read(pages.ROOT / "docs" / "tutorial.ipynb", as_version=4)
+
+  def test_no_outputs_are_stored(self):
+    for cell in self.notebook.cells:
+      self.assertFalse(cell.get("outputs") or cell.get("execution_count"), cell.source)
+
+  def test_runs(self):
+    # The kernel is a process of its own, in another folder.
+    path = os.pathsep.join(filter(None, [str(pages.ROOT), os.environ.get("PYTHONPATH")]))
+    with tempfile.TemporaryDirectory() as folder:
+      client = nbclient.NotebookClient(
+        self.notebook,
+        timeout=300,
+        kernel_name="python3",
+        resources={"metadata": {"path": folder}},
+      )
+      client.execute(env={**os.environ, "PYTHONPATH": path})
+    shown = [output for cell in self.notebook.cells for output in cell.get("outputs", ())]
+    self.assertTrue(any("image/png" in output.get("data", ()) for output in shown), "no picture")
+    answers = [output.data["text/plain"] for output in shown if output.output_type != "stream"]
+    self.assertIn("array", answers[-1])
+
+
+if __name__ == "__main__":
+  unittest.main()

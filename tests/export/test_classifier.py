@@ -1,0 +1,257 @@
+"""The exported functions, called in Python, agree with the network that they were made from."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tests import exports
+from wsram_tf.classification import GlimpseConfig, LocationConfig, WakeSleepLearner
+from wsram_tf.export import build_signatures, export_classifier
+from wsram_tf.learning.sampling import stateless_uniforms
+from wsram_tf.serving import manifests
+
+CONFIGS = {
+  "default": {},
+  "colour": {"channels": 3},
+  "gru": {"cell": "gru"},
+  "grid": {"location": LocationConfig(location_distribution="grid")},
+  "learned scale": {"location": LocationConfig(location_distribution="normal_learned_scale")},
+  "keyed grid": {
+    "location": LocationConfig(location_distribution="keyed_grid"),
+    "context_side": 10,  # No cell's middle lies between two ways to cut its patch.
+  },
+  "convolutions": {"glimpse": GlimpseConfig(8, 3, (4,))},
+}
+
+
+def images_for(network, num_images=6):
+  shape = [num_images, *network.config.image_shape]
+  return np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
+
+
+def as_float(images):
+  return tf.constant(images.astype(np.float32) / np.float32(255))
+
+
+def uniforms_of(seeds, num_samples, num_glimpses):
+  """The random numbers of each row, drawn one by one: float `[M, B, N, 2]`."""
+  rows = [stateless_uniforms([num_samples, num_glimpses, 2], [seed, 0]) for seed in seeds]
+  return tf.stack(rows, axis=1)
+
+
+class BuiltSignaturesTest(tf.test.TestCase):
+  """The signatures of networks of all kinds."""
+
+  def test_every_kind_of_network(self):
+    for name, config in CONFIGS.items():
+      network = exports.make_network(**config)
+      module, functions = build_signatures(network, averaged_samples=5)
+      with self.subTest(config=name):
+        self.check_serving_default_is_the_network(network, module, functions)
+        self.check_attend_samples_from_the_prior(network, module, functions)
+        self.check_classify_averaged_is_the_mean_over_sequences(network, module, functions)
+        self.check_classify_bytes_decodes(network, module, functions)
+        self.check_weights_are_copied_once_and_nothing_else(network, module, functions)
+
+  def check_serving_default_is_the_network(self, network, _, functions):
+    images = as_float(images_for(network))
+    outputs, expected = functions["serving_default"](images=images), network(images)
+    self.assertEqual(outputs.keys(), expected.keys())
+    self.assertAllEqual(outputs["class_id"], expected["class_id"])
+    self.assertEqual(outputs["class_id"].dtype, tf.int64)
+    for name in ("probabilities", "locations"):
+      self.assertAllClose(outputs[name], expected[name], atol=1e-6)
+
+  def check_attend_samples_from_the_prior(self, network, _, functions):
+    images, seeds = as_float(images_for(network)), tf.constant([5, -1, 2**62, 0, 5, 6], tf.int64)
+    outputs = functions["attend"](images=images, seed=seeds)
+    expected = network.attend(
+      network.look(images), uniforms_of(seeds, 1, network.config.num_glimpses)
+    )
+    self.assertAllClose(outputs["locations"], expected.locations[0], atol=1e-6)
+    self.assertAllClose(outputs["log_prob"], expected.log_prior[0], atol=1e-4)
+    self.assertAllClose(outputs["probabilities"], tf.exp(expected.log_probs[0]), atol=1e-6)
+    self.assertAllEqual(outputs["class_id"], np.argmax(outputs["probabilities"], -1))
+
+  def check_classify_averaged_is_the_mean_over_sequences(self, network, _, functions):
+    images, seeds = as_float(images_for(network)), tf.range(6, dtype=tf.int64)
+    outputs = functions["classify_averaged"](images=images, seed=seeds)
+    self.assertEqual(outputs.keys(), {"class_id", "probabilities"})
+    sequences = network.attend(
+      network.look(images), uniforms_of(seeds, 5, network.config.num_glimpses)
+    )
+    expected = tf.reduce_mean(tf.exp(sequences.log_probs), axis=0)
+    self.assertAllClose(outputs["probabilities"], expected, atol=1e-6)
+    self.assertAllEqual(outputs["class_id"], np.argmax(expected, -1))
+
+  def check_classify_bytes_decodes(self, network, _, functions):
+    images = images_for(network)
+    files = [tf.io.encode_png(image).numpy() for image in images]
+    outputs = functions["classify_bytes"](image_bytes=tf.constant(files))
+    expected = functions["serving_default"](images=as_float(images))
+    for name, output in expected.items():
+      self.assertAllClose(outputs[name], output, atol=1e-6)
+    jpeg = tf.io.encode_jpeg(images[0], quality=90)
+    outputs = functions["classify_bytes"](image_bytes=jpeg[None])
+    expected = functions["serving_default"](images=as_float(tf.io.decode_jpeg(jpeg).numpy()[None]))
+    self.assertAllClose(outputs["probabilities"], expected["probabilities"], atol=1e-6)
+
+  def check_weights_are_copied_once_and_nothing_else(self, network, module, functions):
+    weights = {weight.path: weight.numpy() for weight in network.weights}
+    self.assertEqual(len(module.variables), len(weights))
+    for variable in module.variables:
+      path = variable.name.removesuffix(":0").replace(".", "/")
+      self.assertAllEqual(variable, weights.pop(path))
+    ours = {id(variable) for variable in module.variables}
+    for function in functions.values():
+      self.assertLessEqual({id(variable) for variable in function.graph.variables}, ours)
+
+
+class SignaturesTest(tf.test.TestCase):
+  def test_a_network_that_learns_on_leaves_the_export_alone(self):
+    network = exports.make_network()
+    _module, functions = build_signatures(network, averaged_samples=1)
+    images = as_float(images_for(network))
+    before = functions["serving_default"](images=images)["probabilities"].numpy()
+    for weight in network.weights:
+      weight.assign(weight + 0.3)
+    after = functions["serving_default"](images=images)["probabilities"].numpy()
+    self.assertAllEqual(before, after)
+
+  def test_training_leaves_no_trace(self):
+    tmp_path = exports.temporary_folder(self)
+    learner = WakeSleepLearner(exports.make_network().config)
+    learner.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)
+    images = as_float(images_for(learner.prediction_network)).numpy()
+    learner.fit(images, np.arange(6) % 10, batch_size=6, verbose=0)
+    exports.write(tmp_path, learner.prediction_network)
+    index = (tmp_path / "digits/1/variables/variables.index").read_bytes()
+    self.assertEqual(index.count(b"VARIABLE_VALUE"), len(learner.prediction_network.weights))
+    graph = (tmp_path / "digits/1/saved_model.pb").read_bytes()
+    for word in (b"_XlaMustCompile", b"inference_network", b"seed_generator", b"adam"):
+      self.assertNotIn(word, graph)
+
+  def test_signatures_share_their_body(self):
+    network = exports.network()
+    _module, functions = build_signatures(network, averaged_samples=5)
+    inner = {
+      name: {
+        op.get_attr("f").name
+        for op in function.graph.get_operations()
+        if op.type == "StatefulPartitionedCall"
+      }
+      for name, function in functions.items()
+    }
+    self.assertTrue(inner["serving_default"])
+    self.assertEqual(inner["serving_default"], inner["classify_bytes"])
+    self.assertEqual(inner["attend"], inner["classify_averaged"])
+
+  def test_channels_that_no_file_holds(self):
+    for channels in (2, 4):
+      network = exports.make_network(channels=channels)
+      _module, functions = build_signatures(network, averaged_samples=1)
+      self.assertEqual(functions.keys(), {"serving_default", "attend", "classify_averaged"})
+
+  def test_averaged_samples_below_1(self):
+    network = exports.network()
+    with self.assertRaisesRegex(ValueError, "averaged_samples=0: must be at least 1"):
+      build_signatures(network, averaged_samples=0)
+
+  def test_names_of_classes_are_answered(self):
+    network = exports.network()
+    names = [f"class {label}" for label in range(9)] + ["größer"]
+    _module, functions = build_signatures(network, 2, names)
+    images = as_float(images_for(network))
+    for function in functions.values():
+      inputs = [spec.name for spec in tf.nest.flatten(function.structured_input_signature)]
+      if "image_bytes" in inputs:
+        files = [tf.io.encode_png(image) for image in images_for(network)]
+        outputs = function(image_bytes=tf.stack(files))
+      else:
+        seed = {"seed": tf.range(6, dtype=tf.int64)} if "seed" in inputs else {}
+        outputs = function(images=images, **seed)
+      answered = [name.decode() for name in outputs["class_name"].numpy()]
+      self.assertEqual(answered, [names[label] for label in outputs["class_id"]])
+      self.assertEqual(function.structured_outputs["class_name"].shape.as_list(), [None])
+
+  def test_names_that_are_not_one_a_class(self):
+    network = exports.network()
+    with self.assertRaisesRegex(ValueError, "class_names: must be 10, one for each class; got 2"):
+      build_signatures(network, 1, ["a", "b"])
+
+
+class ExportClassifierTest(tf.test.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.folder = exports.temporary_folder(self)
+
+  def test_a_run_with_names_answers_them_and_verifies(self):
+    run = shutil.copytree(exports.run_dir(), self.folder / "run")
+    names = [
+      f"a very long name of class {label}" if label % 2 else f"n{label}" for label in range(10)
+    ]
+    (run / "class_names.txt").write_text("\n".join(names) + "\n")
+    (run / "results.json").write_text(json.dumps({"test_error_percent": 12.5, "fit": "pad"}))
+    model_dir = export_classifier(
+      run, self.folder / "models", "named", averaged_samples=1, allowed_batch_sizes=[1]
+    )
+    self.assertEqual(model_dir, self.folder / "models/named/1")
+    facts = manifests.read_manifest(model_dir).facts
+    self.assertEqual((facts.class_names, facts.fit, facts.source), (names, "pad", "run run"))
+    images = np.random.RandomState(0).rand(5, 40, 36, 1).astype(np.float32)
+    answer = exports.cpp().run(model_dir, "serving_default", images=images)
+    answered = [name.decode() for name in answer["class_name"]]
+    self.assertEqual(answered, [names[label] for label in answer["class_id"]])
+    # Another name is another answer, which the verification finds.
+    with np.load(model_dir / manifests.GOLDEN_FILE) as stored:
+      golden = dict(stored)
+    golden["attend/class_name"][0] = b"other"
+    np.savez_compressed(model_dir / manifests.GOLDEN_FILE, **golden)
+    self.assertFalse(exports.cpp().verify(model_dir)["golden answers"][0])
+
+  def test_a_network_is_exported_without_a_run(self):
+    lines = []
+    model_dir = export_classifier(
+      exports.make_network(channels=2),
+      self.folder,
+      "two",
+      verify=False,
+      source="test",
+      report=lines.append,
+    )
+    manifest = manifests.read_manifest(model_dir)
+    self.assertEqual((manifest.facts.source, manifest.facts.test_error_percent), ("test", None))
+    self.assertEqual(manifest.facts.allowed_batch_sizes, [1, 4, 16, 64])
+    expected = [
+      "classify_bytes is left out: no image file holds 2 channels",
+      f"Exported {model_dir}",
+      f"How to serve it: {self.folder / 'README.md'}",
+    ]
+    self.assertEqual(lines, expected)
+
+  def test_another_contract_is_refused(self):
+    models = exports.copied_models(self.folder)
+    with self.assertRaisesRegex(ValueError, "a new version must keep the contract") as caught:
+      export_classifier(exports.make_network(num_glimpses=2), models, "digits")
+    change = "attend.outputs.locations: float32 [-1, 3, 2] became float32 [-1, 2, 2]"
+    self.assertIn(change, str(caught.exception))
+    self.assertEqual(manifests.version_numbers(models / "digits"), [1])
+
+  def test_wrong_arguments_are_refused(self):
+    for given, words in (
+      ({"name": "7"}, "name='7': must be a letter, then letters, digits"),
+      ({"averaged_samples": 0}, "averaged_samples=0: must be at least 1"),
+      ({"allowed_batch_sizes": (1, 8, 4)}, "allowed_batch_sizes=1,8,4: must be whole numbers"),
+      ({"run": self.folder / "none"}, "holds no finished run"),
+    ):
+      arguments = {"run": exports.network(), "export_dir": self.folder / "models", "name": "a"}
+      with self.subTest(words), self.assertRaisesRegex(ValueError, words):
+        export_classifier(**{**arguments, **given})
+    self.assertFalse((self.folder / "models").exists())
+
+
+if __name__ == "__main__":
+  tf.test.main()

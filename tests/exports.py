@@ -1,0 +1,199 @@
+"""Makes exports for tests, and runs them and the programs in processes of their own."""
+
+import atexit
+import functools
+import json
+import os
+import pathlib
+import pickle
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import keras
+
+from tests.programs import ROOT
+from wsram_tf.classification import GlimpseConfig, ModelConfig, PredictionNetwork, WakeSleepLearner
+from wsram_tf.export import build_signatures, write_version
+from wsram_tf.serving import ServingError, manifests
+
+__all__ = [
+  "ENVIRONMENT",
+  "ROOT",
+  "CppProcess",
+  "built_signatures",
+  "copied_models",
+  "cpp",
+  "export_dir",
+  "make_facts",
+  "make_network",
+  "model_dir",
+  "network",
+  "predict",
+  "run_dir",
+  "run_program",
+  "run_with_small_files",
+  "temporary_folder",
+  "write",
+]
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.fspath(ROOT)}
+
+
+class CppProcess:
+  """Runs exports through the C++ loader in a process of its own; see cpp_process.py."""
+
+  def __init__(self):
+    self._process = subprocess.Popen(
+      [sys.executable, os.fspath(ROOT / "tests/cpp_process.py")],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      env=ENVIRONMENT,
+    )
+    atexit.register(self.close)
+
+  def _ask(self, function, *arguments):
+    pickle.dump((function, arguments), self._process.stdin)
+    self._process.stdin.flush()
+    return pickle.load(self._process.stdout)
+
+  def run(self, model_dir, signature, **inputs):
+    """The outputs of an export; raises `ServingError` where it refuses."""
+    answer = self._ask("run", os.fspath(model_dir), signature, inputs)
+    if isinstance(answer, tuple):
+      raise ServingError(*answer)
+    return answer
+
+  def verify(self, model_dir):
+    """The findings of the verification: {check: (whether it passed, detail)}."""
+    return {name: found for name, *found in self._ask("check", os.fspath(model_dir))}
+
+  def predict(self, *arguments):
+    """The printed text of predict.py, and its error, empty without one."""
+    return self._ask("predict", [os.fspath(argument) for argument in arguments])
+
+  def close(self):
+    self._process.communicate()
+
+
+@functools.cache
+def cpp():
+  """The process that runs and verifies exports, one for all tests."""
+  return CppProcess()
+
+
+@functools.cache
+def _predicting():
+  # Not `cpp()`, since drawing imports TensorFlow's Python package.
+  return CppProcess()
+
+
+def predict(*arguments):
+  """Runs predict.py; see `CppProcess.predict`."""
+  return _predicting().predict(*arguments)
+
+
+def make_network(seed=1, **config):
+  keras.utils.set_random_seed(seed)
+  settings = {"height": 40, "width": 36, "units": 48, "num_glimpses": 3, **config}
+  glimpse = settings.pop("glimpse", GlimpseConfig(glimpse_side=8))
+  network = PredictionNetwork(ModelConfig(glimpse=glimpse, **settings))
+  # Fresh biases are zero and would hide a wrong one.
+  for weight in network.weights:
+    weight.assign_add(0.1 * keras.random.normal(weight.shape))
+  return network
+
+
+def make_facts(network, name="digits", **fields):
+  config = network.config
+  return manifests.ClassifierFacts(
+    **{
+      "name": name,
+      "source": "test",
+      "test_error_percent": 1.25,
+      "height": config.height,
+      "width": config.width,
+      "channels": config.channels,
+      "num_classes": config.num_classes,
+      "num_glimpses": config.num_glimpses,
+      "glimpse_side": config.glimpse.glimpse_side,
+      "glimpse_scales": config.glimpse.glimpse_scales,
+      "averaged_samples": 5,
+      "allowed_batch_sizes": [1, 4],
+      **fields,
+    }
+  )
+
+
+@functools.cache
+def built_signatures(network):
+  """The signatures of a network whose weights stay as they are."""
+  return build_signatures(network, averaged_samples=5)
+
+
+def write(export_dir, network, name="digits", verify=None):
+  module, functions = built_signatures(network)
+  return write_version(export_dir, module, functions, make_facts(network, name), verify)
+
+
+@functools.cache
+def network():
+  """A network that tests leave as it is."""
+  return make_network()
+
+
+@functools.cache
+def export_dir():
+  """A folder of models with one exported version; tests only read it."""
+  path = pathlib.Path(tempfile.mkdtemp())
+  atexit.register(shutil.rmtree, path)
+  write(path, network())
+  return path
+
+
+def model_dir():
+  """The version in `export_dir`."""
+  return export_dir() / "digits" / "1"
+
+
+@functools.cache
+def run_dir():
+  """The folder of a classifier's run, as training leaves it; tests only read it."""
+  path = pathlib.Path(tempfile.mkdtemp()) / "small run"
+  atexit.register(shutil.rmtree, path.parent)
+  path.mkdir()
+  learner = WakeSleepLearner(make_network().config)
+  learner.compile(keras.optimizers.Adam(1e-3), jit_compile=True)
+  learner.save(path / "model.keras")
+  (path / "results.json").write_text(json.dumps({"test_error_percent": 12.5}))
+  return path
+
+
+def copied_models(path):
+  """Copies `export_dir` into a folder."""
+  return pathlib.Path(shutil.copytree(export_dir(), path, dirs_exist_ok=True))
+
+
+def temporary_folder(test):
+  """A folder that is removed when a test case ends."""
+  folder = tempfile.TemporaryDirectory()
+  test.addCleanup(folder.cleanup)
+  return pathlib.Path(folder.name)
+
+
+def run_program(name, *arguments):
+  """Runs a program of export/ as a user does."""
+  command = [sys.executable, os.fspath(ROOT / "export" / name), *map(os.fspath, arguments)]
+  return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+
+
+def run_with_small_files(name, size, *arguments):
+  """Runs a program that can write no file beyond so many bytes, as on a disk that is full."""
+  program = os.fspath(ROOT / "export" / name)
+  limit = (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+  start = f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, {limit}); "
+  start += "sys.argv[:] = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+  command = [sys.executable, "-c", start, program, *map(os.fspath, arguments)]
+  return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)

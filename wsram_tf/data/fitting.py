@@ -1,0 +1,122 @@
+"""Reads image files and brings images to a model's size. Needs Pillow and NumPy alone.
+
+Training and serving share these functions, so both see the same pixels.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+
+__all__ = [
+  "FITS",
+  "UnreadableImageError",
+  "check_image",
+  "fit_image",
+  "is_transparent",
+  "read_image",
+]
+
+FITS = ("resize", "pad")
+# Channel counts that both PNG and JPEG can store.
+CHANNELS = (1, 3)
+FORMATS = ("JPEG", "PNG")
+_WITH_ALPHA = ("RGBA", "LA", "PA")
+# Pillow's parsers raise all of these for damaged files.
+_DAMAGE = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError)
+
+
+class UnreadableImageError(ValueError):
+  """A file is missing, damaged, or no JPEG or PNG file; the message gives the reason."""
+
+
+def read_image(
+  file: str | os.PathLike | BinaryIO, image_shape: Sequence[int], fit: str
+) -> np.ndarray:
+  """Reads a JPEG or PNG file at the size that a model takes; see `fit_image`.
+
+  Args:
+    file: its path, or the open file.
+    image_shape: (H, W, C), pixels; C is 1 (grey) or 3 (colour).
+    fit: "resize" or "pad".
+
+  Returns:
+    uint8 `[H, W, C]`.
+
+  Raises:
+    UnreadableImageError: if the file cannot be read.
+  """
+  try:
+    with PIL.Image.open(file, formats=FORMATS) as image:
+      return fit_image(image, image_shape, fit)
+  except _DAMAGE as error:
+    raise UnreadableImageError(str(error) or type(error).__name__) from error
+
+
+def check_image(file: str | os.PathLike | BinaryIO) -> None:
+  """Decodes a JPEG or PNG file, to find out whether it can be read.
+
+  Args:
+    file: its path, or the open file.
+
+  Raises:
+    UnreadableImageError: if the file cannot be read.
+  """
+  try:
+    with PIL.Image.open(file, formats=FORMATS) as image:
+      image.load()
+  except _DAMAGE as error:
+    raise UnreadableImageError(str(error) or type(error).__name__) from error
+
+
+def fit_image(
+  image: PIL.Image.Image, image_shape: Sequence[int], fit: str, *, turn: bool = True
+) -> np.ndarray:
+  """Brings an image to the size and the channels that a model takes.
+
+  Transparent pixels become black. 16-bit images are scaled to 8 bits.
+
+  Args:
+    image: of any size and mode.
+    image_shape: (H, W, C), pixels; C is 1 (grey) or 3 (colour).
+    fit: "resize" stretches it to the size, "pad" keeps its proportions and centres it on black.
+    turn: whether to turn the image upright as its EXIF orientation demands.
+
+  Returns:
+    uint8 `[H, W, C]`.
+
+  Raises:
+    ValueError: if fit or the channels are unknown.
+    OSError, SyntaxError: if the image's data is damaged.
+  """
+  height, width, channels = image_shape
+  if fit not in FITS:
+    raise ValueError(f"fit={fit!r}: must be one of {', '.join(FITS)}")
+  if channels not in CHANNELS:
+    raise ValueError(f"image_shape={tuple(image_shape)}: the channels must be 1 or 3")
+  if turn:
+    image = PIL.ImageOps.exif_transpose(image)
+  if image.mode.startswith("I"):  # 16 bits: Pillow's conversion would clip, not scale.
+    image = PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+  image = _opaque(image).convert("L" if channels == 1 else "RGB")
+  method = PIL.Image.Resampling.BILINEAR
+  if fit == "pad":
+    image = PIL.ImageOps.pad(image, (width, height), method)
+  elif image.size != (width, height):
+    image = image.resize((width, height), method)
+  return np.asarray(image).reshape(tuple(image_shape))
+
+
+def is_transparent(image: PIL.Image.Image) -> bool:
+  """Whether an image has an alpha channel or a transparent colour."""
+  return image.mode in _WITH_ALPHA or "transparency" in image.info
+
+
+def _opaque(image: PIL.Image.Image) -> PIL.Image.Image:
+  if not is_transparent(image):
+    return image
+  image = image.convert("RGBA")  # A plain conversion would show the hidden colours.
+  return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "black"), image)

@@ -1,0 +1,223 @@
+"""Exports classifiers: the functions that a server offers, and the version that holds them."""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from wsram_tf import numerics
+from wsram_tf.classification.prediction_network import PredictionNetwork
+from wsram_tf.export import finished_run, publishing
+from wsram_tf.export.inputs import IMAGE_CHANNELS, checked_array, decoded_images
+from wsram_tf.export.lent_weights import LentWeights
+from wsram_tf.learning.sampling import stateless_uniforms
+from wsram_tf.serving import manifests
+
+__all__ = ["build_signatures", "export_classifier"]
+
+
+def export_classifier(
+  run: str | os.PathLike | PredictionNetwork,
+  export_dir: str | os.PathLike,
+  name: str,
+  *,
+  averaged_samples: int = 5,
+  allowed_batch_sizes: Sequence[int] = publishing.BATCH_SIZES,
+  verify: bool = True,
+  extensions: Sequence[str] = (),
+  source: str | None = None,
+  report: publishing.Report | None = None,
+) -> pathlib.Path:
+  """Exports a trained classifier as the next version of a model for TensorFlow Serving.
+
+  Writes the version, EXPORT_DIR/NAME/VERSION, and the files that a model server starts with. The
+  version is verified through TensorFlow's C++ loader, in another process, before its publication.
+
+  Args:
+    run: folder of a finished run, or a trained network, for example of `load_pretrained`.
+    export_dir: the folder of all models; created if it does not exist.
+    name: of the model, for its clients.
+    averaged_samples: glimpse sequences that the signature `classify_averaged` averages.
+    allowed_batch_sizes: images, rising; a server fills batches up to these sizes and warms them up.
+      The last is the largest batch.
+    verify: whether to verify the version.
+    extensions: Python files that register the run's estimator, instead of those that it recorded.
+    source: where the weights come from, for the manifest; by default the name of the run.
+    report: takes the table of the verification and other notes, line by line, for example `print`.
+
+  Returns:
+    the version's folder.
+
+  Raises:
+    ValueError: if an argument breaks its rule, the run is damaged, or the contract differs from the
+      model's latest version.
+    OSError: if a file cannot be written; no incomplete version remains.
+    VerificationError: if the version fails its verification; nothing is published.
+
+  Example:
+
+  >>> import tempfile
+  >>> import wsram_tf
+  >>> from wsram_tf.export import export_classifier
+  >>> network = wsram_tf.load_pretrained("quickstart")
+  >>> with tempfile.TemporaryDirectory() as folder:
+  ...   version = export_classifier(network, folder, "digits", verify=False)
+  ...   print(version.relative_to(folder), (version / "saved_model.pb").exists())
+  digits/1 True
+  """
+  manifests.check_name(name)
+  manifests.check_batch_sizes(allowed_batch_sizes)
+  if isinstance(run, PredictionNetwork):
+    finished = finished_run.FinishedRun(run, source or "network", None, (), "resize")
+  else:
+    finished = finished_run.load_run(run, extensions)
+  config = finished.network.config
+  module, signatures = build_signatures(finished.network, averaged_samples, finished.class_names)
+  if "classify_bytes" not in signatures and report:
+    report(f"classify_bytes is left out: no image file holds {config.channels} channels")
+  facts = manifests.ClassifierFacts(
+    name=name,
+    source=source or finished.source,
+    test_error_percent=finished.test_error_percent,
+    height=config.height,
+    width=config.width,
+    channels=config.channels,
+    num_classes=config.num_classes,
+    num_glimpses=config.num_glimpses,
+    glimpse_side=config.glimpse.glimpse_side,
+    glimpse_scales=config.glimpse.glimpse_scales,
+    averaged_samples=averaged_samples,
+    allowed_batch_sizes=list(allowed_batch_sizes),
+    class_names=list(finished.class_names),
+    fit=finished.fit,
+  )
+  return publishing.publish(export_dir, module, signatures, facts, verify=verify, report=report)
+
+
+def build_signatures(
+  network: PredictionNetwork, averaged_samples: int, class_names: Sequence[str] = ()
+) -> tuple[tf.Module, dict[str, tf.types.experimental.ConcreteFunction]]:
+  """Makes the module to save and its signatures.
+
+  Args:
+    network: trained; glimpses come from its prior.
+    averaged_samples: glimpse sequences that `classify_averaged` averages.
+    class_names: K names, by label; every signature then answers the name, `class_name`, too. Empty
+      where classes have numbers alone.
+
+  Returns:
+    the module, which holds each weight once, and the signatures by name. `classify_bytes` is absent
+    unless the channels are 1 (grey) or 3 (colour), since image files hold no others.
+
+  Raises:
+    ValueError: if averaged_samples is below 1, or the number of names is not K.
+  """
+  if averaged_samples < 1:
+    raise ValueError(f"averaged_samples={averaged_samples}: must be at least 1")
+  config = network.config
+  if class_names and len(class_names) != config.num_classes:
+    raise ValueError(
+      f"class_names: must be {config.num_classes}, one for each class; got {len(class_names)}"
+    )
+  module, weights = tf.Module(name="classifier"), LentWeights(network)
+  module.weights = weights.variables
+
+  images_spec = tf.TensorSpec([None, *config.image_shape], tf.float32, "images")
+  seed_spec = tf.TensorSpec([None], tf.int64, "seed")
+  bytes_spec = tf.TensorSpec([None], tf.string, "image_bytes")
+  uniforms_spec = tf.TensorSpec([None, None, config.num_glimpses, 2], tf.float32, "uniforms")
+
+  # The signatures share these functions: inlined, the body would be saved once a signature.
+  # Without rows, some kernels that a server's optimiser picks fail.
+  @tf.function(input_signature=[images_spec], autograph=False)
+  def greedy(images):
+    def look():
+      sequences = weights.call(lambda: network.attend(network.look(images)))
+      return sequences.locations[0], sequences.log_probs[0]
+
+    def no_rows():
+      return tf.zeros([0, config.num_glimpses, 2]), tf.zeros([0, config.num_classes])
+
+    return tf.cond(tf.shape(images)[0] > 0, look, no_rows)
+
+  @tf.function(input_signature=[images_spec, uniforms_spec], autograph=False)
+  def sampled(images, uniforms):
+    rows = tf.reshape(uniforms, [-1, config.num_glimpses, 2])  # [B * M, N, 2]
+
+    def choose_location(n, upper, prior):
+      return network.location_distribution.sample(prior, rows[:, n])
+
+    # `network.attend` would need a body of its own for each number of samples.
+    num_samples = tf.shape(uniforms)[1]
+
+    def look():
+      sequences = weights.call(
+        lambda: network.unroll(network.look(images), num_samples, choose_location)
+      )
+      return sequences.locations, sequences.log_prior, sequences.log_probs
+
+    def no_rows():
+      shapes = [config.num_glimpses, 2], [config.num_glimpses], [config.num_classes]
+      return tuple(tf.zeros([num_samples, 0, *shape]) for shape in shapes)
+
+    return tf.cond(tf.shape(images)[0] > 0, look, no_rows)
+
+  def answer(log_probs):
+    class_id = tf.argmax(log_probs, axis=-1)
+    names = {"class_name": tf.gather(tf.constant(class_names), class_id)} if class_names else {}
+    return {"class_id": class_id, "probabilities": tf.exp(log_probs), **names}
+
+  def serving_default(images):
+    locations, log_probs = greedy(checked_array(images, config.image_shape, "images"))
+    return {**answer(log_probs), "locations": locations}
+
+  def classify_bytes(image_bytes):
+    locations, log_probs = greedy(decoded_images(image_bytes, config.image_shape) / 255.0)
+    return {**answer(log_probs), "locations": locations}
+
+  def attend(images, seed):
+    images, seed = _checked_images_and_seed(images, seed, config)
+    uniforms = _row_uniforms(seed, 1, config.num_glimpses)
+    locations, log_prior, log_probs = sampled(images, uniforms)
+    return {**answer(log_probs[0]), "locations": locations[0], "log_prob": log_prior[0]}
+
+  def classify_averaged(images, seed):
+    images, seed = _checked_images_and_seed(images, seed, config)
+    uniforms = _row_uniforms(seed, averaged_samples, config.num_glimpses)
+    _, _, log_probs = sampled(images, uniforms)
+    return answer(numerics.log_mean_exp(log_probs))
+
+  signatures = {
+    "serving_default": (serving_default, [images_spec]),
+    "attend": (attend, [images_spec, seed_spec]),
+    "classify_bytes": (classify_bytes, [bytes_spec]),
+    "classify_averaged": (classify_averaged, [images_spec, seed_spec]),
+  }
+  if config.channels not in IMAGE_CHANNELS:
+    del signatures["classify_bytes"]
+  return module, {
+    name: tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
+    for name, (function, specs) in signatures.items()
+  }
+
+
+def _checked_images_and_seed(images, seed, config):
+  images = checked_array(images, config.image_shape, "images")
+  seed = tf.ensure_shape(seed, [None])
+  seeds, rows = tf.shape(seed)[0], tf.shape(images)[0]
+  counted = tf.debugging.Assert(
+    seeds == rows,
+    ["seed: must hold one number for each row of images; numbers and rows are:", seeds, rows],
+  )
+  with tf.control_dependencies([counted]):
+    return tf.identity(images), seed
+
+
+def _row_uniforms(seed, num_samples, num_glimpses):
+  """Draws uniform numbers `[B, M, N, 2]`, each row from its own seed."""
+  return tf.map_fn(
+    lambda row: stateless_uniforms([num_samples, num_glimpses, 2], tf.stack([row, 0])),
+    seed,
+    fn_output_signature=tf.TensorSpec([num_samples, num_glimpses, 2], tf.float32),
+  )

@@ -1,0 +1,5 @@
+"""Runs, asks and verifies exports, without TensorFlow's Python package."""
+
+from wsram_tf import lazy_names
+
+__getattr__, __dir__, __all__ = lazy_names.attach(__name__, __file__)

@@ -1,0 +1,10 @@
+from . import verification as verification
+from .clients import GrpcClient as GrpcClient
+from .clients import RestClient as RestClient
+from .clients import ServerError as ServerError
+from .cpp_loader import LoadedModel as LoadedModel
+from .cpp_loader import ServingError as ServingError
+from .image_files import prepare_image as prepare_image
+from .manifests import read_manifest as read_manifest
+from .models import ExportedModel as ExportedModel
+from .models import ServedModel as ServedModel

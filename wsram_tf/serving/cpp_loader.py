@@ -1,0 +1,289 @@
+"""Calls TensorFlow's C++ SavedModel loader through the C API, without TensorFlow's Python package.
+
+Model servers call the same loader, `TF_LoadSessionFromSavedModel`. Python's `tf.saved_model.load`
+differs: it restores objects, accepts exports that every server refuses, and runs XLA, which a stock
+server lacks. All verification therefore goes through this loader.
+"""
+
+import ctypes
+import functools
+import importlib.util
+import os
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from wsram_tf.serving import protos
+from wsram_tf.serving.quiet import quiet_tensorflow
+
+__all__ = ["LoadedModel", "ServingError"]
+
+# tensorflow::DisableXlaCompilation(), which the C API does not offer.
+_DISABLE_XLA = "_ZN10tensorflow21DisableXlaCompilationEv"
+_STRING_BYTES = 24  # sizeof(TF_TString)
+_CODES = (  # tensorflow::error::Code
+  "OK",
+  "CANCELLED",
+  "UNKNOWN",
+  "INVALID_ARGUMENT",
+  "DEADLINE_EXCEEDED",
+  "NOT_FOUND",
+  "ALREADY_EXISTS",
+  "PERMISSION_DENIED",
+  "RESOURCE_EXHAUSTED",
+  "FAILED_PRECONDITION",
+  "ABORTED",
+  "OUT_OF_RANGE",
+  "UNIMPLEMENTED",
+  "INTERNAL",
+  "UNAVAILABLE",
+  "DATA_LOSS",
+  "UNAUTHENTICATED",
+)
+_POINTER = ctypes.c_void_p  # stands for every opaque pointer
+_PROTOTYPES = {  # name: (result, arguments)
+  "TF_NewStatus": (_POINTER, []),
+  "TF_DeleteStatus": (None, [_POINTER]),
+  "TF_GetCode": (ctypes.c_int, [_POINTER]),
+  "TF_Message": (ctypes.c_char_p, [_POINTER]),
+  "TF_NewBuffer": (_POINTER, []),
+  "TF_DeleteBuffer": (None, [_POINTER]),
+  "TF_NewGraph": (_POINTER, []),
+  "TF_DeleteGraph": (None, [_POINTER]),
+  "TF_GraphOperationByName": (_POINTER, [_POINTER, ctypes.c_char_p]),
+  "TF_NewSessionOptions": (_POINTER, []),
+  "TF_DeleteSessionOptions": (None, [_POINTER]),
+  "TF_SetConfig": (None, [_POINTER, ctypes.c_char_p, ctypes.c_size_t, _POINTER]),
+  # options, run options, folder, tags, their number, graph, meta graph, status
+  "TF_LoadSessionFromSavedModel": (
+    _POINTER,
+    [_POINTER, _POINTER, ctypes.c_char_p, _POINTER, ctypes.c_int, _POINTER, _POINTER, _POINTER],
+  ),
+  # session, run options, (inputs, values, number), (outputs, values, number), (targets, number),
+  # run metadata, status
+  "TF_SessionRun": (
+    None,
+    [_POINTER] * 4
+    + [ctypes.c_int, _POINTER, _POINTER]
+    + [ctypes.c_int, _POINTER, ctypes.c_int, _POINTER, _POINTER],
+  ),
+  "TF_CloseSession": (None, [_POINTER, _POINTER]),
+  "TF_DeleteSession": (None, [_POINTER, _POINTER]),
+  "TF_AllocateTensor": (_POINTER, [ctypes.c_int, _POINTER, ctypes.c_int, ctypes.c_size_t]),
+  "TF_DeleteTensor": (None, [_POINTER]),
+  "TF_TensorType": (ctypes.c_int, [_POINTER]),
+  "TF_NumDims": (ctypes.c_int, [_POINTER]),
+  "TF_Dim": (ctypes.c_int64, [_POINTER, ctypes.c_int]),
+  "TF_TensorByteSize": (ctypes.c_size_t, [_POINTER]),
+  "TF_TensorData": (_POINTER, [_POINTER]),
+  "TF_StringInit": (None, [_POINTER]),
+  "TF_StringAssignView": (None, [_POINTER, ctypes.c_char_p, ctypes.c_size_t]),
+  "TF_StringGetDataPointer": (_POINTER, [_POINTER]),
+  "TF_StringGetSize": (ctypes.c_size_t, [_POINTER]),
+}
+
+
+class ServingError(Exception):
+  """The C++ runtime refused a model or a request.
+
+  Args:
+    code: name of the canonical code that clients of a server see, for example "INVALID_ARGUMENT".
+    message: the runtime's message.
+  """
+
+  def __init__(self, code: str, message: str):
+    super().__init__(f"{code}: {message}")
+    self.code = code
+    self.message = message
+
+
+class _Buffer(ctypes.Structure):
+  _fields_ = [("data", _POINTER), ("length", ctypes.c_size_t), ("deallocator", _POINTER)]
+
+
+class _Output(ctypes.Structure):
+  _fields_ = [("operation", _POINTER), ("index", ctypes.c_int)]
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+  """Loads the C API of the installed TensorFlow and switches XLA off in this process."""
+  spec = importlib.util.find_spec("tensorflow")  # finds a top-level package without running it
+  if spec is None or not spec.submodule_search_locations:
+    raise FileNotFoundError(
+      "tensorflow: must be installed, for the C++ libraries in its wheel; see setup.cfg"
+    )
+  folder = pathlib.Path(spec.submodule_search_locations[0])
+  with quiet_tensorflow():
+    for name in ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2"):
+      if not (folder / name).is_file():
+        raise FileNotFoundError(
+          f"{folder.name}/{name}: must be in TensorFlow's wheel, as it is in those for Linux"
+        )
+      # RTLD_LOCAL: the wheel's TLS library would otherwise replace the one that Python's ssl needs.
+      library = ctypes.CDLL(str(folder / name), mode=ctypes.RTLD_LOCAL)
+  for name, (result, arguments) in _PROTOTYPES.items():
+    function = getattr(library, name)
+    function.restype, function.argtypes = result, arguments
+  getattr(library, _DISABLE_XLA)()  # Before any graph runs, as in a stock CPU server.
+  return library
+
+
+class _Status:
+  """A TF_Status, raised as a ServingError at the end of the block that used it."""
+
+  def __enter__(self) -> int:
+    self._pointer = _library().TF_NewStatus()
+    return self._pointer
+
+  def __exit__(self, *_):
+    library = _library()
+    code = library.TF_GetCode(self._pointer)
+    message = library.TF_Message(self._pointer).decode(errors="replace")
+    library.TF_DeleteStatus(self._pointer)
+    if code:
+      raise ServingError(_CODES[code] if code < len(_CODES) else str(code), message)
+
+
+def _new_tensor(array: np.ndarray) -> int:
+  """Makes a TF_Tensor of an array. Strings are views: the array must outlive the tensor."""
+  library, dtype = _library(), protos.array_dtype(array)
+  if dtype == "string" and not all(type(value) is bytes for value in array.flat):
+    raise ValueError("array: must hold numbers or, as objects, bytes")
+  dims = (ctypes.c_int64 * array.ndim)(*array.shape)
+  size = array.size * (_STRING_BYTES if dtype == "string" else array.itemsize)
+  tensor = library.TF_AllocateTensor(protos.dtype_number(dtype), dims, array.ndim, size)
+  data = library.TF_TensorData(tensor)
+  if dtype == "string":
+    for index, value in enumerate(array.flat):
+      library.TF_StringInit(data + index * _STRING_BYTES)
+      library.TF_StringAssignView(data + index * _STRING_BYTES, value, len(value))
+  elif size:
+    array = np.ascontiguousarray(array)
+    ctypes.memmove(data, array.ctypes.data, size)
+  return tensor
+
+
+def _read_tensor(tensor: int) -> np.ndarray:
+  library = _library()
+  dtype = protos.dtype_name(library.TF_TensorType(tensor))
+  shape = tuple(library.TF_Dim(tensor, axis) for axis in range(library.TF_NumDims(tensor)))
+  data = library.TF_TensorData(tensor)
+  if dtype != "string":
+    size = library.TF_TensorByteSize(tensor)
+    return np.frombuffer(ctypes.string_at(data, size) if size else b"", dtype).reshape(shape)
+  values = np.empty(int(np.prod(shape, dtype=np.int64)), object)
+  for index in range(len(values)):
+    string = data + index * _STRING_BYTES
+    values[index] = ctypes.string_at(
+      library.TF_StringGetDataPointer(string), library.TF_StringGetSize(string)
+    )
+  return values.reshape(shape)
+
+
+class LoadedModel:
+  """A SavedModel in a C++ session.
+
+  Switches XLA off in the whole process: functions that Python's TensorFlow compiles with XLA no
+  longer run there.
+
+  Args:
+    model_dir: the folder that holds saved_model.pb.
+    threads: threads within and between operations; 0 leaves the choice to TensorFlow, 1 runs all
+      operations in the caller's thread. The first session of a process decides for all.
+
+  Attributes:
+    signatures: the model's signatures by name.
+
+  Raises:
+    FileNotFoundError: if TensorFlow's C++ libraries are not installed.
+    ServingError: if the loader refuses the export.
+  """
+
+  def __init__(self, model_dir: str | os.PathLike, threads: int = 0):
+    self._library = library = _library()
+    self._graph = library.TF_NewGraph()
+    options, meta_graph = library.TF_NewSessionOptions(), library.TF_NewBuffer()
+    config = protos.session_config(threads)
+    tags = (ctypes.c_char_p * 1)(b"serve")
+    self._session = None
+    try:
+      with _Status() as status:
+        library.TF_SetConfig(options, config, len(config), status)
+      with _Status() as status:
+        self._session = library.TF_LoadSessionFromSavedModel(
+          options, None, os.fsencode(model_dir), tags, 1, self._graph, meta_graph, status
+        )
+      buffer = _Buffer.from_address(meta_graph)
+      self.signatures = protos.meta_graph_signatures(ctypes.string_at(buffer.data, buffer.length))
+      self._ends = {
+        info.tensor: self._find(info.tensor)
+        for signature in self.signatures.values()
+        for info in (*signature.inputs.values(), *signature.outputs.values())
+      }
+    finally:
+      library.TF_DeleteSessionOptions(options)
+      library.TF_DeleteBuffer(meta_graph)
+
+  def __enter__(self) -> "LoadedModel":
+    return self
+
+  def __exit__(self, *_):
+    self.close()
+
+  def close(self) -> None:
+    """Frees the session and its memory."""
+    if self._session:
+      with _Status() as status:
+        self._library.TF_CloseSession(self._session, status)
+      with _Status() as status:
+        self._library.TF_DeleteSession(self._session, status)
+      self._library.TF_DeleteGraph(self._graph)
+      self._session = None
+
+  def _find(self, tensor: str) -> _Output:
+    name, _, index = tensor.rpartition(":")
+    operation = self._library.TF_GraphOperationByName(self._graph, name.encode())
+    if not operation:
+      raise ServingError("NOT_FOUND", f"{tensor}: a signature names it, but the graph lacks it")
+    return _Output(operation, int(index))
+
+  def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Answers one request.
+
+    Args:
+      signature: a name in `signatures`.
+      inputs: an array for each input; byte strings as an array of objects.
+
+    Returns:
+      an array for each output, by name.
+
+    Raises:
+      ValueError: if the signature or the name of an input is unknown, or an input is missing.
+      ServingError: if the runtime refuses the request.
+    """
+    if signature not in self.signatures:
+      raise ValueError(f"signature={signature!r}: must be one of {', '.join(self.signatures)}")
+    infos = self.signatures[signature]
+    if set(inputs) != set(infos.inputs):
+      raise ValueError(
+        f"inputs={sorted(inputs)}: must be {sorted(infos.inputs)} for signature {signature!r}"
+      )
+    library = self._library
+    sources = [self._ends[infos.inputs[name].tensor] for name in inputs]
+    targets = [self._ends[info.tensor] for info in infos.outputs.values()]
+    fed = (_POINTER * len(sources))(*(_new_tensor(array) for array in inputs.values()))
+    fetched = (_POINTER * len(targets))()
+    feeds = (_Output * len(sources))(*sources), fed, len(sources)
+    fetches = (_Output * len(targets))(*targets), fetched, len(targets)
+    try:
+      with _Status() as status:
+        library.TF_SessionRun(self._session, None, *feeds, *fetches, None, 0, None, status)
+      return {
+        name: _read_tensor(tensor) for name, tensor in zip(infos.outputs, fetched, strict=True)
+      }
+    finally:
+      for tensor in (*fed, *fetched):
+        if tensor:
+          library.TF_DeleteTensor(tensor)

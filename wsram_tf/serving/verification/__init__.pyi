@@ -1,0 +1,2 @@
+from .checks import Check as Check
+from .checks import verify as verify
