@@ -93,9 +93,9 @@ def array_task(**options: Any) -> tasks.ArrayTask:
 
 
 def figures(run_dir: pathlib.Path) -> dict[str, Any]:
-  """Reads the results of a run without its times."""
+  """Reads the results of a run without its times and the commit."""
   results = json.loads((run_dir / "results.json").read_text())
-  return {name: value for name, value in results.items() if "second" not in name}
+  return {k: v for k, v in results.items() if "second" not in k and k != "git_commit"}
 
 
 def rows(run_dir: pathlib.Path) -> list[dict[str, str]]:
