@@ -1,64 +1,71 @@
-"""Runs programs of trainers/ with several command lines, TensorFlow being loaded once."""
+"""Runs programs: several command lines in this process, or one in a process of its own."""
 
-import json
+import contextlib
+import importlib
+import io
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 
-__all__ = ["ROOT", "TRAINED", "endings"]
+from wsram_tf.cli.__main__ import PROGRAMS
+
+__all__ = ["ROOT", "TRAINED", "endings", "start"]
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# How a command line ends that prints nothing worth returning.
+# The ending of a command line that trains to its end.
 TRAINED = "trained"
 
-# In a process of its own, since programs define the same flags.
-_PROGRAM = """
-import contextlib, importlib, io, json, sys
-from absl import flags
-from absl.testing import flagsaver
-name, lines = sys.argv[1], json.loads(sys.argv[2])
-program, endings = importlib.import_module(name), []
-for arguments in lines:
-  sys.argv[:] = [name + ".py", *arguments]
-  with flagsaver.flagsaver(), contextlib.redirect_stdout(io.StringIO()) as said:
-    flags.FLAGS.unparse_flags()
-    try:
-      program.main(flags.FLAGS(sys.argv))
-      endings.append("trained" if name.startswith("train") else said.getvalue())
-    except (SystemExit, flags.Error) as error:
-      endings.append(str(error))
-print(json.dumps(endings))
-"""
 
-
-def endings(program: str, *command_lines: list[str], folder: str | None = None) -> list[str]:
-  """How each command line of a program ends.
+def endings(
+  program: str, *command_lines: list[str], folder: str | os.PathLike | None = None
+) -> list[str]:
+  """Runs a program with each command line, one after another, in this process.
 
   Args:
-    program: its name, without `.py`.
+    program: its name.
     command_lines: flags, as a user gives them.
-    folder: the working directory; None for that of temporary files.
+    folder: the working directory; None for the folder of temporary files, because nothing may
+      depend on it.
 
   Returns:
-    for each, the error that ended it; else TRAINED, or what a program that does not train printed.
-
-  Raises:
-    RuntimeError: if one ends otherwise, with what it said.
+    for each command line the error that ended it; otherwise TRAINED for a program that trains, and
+    the printed text for others.
   """
-  done = subprocess.run(
-    [sys.executable, "-c", _PROGRAM, program, json.dumps(command_lines)],
-    capture_output=True,
+  module = importlib.import_module(f"wsram_tf.cli.{PROGRAMS[program]}")
+  before = os.getcwd()
+  os.chdir(folder or tempfile.gettempdir())
+  try:
+    return [_ending(program, getattr(module, program), line) for line in command_lines]
+  finally:
+    os.chdir(before)
+
+
+def _ending(program: str, main: Callable[[list[str]], None], line: list[str]) -> str:
+  printed = io.StringIO()
+  try:
+    with contextlib.redirect_stdout(printed):
+      main([str(argument) for argument in line])
+  except SystemExit as end:
+    return str(end.code) if end.code else printed.getvalue()
+  return TRAINED if program.startswith("train_") else printed.getvalue()
+
+
+def start(program: str, *arguments: str, **environment: str) -> subprocess.Popen:
+  """Starts a program of trainers/ or export/ in the folder of temporary files.
+
+  Args:
+    program: its path without `.py`, relative to the checkout.
+    *arguments: flags.
+    **environment: variables that differ from this process'.
+  """
+  return subprocess.Popen(
+    [sys.executable, str(ROOT / f"{program}.py"), *map(str, arguments)],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
     text=True,
-    cwd=folder or tempfile.gettempdir(),
-    env={
-      **os.environ,
-      "PYTHONPATH": os.pathsep.join([str(ROOT / "trainers"), str(ROOT)]),
-      "TF_NUM_INTRAOP_THREADS": "1",  # The tests run side by side.
-    },
-    check=False,
+    cwd=tempfile.gettempdir(),
+    env={**os.environ, **environment},
   )
-  if done.returncode:
-    raise RuntimeError(done.stderr)
-  return json.loads(done.stdout.splitlines()[-1])

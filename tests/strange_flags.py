@@ -1,37 +1,35 @@
-"""Strange flags and flagfiles for one training program, as it meets them before any training.
-
-A process can hold only one of the programs, since they define the same flags.
-"""
+"""Strange flags and flagfiles for the programs that train and evaluate, until training begins."""
 
 import contextlib
 import importlib
 import io
 import pathlib
 import re
-import sys
 from collections.abc import Iterator
+from unittest import mock
 
-import flag_groups
-from absl import app, flags
-from absl.testing import flagsaver
+from absl import flags
 from hypothesis import strategies as st
 
 from tests import strange_bytes
 from tests.trials import Kind, Tally, listing, place
+from wsram_tf.cli import comparison, evaluation, training
+from wsram_tf.cli.__main__ import PROGRAMS as MODULES
+from wsram_tf.cli.flags import FLAGFILES, ProgramFlags
 
 __all__ = ["PROGRAMS", "Program", "refuse_wrong_values"]
 
 _COMPARISON = ["--out_dir=out", "--estimators=vimco,variational", "--seeds=1"]
-# What each needs to be given, and what begins the training.
+# By kind of command line: the program, and the flags that it needs.
 PROGRAMS = {
-  "train_mnist": ([], "train_mnist.train"),
-  "train_classifier": (["--dataset=needle"], "train_classifier.train"),
-  "train_captions": ([], "train_captions.train"),
-  "compare_estimators": (_COMPARISON, "comparing.compare"),
-  "compare_captions": (_COMPARISON, "comparing.compare"),
+  "train_mnist": ("train_mnist", []),
+  "train_classifier": ("train_classifier", ["--dataset=needle"]),
+  "train_captions": ("train_captions", []),
+  "compare": ("compare", _COMPARISON),
+  "compare_captions": ("compare", ["--program=train_captions", *_COMPARISON]),
+  "evaluate": ("evaluate", ["--run_dir=finished"]),
 }
-_FLAGFILES = pathlib.Path(__file__).parents[1] / "trainers" / "flagfiles"
-# What the rules of these flags refuse beside what is wrong for all of their types.
+# Values that the rules of these flags refuse, besides those that are wrong for their type.
 _WRONG = {
   "estimators": ["", "nonesuch", "vimco,"],
   "seeds": ["", "x", "-1", "1.5", "1,1", "1,01", "2147483648", "9" * 5_000],
@@ -39,82 +37,96 @@ _WRONG = {
   "dataset": ["", "a b", "no/such/set", "/", "mnist:x"],
   "gradient_draws": ["1"],
 }
-# These ask the network, or other machines.
+# These use the network, or other machines.
 _NOT_TRIED = ("download", "strategy")
 
 
 class Refused(Exception):
-  """The program ended before the training; holds what it said."""
+  """The program ended before the training; holds its message."""
 
 
 class Program:
-  """A training program up to where the training would begin.
+  """A program until its training or evaluation begins.
 
   Args:
-    name: of the file in trainers/.
+    kind: one of `PROGRAMS`.
 
   Attributes:
-    name: as given.
-    flags: its own flags, by name.
+    kind: as given.
+    flags: its flags, by name.
   """
 
-  def __init__(self, name: str):
-    self.name = name
-    self._needed, training = PROGRAMS[name]
-    sys.argv = [f"{name}.py"]
-    self._module = importlib.import_module(name)
-    owner, _, function = training.partition(".")
-    setattr(sys.modules[owner], function, lambda *_: None)
-    own = {flag.name: flag for flag in flag_groups.own_flags()}
+  def __init__(self, kind: str):
+    self.kind = kind
+    self.name, self._needed = PROGRAMS[kind]
+    module = importlib.import_module(f"wsram_tf.cli.{MODULES[self.name]}")
+    self._main = getattr(module, self.name)
+    own = self._define().values
     self.flags = {flag: own[flag] for flag in sorted(own) if flag not in _NOT_TRIED}
 
+  def _define(self) -> ProgramFlags:
+    if self.name == "compare":
+      return comparison.parse(self._needed)
+    flags = ProgramFlags(self.name, "")
+    define = evaluation.define_flags if self.name == "evaluate" else training.define_flags
+    define(flags, "train_mnist" if self.name == "evaluate" else self.name)
+    return flags
+
+  def prepare(self, folder: pathlib.Path) -> None:
+    """Makes the finished run that `evaluate` needs, in the working directory."""
+    if self.name == "evaluate":
+      run = folder / "finished"
+      run.mkdir(exist_ok=True)
+      (run / "flags.flags").write_text("# task: digits\n--units=8\n")
+      (run / "model.keras").touch()
+
   def start(self, *arguments: str) -> None:
-    """Starts it with the flags that it needs and these.
+    """Runs it with the flags that it needs and these.
 
     Raises:
-      Refused: if it ends before the training; with what it said.
+      Refused: if it ends before the training; with its message.
     """
-    said = io.StringIO()
-    argv = [sys.argv[0], *self._needed, *arguments]
-    with flagsaver.flagsaver(), contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+    printed = io.StringIO()
+    with (
+      mock.patch("wsram_tf.runs.training._train"),
+      mock.patch("wsram_tf.runs.training.evaluate", return_value={}),
+      mock.patch("wsram_tf.runs.comparison.make_runs", return_value=[]),
+      contextlib.redirect_stderr(printed),
+      contextlib.redirect_stdout(printed),
+    ):
       try:
-        self._module.main(flag_groups.parse(argv))
+        self._main([*self._needed, *arguments])
       except SystemExit as end:
         if end.code:
-          told = end.code if isinstance(end.code, str) else ""
-          raise Refused(said.getvalue() + told) from end
+          message = end.code if isinstance(end.code, str) else ""
+          raise Refused(printed.getvalue() + message) from end
+        self._printed = printed.getvalue()
 
   def help(self) -> str:
-    """What `--help` says."""
-    app.define_help_flags()
-    try:
-      self.start("--help")
-    except Refused as ended:
-      return str(ended)
-    raise AssertionError("--help went on to the training")
+    """Returns the text of `--help`."""
+    self._printed = ""
+    self.start("--help")
+    return self._printed
 
-  def kind(self) -> Kind:
-    """Flagfiles, in trials."""
-    shipped = [path.read_bytes() for path in sorted(_FLAGFILES.glob("*.flags"))]
+  def trials(self) -> Kind:
+    """Returns flagfiles, for `trials`."""
+    shipped = [path.read_bytes() for path in sorted(FLAGFILES.glob("*.flags"))]
     lines = st.sampled_from(list(self.flags)).flatmap(self._lines)
     odd = strange_bytes.odd_texts | st.sampled_from(
       ["# a note", "--units", "--nounits", "--flagfile=flags.flags", "--flagfile=.", "--flagfile"]
     )
     files = st.lists(lines | odd, max_size=5).map(strange_bytes.as_bytes)
     return Kind(
-      self.name,
+      self.kind,
       files
       | lines.map(lambda line: line.encode("utf-8", "surrogateescape"))
       | strange_bytes.damaged(shipped),
-      self._lay,
+      lambda folder, given: (folder / "flags.flags").write_bytes(given),
       lambda folder, given: self.start("--flagfile=flags.flags"),
       (Refused,),
       # A flag with its rule, an unknown flag, or a flagfile.
-      r"(flag --\w+=|[a-z_]+=|[Uu]nknown command line flag|flagfile|not a flag|Missing value)",
+      r"(flag --\w+=|[a-z_]+=|[Uu]nknown command line flag|flagfile|must be a flag|Missing value)",
     )
-
-  def _lay(self, folder: pathlib.Path, given: bytes) -> None:
-    (folder / "flags.flags").write_bytes(given)
 
   def _lines(self, name: str) -> st.SearchStrategy[str]:
     values = strange_bytes.odd_texts
@@ -125,7 +137,7 @@ class Program:
 
 
 def wrong_values(flag: flags.Flag) -> list[str]:
-  """Values that a flag must refuse, by its type and by the rule that its help states."""
+  """Returns values that a flag must refuse, by its type and by the rule in its help."""
   kind, more = flag.flag_type(), _WRONG.get(flag.name, [])
   if kind == "bool":
     return ["", "maybe", "2"]
@@ -134,7 +146,7 @@ def wrong_values(flag: flags.Flag) -> list[str]:
   if kind in ("int", "float"):
     wrong = ["", "x", "nan", "inf", "-inf", "1e39", "1e400", "9" * 40, "1,2", *_below(flag, kind)]
     return [*wrong, *more, "1.5"] if kind == "int" else wrong
-  if "numbers parted by commas" in flag.help:
+  if "numbers separated by commas" in flag.help:
     return ["x", "1.5", "1,x", "nan", "9" * 40, *_below(flag, "int")]
   if kind == "string":
     more = [*more, "a\nb", "a\0b", "\udcff", *(["", " "] if "folder" in flag.help else [])]
@@ -159,16 +171,20 @@ def _below(flag: flags.Flag, kind: str) -> Iterator[str]:
 
 
 def refuse_wrong_values(program: Program, folder: pathlib.Path) -> Tally:
-  """Tries every wrong value of every flag; each must be refused, its flag named.
+  """Tries every wrong value of every flag; a refusal must name the flag.
 
-  That `--help` shows a flag is tried too.
+  Also checks that `--help` lists each flag.
+
+  Args:
+    program: prepared in the folder.
+    folder: the working directory, in which nothing may be written.
   """
   tally, shown_flags = Tally(), program.help()
   before = listing(folder)
   for name, flag in program.flags.items():
     if not re.search(rf"^ +--(\[no\])?{name}: \S", shown_flags, re.MULTILINE):
       tally.tried += 1
-      tally.add_crash(f"{program.name}: --help does not show --{name}", "")
+      tally.add_crash(f"{program.kind}: --help does not show --{name}", "")
     for value in wrong_values(flag):
       tally.tried += 1
       shown = f"--{name}={value!r:.60}"
@@ -178,12 +194,12 @@ def refuse_wrong_values(program: Program, folder: pathlib.Path) -> Tally:
         if re.search(rf"\b{name}=|flag --{name}\b", str(refusal)):
           tally.refused += 1
         else:
-          tally.add_crash(f"{program.name}: {shown} is not named", str(refusal)[-300:])
+          tally.add_crash(f"{program.kind}: {shown} is not named", str(refusal)[-300:])
       except Exception as error:
-        tally.add_crash(f"{program.name}: {shown}: {place(error)}", f"{error!r:.200}")
+        tally.add_crash(f"{program.kind}: {shown}: {place(error)}", f"{error!r:.200}")
       else:
-        tally.add_crash(f"{program.name}: {shown} is accepted", "")
+        tally.add_crash(f"{program.kind}: {shown} is accepted", "")
       if listing(folder) != before:
         before = listing(folder)
-        tally.add_crash(f"{program.name}: {shown}: something was written", "")
+        tally.add_crash(f"{program.kind}: {shown}: something was written", "")
   return tally

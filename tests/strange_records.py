@@ -4,14 +4,14 @@ import json
 import os
 import pathlib
 
-import distribution
 from hypothesis import strategies as st
-from run_folder import RunFolder, RunFolderError
 
 from tests import strange_bytes
 from tests.trials import RULE, Kind
 from wsram_tf.captions import backbones
 from wsram_tf.captions.vocabulary import SPECIAL_WORDS, Vocabulary
+from wsram_tf.runs import distribution
+from wsram_tf.runs.folder import RunFolder, RunFolderError
 from wsram_tf.serving import manifests
 
 _WORDS = "".join(f"{word}\n" for word in (*SPECIAL_WORDS, "a", "dog", "runs")).encode()

@@ -1,17 +1,9 @@
 """What users hand in is read or refused by name: a few hundred of the inputs of fuzz.py."""
 
-import os
-import pathlib
-import subprocess
-import sys
-
 import pytest
 from hypothesis import strategies as st
 
-from tests import strange_files, strange_records, trials
-
-_FUZZ = pathlib.Path(__file__).parent / "conformance" / "fuzz.py"
-
+from tests import strange_files, strange_flags, strange_records, trials
 
 _KINDS = (*strange_files.KINDS, *strange_records.KINDS)
 
@@ -24,17 +16,16 @@ def test_strange_files_are_read_or_refused_by_name(kind, tmp_path):
   assert tally.accepted and tally.refused  # Inputs of one outcome alone would prove little.
 
 
-def test_every_flags_wrong_value_is_refused_before_any_training():
-  environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1"}
-  ended = subprocess.run(
-    [sys.executable, os.fspath(_FUZZ), "--kind=flags", "--inputs=200"],
-    capture_output=True,
-    text=True,
-    check=False,
-    env=environment,
-  )
-  assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-4000:]
-  assert "compare_estimators" in ended.stdout
+@pytest.mark.parametrize("kind", strange_flags.PROGRAMS)
+def test_every_flags_wrong_value_is_refused_before_any_training(kind, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  program = strange_flags.Program(kind)
+  program.prepare(tmp_path)
+  tally = strange_flags.refuse_wrong_values(program, tmp_path)
+  assert not tally.crashes
+  assert tally.refused > 100
+  tally = trials.try_inputs(program.trials(), 40, seed=1, folder=tmp_path)
+  assert not tally.crashes
 
 
 @pytest.mark.parametrize("fault", ["writes", "hides the name", "raises another error"])

@@ -22,7 +22,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(_ROOT), str(_ROOT / "trainers")]
+sys.path.insert(0, str(_ROOT))
 
 from absl import app, flags  # noqa: E402, the path comes first
 
@@ -33,8 +33,9 @@ _FLAG_SHARES = {
   "train_mnist": 0.08,
   "train_classifier": 0.08,
   "train_captions": 0.07,
-  "compare_estimators": 0.02,
+  "compare": 0.02,
   "compare_captions": 0.01,
+  "evaluate": 0.01,
 }
 _FILE_SHARES = {
   "image file": 0.25,
@@ -62,14 +63,12 @@ _SEED = flags.DEFINE_integer("seed", 1, "of the inputs", lower_bound=0)
 
 def try_flags(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
   """Flagfiles of a training program, and each flag's wrong values."""
-  # Only here: the programs define flags of the same names as the ones above.
-  for own in list(flags.FLAGS.flags_by_module_dict()[sys.argv[0]]):
-    delattr(flags.FLAGS, own.name)
   from tests import strange_flags
 
   program = strange_flags.Program(name)
+  program.prepare(folder)
   wrong = strange_flags.refuse_wrong_values(program, folder)
-  tally = try_inputs(program.kind(), max(1, count - wrong.tried), seed, folder)
+  tally = try_inputs(program.trials(), max(1, count - wrong.tried), seed, folder)
   return Tally(
     tally.tried + wrong.tried,
     tally.refused + wrong.refused,

@@ -1,10 +1,11 @@
-"""Kills, damages and starves short trainings, and compares their ends with an unbroken one.
+"""Kills short trainings, damages their files, fills their disks, and compares the results.
 
   python tests/conformance/survive.py [--trainer=train_mnist] [--kills=50] [--truncations=10]
 
-Each training is a process of its own, on the CPU. Compared to the last bit: every weight and every
-optimizer variable of model.keras and of the last checkpoint, and all figures but times. The small
-disks are file systems in memory, which to mount takes root; without, they are left out and said.
+Each training is a process of its own, on the CPU. Every weight and optimizer variable of
+model.keras and of the last checkpoint, and all figures but times, must equal those of an
+undisturbed training to the last bit. The small disks are file systems in memory. Mounting them
+takes root; without, the program skips them and prints so.
 """
 
 import csv
@@ -24,7 +25,7 @@ import h5py
 from absl import app, flags
 
 _TRAINER = flags.DEFINE_enum(
-  "trainer", "train_mnist", ("train_mnist", "train_captions", "train_classifier"), "what trains"
+  "trainer", "train_mnist", ("train_mnist", "train_captions", "train_classifier"), "the program"
 )
 _KILLS = flags.DEFINE_integer("kills", 50, "SIGKILLs at random moments; 0: none", lower_bound=0)
 _TRUNCATIONS = flags.DEFINE_integer(
@@ -70,7 +71,7 @@ _DISKS = (0.5, 1.5, 2.5, 3.5, 4.5)
 
 
 def command(run_dir: pathlib.Path) -> list[str]:
-  """The command line that starts a run, or goes on with it."""
+  """Returns the command line that starts or resumes a run."""
   lines = [*_FLAGS[_TRAINER.value], *_SHORT, f"--run_dir={run_dir}"]
   if _TRAINER.value == "train_classifier":
     lines.append(f"--image_dir={run_dir.parent / 'images'}")
@@ -80,7 +81,7 @@ def command(run_dir: pathlib.Path) -> list[str]:
 
 
 def start(run_dir: pathlib.Path) -> subprocess.Popen:
-  """Starts a process that trains; what it says is added to RUN_DIR.log."""
+  """Starts a process that trains; its output is appended to RUN_DIR.log."""
   with run_dir.with_suffix(".log").open("a") as log:
     return subprocess.Popen(
       command(run_dir),
@@ -90,8 +91,8 @@ def start(run_dir: pathlib.Path) -> subprocess.Popen:
     )
 
 
-def said(run_dir: pathlib.Path) -> list[str]:
-  """All lines of the log."""
+def log_lines(run_dir: pathlib.Path) -> list[str]:
+  """Returns all lines of the log."""
   return run_dir.with_suffix(".log").read_text().splitlines()
 
 
@@ -102,13 +103,13 @@ def finish(run_dir: pathlib.Path) -> None:
     RuntimeError: if that ends with an error.
   """
   if start(run_dir).wait():
-    raise RuntimeError("\n".join(said(run_dir)[-20:]))
+    raise RuntimeError("\n".join(log_lines(run_dir)[-20:]))
 
 
 def ending(run_dir: pathlib.Path) -> dict[str, bytes | str]:
-  """All that two runs of the same flags must agree in."""
+  """Returns everything that two runs with the same flags must share."""
   found: dict[str, bytes | str] = {}
-  # A run that was killed between the two files of its last update has the best one alone.
+  # A run that was killed between the two files of its last update has only the best one.
   newest = max(run_dir.glob("checkpoints/*.keras"), key=lambda path: path.stem.split("-")[1])
   for label, path in (("chosen", run_dir / "model.keras"), ("last", newest)):
     with (
@@ -133,19 +134,19 @@ def ending(run_dir: pathlib.Path) -> dict[str, bytes | str]:
 
 
 def differences(run_dir: pathlib.Path, whole: dict[str, bytes | str]) -> list[str]:
-  """Names of what differs from an unbroken run."""
+  """Lists the names of everything that differs from an undisturbed run."""
   found = ending(run_dir)
   return sorted(name for name in whole.keys() | found.keys() if whole.get(name) != found.get(name))
 
 
 def judged(run_dir: pathlib.Path, whole: dict[str, bytes | str]) -> str:
-  """One word, or what differs."""
+  """Returns `same`, or a list of differences."""
   names = differences(run_dir, whole)
   return f"DIFFERS in {len(names)}: {', '.join(names[:5])}" if names else "same"
 
 
 def newest_update(run_dir: pathlib.Path) -> int:
-  """Of the newest checkpoint; 0 where there is none."""
+  """Returns the update of the newest checkpoint; 0 where there is none."""
   found = [int(path.stem.split("-")[1]) for path in run_dir.glob("checkpoints/update-*.keras")]
   return max(found, default=0)
 
@@ -153,8 +154,8 @@ def newest_update(run_dir: pathlib.Path) -> int:
 def kill_often(folder: pathlib.Path, whole: dict, seconds: float, count: int) -> list[str]:
   """Kills runs at random moments, starting a new run where one has ended; returns all verdicts.
 
-  Half of the moments are uniform over the seconds that an unbroken run takes, the others over the
-  first two seconds after an evaluation was written down.
+  Half of the moments are uniform over the duration of an undisturbed run, the others over the two
+  seconds after a checkpoint.
   """
   generator, verdicts, kills = random.Random(_SEED.value), [], 0
   run_dir = folder / "killed_1"
@@ -179,7 +180,7 @@ def kill_often(folder: pathlib.Path, whole: dict, seconds: float, count: int) ->
       )
       continue
     if code:
-      raise RuntimeError("\n".join(said(run_dir)[-20:]))
+      raise RuntimeError("\n".join(log_lines(run_dir)[-20:]))
     verdicts.append(judged(run_dir, whole))
     print(f"{run_dir.name} ended: {verdicts[-1]}", flush=True)
     run_dir = folder / f"killed_{len(verdicts) + 1}"
@@ -206,8 +207,8 @@ def truncate_often(folder: pathlib.Path, whole: dict, count: int) -> list[str]:
     os.truncate(newest, length)
     finish(run_dir)
     verdict = judged(run_dir, whole)
-    if not any(newest.name in line and "damaged" in line for line in said(run_dir)):
-      verdict += ", NOT SAID"
+    if not any(newest.name in line and "damaged" in line for line in log_lines(run_dir)):
+      verdict += ", NOT REPORTED"
     verdicts.append(verdict)
     print(f"{newest.name} cut to {length} of {size} bytes: {verdict}", flush=True)
   return verdicts
@@ -252,14 +253,14 @@ def fill_disks(folder: pathlib.Path, whole: dict) -> list[str]:
     finally:
       subprocess.run(["umount", str(disk)], check=True)
     verdicts.append(verdict)
-    print(f"  made larger, went on from update {kept}: {verdict}", flush=True)
+    print(f"  made larger, resumed from update {kept}: {verdict}", flush=True)
   return verdicts
 
 
 def main(argv: list[str]) -> None:
-  """Runs what the flags ask for and prints a table."""
+  """Runs the trainings and prints a table."""
   if len(argv) > 1:
-    sys.exit(f"survive: {argv[1]!r}: not a flag; write --NAME=VALUE")
+    sys.exit(f"survive: {argv[1]!r}: must be a flag, --NAME=VALUE")
   table = {}
   with tempfile.TemporaryDirectory(prefix="survive-") as name:
     folder = pathlib.Path(name)
@@ -270,11 +271,11 @@ def main(argv: list[str]) -> None:
     finish(folder / "whole")
     seconds = time.time() - began
     whole = ending(folder / "whole")
-    print(f"unbroken: {seconds:.0f} s, {len(whole)} things to compare", flush=True)
+    print(f"undisturbed: {seconds:.0f} s, {len(whole)} values to compare", flush=True)
     finish(folder / "whole")
     table["finished, resumed"] = [judged(folder / "whole", whole)]
     finish(folder / "again")
-    table["a second unbroken run"] = [judged(folder / "again", whole)]
+    table["a second undisturbed run"] = [judged(folder / "again", whole)]
     if _KILLS.value:
       label = f"{_KILLS.value} kills"
       table[label] = kill_often(folder, whole, seconds, _KILLS.value)
@@ -284,12 +285,12 @@ def main(argv: list[str]) -> None:
       try:
         table["full disk, then made larger"] = fill_disks(folder, whole)
       except PermissionError as error:
-        print(f"full disk: left out, {error}")
-  print("| what happened | runs | the same to the last bit |\n|---|---|---|")
+        print(f"full disk: skipped, {error}")
+  print("| event | runs | the same to the last bit |\n|---|---|---|")
   for label, verdicts in table.items():
     print(f"| {label} | {len(verdicts)} | {verdicts.count('same')} |")
   if any(verdict != "same" for verdicts in table.values() for verdict in verdicts):
-    sys.exit("survive: not all runs ended the same")
+    sys.exit("survive: not all runs ended with the same result")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Checks that two workers train as one process does, and measures what the second is worth.
+"""Checks that two workers train as one process does, and measures the worth of the second.
 
   python tests/conformance/two_workers.py
 
 One process, two workers on this machine's loopback, and one process of two devices train the same
-small model: the losses of 50 updates must agree within 1e-4. Then one worker is killed amid a
-training: the other must say so and end; both are started again and must finish with the figures of
-an undisturbed training. Last, the images a second of two workers of one core each beside one
-process of one core.
+small model: the losses of 50 updates must agree within 1e-4. Then the program kills one worker
+during a training: the other must end with an error that names the cause. Both start again and must
+finish with the figures of an undisturbed training. Last, it prints the images per second of two
+workers and of one process, one core each.
 """
 
 import csv
@@ -54,7 +54,6 @@ SMALL = (
 TWO_DEVICES = """
 import runpy, sys, tensorflow as tf
 sys.argv = sys.argv[1:]
-sys.path.insert(0, sys.argv[0].rpartition("/")[0])
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -62,7 +61,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def free_addresses(count: int) -> list[str]:
-  """Addresses on the loopback where nobody listens."""
+  """Returns free addresses on the loopback."""
   sockets = [socket.socket() for _ in range(count)]
   for one in sockets:
     one.bind(("127.0.0.1", 0))
@@ -110,7 +109,7 @@ def start_workers(*arguments: str, pin: bool = False) -> list[subprocess.Popen]:
 
 
 def finish(processes: list[subprocess.Popen], timeout: float = 300) -> list[tuple[int, str]]:
-  """Waits; returns the exit codes and what was printed. Nobody is left behind."""
+  """Waits; returns the exit codes and outputs. No process is left running."""
   try:
     outputs = [process.communicate(timeout=timeout)[0] for process in processes]
   finally:
@@ -171,15 +170,13 @@ def check_kill(folder: pathlib.Path) -> None:
   began = time.time()
   (code, output), _ = finish([chief, other])
   last = output.strip().splitlines()[-1] if output.strip() else ""
-  print(
-    f"the other ended with {code} after {time.time() - began:.0f} s, saying: {last}", flush=True
-  )
-  if not code or "a worker is gone" not in output:
-    sys.exit(f"FAILED: must end with an error that says so:\n{output[-4000:]}")
+  print(f"the other ended with {code} after {time.time() - began:.0f} s: {last}", flush=True)
+  if not code or "a worker was lost" not in output:
+    sys.exit(f"FAILED: must end with an error that names the cause:\n{output[-4000:]}")
   must_succeed(start_workers(*settings, f"--run_dir={killed}", "--resume"))
   for name in ("test_log_likelihood_nats", "updates"):
     before, after = results(whole)[name], results(killed)[name]
-    print(f"{name}: undisturbed {before}, killed and gone on {after}", flush=True)
+    print(f"{name}: undisturbed {before}, killed and resumed {after}", flush=True)
     if before != after:
       sys.exit("FAILED: must be the same")
 
@@ -205,7 +202,7 @@ def measure_throughput(folder: pathlib.Path) -> None:
 
 
 def main(_) -> None:
-  """Runs all of it."""
+  """Runs the checks."""
   with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     if "losses" in _CHECKS.value:

@@ -21,7 +21,7 @@ from wsram_tf.settings import LARGEST_INTEGER
 if TYPE_CHECKING:
   from wsram_tf.runs.task import Task
 
-__all__ = ["compare"]
+__all__ = ["compare", "parse"]
 
 # Flags of this program that its runs do not have.
 OWN = ("program", "out_dir", "estimators", "variant", "seeds")
@@ -49,7 +49,8 @@ def compare(arguments: Sequence[str] | None = None) -> None:
   )
 
 
-def _parse(arguments: Sequence[str] | None) -> ProgramFlags:
+def parse(arguments: Sequence[str] | None) -> ProgramFlags:
+  """Defines the flags of this program and of the training program, and parses a command line."""
   first = ProgramFlags("compare", "")
   flags = ProgramFlags("compare", compare.__doc__)
   for one in (first, flags):
@@ -86,9 +87,9 @@ def _are_seeds(seeds: list[str]) -> bool:
 
 
 def _compare(arguments: Sequence[str] | None) -> None:
-  flags = _parse(arguments)
+  flags = parse(arguments)
   labels = _variants(flags)
-  shared = flags.settings("", leave_out=(*OWN, "estimator", "seed")).lines[1:]
+  shared = flags.settings("", leave_out=(*OWN, "seed")).lines[1:]
   lines = {
     (label, int(seed)): [*shared, *own, f"--seed={int(seed)}"]
     for seed in flags.seeds

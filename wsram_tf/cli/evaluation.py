@@ -10,7 +10,7 @@ from wsram_tf.cli.tasks import PROGRAMS, define_extension, program_of
 from wsram_tf.runs import record
 from wsram_tf.runs.folder import RunFolder
 
-__all__ = ["evaluate"]
+__all__ = ["define_flags", "evaluate"]
 
 
 def evaluate(arguments: Sequence[str] | None = None) -> None:
@@ -32,6 +32,23 @@ def _flags() -> ProgramFlags:
   return flags
 
 
+def define_flags(flags: ProgramFlags, name: str) -> None:
+  """Defines the flags for the runs of a training program.
+
+  Args:
+    flags: receives the flags.
+    name: one of `tasks.PROGRAMS`.
+  """
+  PROGRAMS[name].define(flags)
+  if PROGRAMS[name].is_classifier:
+    flags.define_count(
+      "importance_samples",
+      0,
+      "glimpse sequences an image from the proposal, for log p(y | image); 0: no estimate",
+      minimum=0,
+    )
+
+
 def _evaluate(arguments: Sequence[str] | None) -> None:
   first, flags = _flags(), _flags()
   first.parse(arguments, known_only=True)
@@ -41,14 +58,7 @@ def _evaluate(arguments: Sequence[str] | None) -> None:
   run = RunFolder(first.run_dir)
   run.check_finished()
   name = program_of(record.task_of(run.read_flags()))
-  PROGRAMS[name].define(flags)
-  if PROGRAMS[name].is_classifier:
-    flags.define_count(
-      "importance_samples",
-      0,
-      "glimpse sequences an image from the proposal, for log p(y | image); 0: no estimate",
-      minimum=0,
-    )
+  define_flags(flags, name)
   flags.check_no_rest(flags.parse(arguments))
   taken = run_flags.take_up(flags, name)
   program.load_tensorflow()

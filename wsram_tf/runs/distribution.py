@@ -169,13 +169,11 @@ class ReplicatedLearner:
 
   def _own_update(self, images: tf.Tensor, targets: tf.Tensor) -> Any:
     update = self.copy.differentiate(replicas.own_rows(images), replicas.own_rows(targets))
-    shapes = {
-      name: [v.shape for v in group] for name, group in self.copy.network_variables().items()
-    }
-    gradients = {  # An embedding's is sparse.
+    variables = self.copy.network_variables()
+    gradients = {
       name: [
-        tf.ensure_shape(tf.convert_to_tensor(gradient), shape)
-        for gradient, shape in zip(group, shapes[name], strict=True)
+        _dense(gradient, variable)
+        for gradient, variable in zip(group, variables[name], strict=True)
       ]
       for name, group in update.gradients.items()
     }
@@ -274,6 +272,13 @@ class ReplicatedLearner:
         figures |= {f"val_{name}": value for name, value in validation.items()}
         called.on_epoch_end(epoch, figures)
     called.on_train_end()
+
+
+def _dense(gradient: Any, variable: keras.Variable) -> tf.Tensor:
+  """Makes a gradient a tensor of the variable's shape; zeros where the loss does not use it."""
+  if gradient is None:  # For example of the upper recurrent layer with one glimpse.
+    return tf.zeros(variable.shape, variable.dtype)
+  return tf.ensure_shape(tf.convert_to_tensor(gradient), variable.shape)  # Embeddings are sparse.
 
 
 @contextlib.contextmanager

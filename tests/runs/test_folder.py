@@ -1,4 +1,4 @@
-"""What a run folder promises: whole files, and no run over another."""
+"""A run folder: complete files, its lock, and refusals of folders that do not fit."""
 
 import pathlib
 import resource
@@ -7,7 +7,11 @@ import sys
 
 import keras
 import tensorflow as tf
-from run_folder import RunFolder, RunFolderError
+
+from wsram_tf.runs.folder import CLASS_NAMES, RunFolder, RunFolderError
+from wsram_tf.runs.record import Settings
+
+SETTINGS = Settings(["--units=8"])
 
 # Holds a lock as a training does, until it is killed.
 _HOLD = """
@@ -28,7 +32,7 @@ class RunFolderTest(tf.test.TestCase):
   def test_refuses_a_folder_that_holds_something(self):
     run = RunFolder(self.root / "run")
     run.check_new()
-    run.create(["--units=8"])
+    run.create(SETTINGS)
     with self.assertRaisesRegex(RunFolderError, r"run_dir=.*holds another run.*--resume"):
       run.check_new()
     (self.root / "other").mkdir()
@@ -41,69 +45,70 @@ class RunFolderTest(tf.test.TestCase):
   def test_resumes_the_same_flags_only(self):
     run = RunFolder(self.root / "run")
     with self.assertRaisesRegex(RunFolderError, "holds no run"):
-      run.check_resumable(["--units=8"])
-    run.create(["--units=8"])
-    run.check_resumable(["--units=8"])
+      run.check_resumable(SETTINGS)
+    run.create(SETTINGS)
+    run.check_resumable(SETTINGS)
     with self.assertRaisesRegex(RunFolderError, r"other flags.*--units=9"):
-      run.check_resumable(["--units=9"])
+      run.check_resumable(Settings(["--units=9"]))
 
   def test_metrics_come_back_up_to_an_update(self):
     run = RunFolder(self.root / "run")
-    run.create([])
+    run.create(SETTINGS)
     run.write_metrics([{"update": 1.0, "loss": 0.5}, {"update": 2.0, "loss": 0.25}])
     self.assertEqual(run.read_metrics(until_update=1), [{"update": 1.0, "loss": 0.5}])
 
-  def test_a_failed_write_leaves_what_was_there(self):
+  def test_a_failed_write_leaves_the_old_content(self):
     run = RunFolder(self.root / "run")
-    run.create([])
+    run.create(SETTINGS)
     run.write_json(run.results, {"error": 1})
     with self.assertRaises(TypeError):
       run.write_json(run.results, {"error": object()})
     self.assertIn("1", run.results.read_text())
 
-  def test_a_disk_that_takes_no_more_is_named_and_keeps_what_was_there(self):
+  def test_a_full_disk_is_named_and_old_content_stays(self):
     run = RunFolder(self.root / "run")
-    run.create([])
-    run.write_text(run.class_names, "zero\n")
+    run.create(SETTINGS)
+    names = run.path / CLASS_NAMES
+    run.write_names(CLASS_NAMES, ["zero"])
     learner = keras.Sequential([keras.Input([100]), keras.layers.Dense(100)])
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
       for path, write in (
-        (run.class_names, lambda: run.write_text(run.class_names, "one\n" * 2000)),
+        (names, lambda: run.write_names(CLASS_NAMES, ["one"] * 2000)),
         (run.model, lambda: run.save_learner(run.model, learner)),
       ):
         with self.assertRaisesRegex(
-          RunFolderError, rf"run_dir=.*: {path.name} cannot be written, File too large; what was"
+          RunFolderError, rf"run_dir=.*: {path.name} cannot be written, File too large; its old"
         ):
           write()
     finally:
       resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    self.assertEqual(run.class_names.read_text(), "zero\n")
+    self.assertEqual(run.read_names(CLASS_NAMES), ("zero",))
     self.assertFalse(run.model.exists())
     self.assertEqual(list(run.path.rglob("partial-*")), [])
 
   def test_rows_of_an_older_version_lack_newer_figures(self):
     run = RunFolder(self.root / "run")
-    run.create(["--units=8"])
+    run.create(SETTINGS)
     self.addCleanup(run.release)
     rows = [{"update": 1, "loss": 0.5}, {"update": 2, "loss": 0.25, "val_loss": 2.0}]
     run.write_metrics(rows)
     self.assertEqual(run.read_metrics(until_update=2), rows)
 
-  def test_two_processes_cannot_share_it_and_a_killed_one_lets_go(self):
+  def test_two_processes_cannot_share_it_and_a_kill_frees_it(self):
     run = RunFolder(self.root / "run")
-    run.create(["--units=8"])
+    run.create(SETTINGS)
     run.release()
     other = subprocess.Popen(
       [sys.executable, "-c", _HOLD, str(run.path / ".lock")], stdout=subprocess.PIPE, text=True
     )
     self.assertEqual(other.stdout.readline(), "held\n")
     with self.assertRaisesRegex(RunFolderError, r"run_dir=.*run: another process is training in"):
-      run.create(["--units=8"], resume=True)
+      run.create(SETTINGS, resume=True)
     other.kill()
     other.communicate()
-    run.create(["--units=8"], resume=True)
+    run.create(SETTINGS, resume=True)
     with self.assertRaisesRegex(RunFolderError, "another process"):
       RunFolder(self.root / "run").lock()
     run.release()
@@ -112,23 +117,40 @@ class RunFolderTest(tf.test.TestCase):
     first, second = RunFolder(self.root / "run"), RunFolder(self.root / "run")
     first.check_new()
     second.check_new()
-    first.create(["--units=8"])
+    first.create(SETTINGS)
     first.release()
     with self.assertRaisesRegex(RunFolderError, "holds another run"):
-      second.create(["--units=8"])
+      second.create(SETTINGS)
 
-  def test_what_a_kill_leaves_is_cleared_away(self):
+  def test_only_a_finished_run_is_finished(self):
+    run = RunFolder(self.root / "run")
+    with self.assertRaisesRegex(RunFolderError, r"begin_with=.*run: holds no finished run, model"):
+      run.check_finished("begin_with")
+    run.create(SETTINGS)
+    self.addCleanup(run.release)
+    with self.assertRaisesRegex(RunFolderError, "run_dir=.*run: holds no finished run"):
+      run.check_finished()
+    run.model.touch()
+    run.check_finished()
+
+  def test_a_reader_writes_nothing(self):
+    run = RunFolder(self.root / "run", is_writer=False)
+    run.create(SETTINGS)
+    run.lock()
+    self.assertFalse(run.path.exists())
+
+  def test_leftovers_of_a_kill_are_removed(self):
     run = RunFolder(self.root / "run")
     run.path.mkdir()
     for name in (".lock", "partial-flags.flags"):  # Killed before the flags were there.
       (run.path / name).write_text("")
     run.check_new()
-    run.create(["--units=8"])
+    run.create(SETTINGS)
     run.release()
     for path in ("partial-model.keras", "checkpoints/partial-x.keras", "checkpoints/tmpab_12cd9"):
       (run.path / path).write_text("")
     (run.path / "tmpfs.txt").write_text("mine")
-    run.create(["--units=8"], resume=True)
+    run.create(SETTINGS, resume=True)
     left = {path.name for path in run.path.rglob("*")}
     self.assertEqual(left, {".lock", "checkpoints", "flags.flags", "tmpfs.txt"})
 

@@ -1,4 +1,4 @@
-"""A run goes on to the same end after any stop, any damage to its newest file, and any error."""
+"""A run resumes to the same end after any stop, any damage to its newest file, and any error."""
 
 import contextlib
 import io
@@ -11,17 +11,26 @@ from unittest import mock
 import keras
 import numpy as np
 import tensorflow as tf
-from callbacks import RunRecorder
-from checkpoints import Checkpoints
-from run_folder import RunFolder, RunFolderError
+
+from wsram_tf.runs.checkpoints import Checkpoints
+from wsram_tf.runs.folder import RunFolder, RunFolderError
+from wsram_tf.runs.record import Settings
+from wsram_tf.runs.recording import RunRecorder
 
 EVERY, UPDATES = 2, 8
-# What weights are chosen by, of each evaluation: twice the best so far, then worse.
+# The figure that chooses the weights, by update: twice the best so far, then worse.
 SCORES = {2: 1.0, 4: 2.0, 6: 0.0, 8: 1.5}
 
 
 class Stopped(BaseException):
-  """What a kill is to the code that it meets: nothing after it is done."""
+  """Ends the code that it meets as a kill does."""
+
+
+class Score(keras.callbacks.Callback):
+  """Adds the figure that chooses the weights."""
+
+  def on_epoch_end(self, epoch, logs=None):
+    logs["score"] = SCORES[int(self.model.optimizer.iterations)]
 
 
 def batches(start: int) -> tf.data.Dataset:
@@ -41,16 +50,16 @@ def make_learner() -> keras.Model:
 
 
 def train(folder: pathlib.Path, *, resume: bool = False, updates: int = UPDATES) -> RunFolder:
-  """Trains to the end as trainers do, with their folder, checkpoints and recorder."""
+  """Trains to the end as `runs.train` does, with its folder, checkpoints and recorder."""
   run = RunFolder(folder)
   try:
-    run.create(["--units=2"], resume=resume)
+    run.create(Settings(["--units=2"]), resume=resume)
     learner = Checkpoints(run).load_last()
     if learner is None:
       learner = make_learner()
-      learner.compile(keras.optimizers.Adam(0.05), "mse", jit_compile=False)
+      learner.compile(keras.optimizers.Adam(0.05), "mse", run_eagerly=True)  # Starts fast.
     start = int(learner.optimizer.iterations)
-    recorder = RunRecorder(run, 4, start, "score", lambda update: {"score": SCORES[update]})
+    recorder = RunRecorder(run, 4, start, "score")
     if start < updates:
       learner.fit(
         batches(start),
@@ -58,7 +67,7 @@ def train(folder: pathlib.Path, *, resume: bool = False, updates: int = UPDATES)
         epochs=updates // EVERY,
         steps_per_epoch=EVERY,
         validation_data=batches(1000).take(1),
-        callbacks=[recorder],
+        callbacks=[Score(), recorder],
         verbose=0,
         shuffle=False,
       )
@@ -94,7 +103,7 @@ class CheckpointsTest(tf.test.TestCase):
     self.folder.mkdir()
 
   def load(self, run: RunFolder) -> tuple[keras.Model | None, str]:
-    """What the run goes on from, and what is said of it."""
+    """Loads the learner to resume from, and the printed text."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
       learner = Checkpoints(run).load_last()
@@ -111,7 +120,7 @@ class CheckpointsTest(tf.test.TestCase):
 
   def new_run(self, name: str = "run") -> RunFolder:
     run = RunFolder(self.folder / name)
-    run.create([])
+    run.create(Settings([]))
     self.addCleanup(run.release)
     return run
 
@@ -133,7 +142,7 @@ class CheckpointsTest(tf.test.TestCase):
         break  # There are not so many renames.
       except Stopped:
         pass
-      for half in run_dir.rglob("*.half"):  # What a kill leaves, and an exception does not.
+      for half in run_dir.rglob("*.half"):  # A kill leaves them, and an exception does not.
         half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
         half.replace(half.with_suffix(""))
       self.assertLen(list(run_dir.rglob("partial-*")), 1)
@@ -144,7 +153,7 @@ class CheckpointsTest(tf.test.TestCase):
     # The flags, then metrics, the best and the last learner for each evaluation.
     self.assertEqual(number, 1 + 3 * updates // EVERY)
 
-  def test_cut_off_at_any_byte_the_one_before_is_used_and_said(self):
+  def test_after_a_cut_at_any_byte_the_checkpoint_before_is_used_and_named(self):
     stopped = train(self.folder / "stopped")
     whole, generator = ending(stopped), random.Random(1)
     size = (stopped.checkpoints / "update-00000008.keras").stat().st_size
@@ -158,7 +167,7 @@ class CheckpointsTest(tf.test.TestCase):
       with contextlib.redirect_stdout(output):
         train(run.path, resume=True)
       self.assertIn("update-00000008.keras (", output.getvalue())
-      self.assertIn("goes on from", output.getvalue())
+      self.assertIn("resumes from", output.getvalue())
       self.assertIn("update-00000006.keras\n", output.getvalue())
       self.assertEqual(ending(run), whole)
 
@@ -189,13 +198,13 @@ class CheckpointsTest(tf.test.TestCase):
         "update-00000010.keras",
       ],
     )
-    # Back at update 8, the best of updates 8 and before is still there, and that of 10 is not.
+    # After a return to update 8, the best up to update 8 is still there.
     for path in run.checkpoints.glob("*-00000010.keras"):
       path.write_bytes(b"PK")
     self.load(run)
     self.assertEqual(int(Checkpoints(run).load_best().optimizer.iterations), 4)
 
-  def test_goes_back_to_make_lost_best_weights_again(self):
+  def test_returns_to_an_earlier_update_to_recreate_lost_best_weights(self):
     run = self.new_run()
     self.save(run, {2: True, 4: False, 6: True})
     (run.checkpoints / "best-00000006.keras").write_bytes(b"PK")
@@ -205,16 +214,16 @@ class CheckpointsTest(tf.test.TestCase):
     self.assertEqual(names(run), ["best-00000002.keras", "update-00000004.keras"])
     (run.checkpoints / "best-00000002.keras").unlink()
     learner, output = self.load(run)
-    self.assertIn("the best weights are lost; those of update-00000004.keras stand in", output)
+    self.assertIn("the best weights are lost; update-00000004.keras replaces them", output)
     self.assertEqual(int(Checkpoints(run).load_best().optimizer.iterations), 4)
 
-  def test_refuses_where_nothing_is_sound_and_removes_nothing(self):
+  def test_refuses_where_all_are_damaged_and_removes_nothing(self):
     run = self.new_run()
     self.assertEqual(self.load(run), (None, ""))
     for name in ("update-00000002.keras", "best-00000002.keras"):
       (run.checkpoints / name).write_bytes(b"no zip file")
     with self.assertRaisesRegex(
-      RunFolderError, r"run_dir=.*no checkpoint is sound: update-00000002.*best-00000002"
+      RunFolderError, r"run_dir=.*all checkpoints are damaged: update-00000002.*best-00000002"
     ):
       Checkpoints(run).load_last()
     with self.assertRaisesRegex(RunFolderError, r"best checkpoint cannot be read: best-00000002"):
@@ -232,14 +241,14 @@ class CheckpointsTest(tf.test.TestCase):
   def test_figures_must_reach_the_checkpoint(self):
     run = train(self.folder / "run")
     run.write_metrics(run.read_metrics(until_update=6))
-    message = re.escape("metrics.csv must have a row of update 8")
+    message = re.escape("metrics.csv must have a row for update 8")
     with contextlib.redirect_stdout(io.StringIO()):
       self.assertRaisesRegex(RunFolderError, message, train, run.path, resume=True)
     run.metrics.write_text("update,loss\n2,0.5\n4\n")
     with contextlib.redirect_stdout(io.StringIO()):
       self.assertRaisesRegex(RunFolderError, "is damaged", train, run.path, resume=True)
 
-  def test_tensorboard_is_told_what_is_written_again(self):
+  def test_tensorboard_drops_what_is_written_again(self):
     run_dir = self.folder / "run"
     run = train(run_dir)
     for path in run.checkpoints.glob("*-00000008.keras"):
@@ -251,7 +260,7 @@ class CheckpointsTest(tf.test.TestCase):
       for event in tf.compat.v1.train.summary_iterator(str(path)):
         if event.HasField("session_log"):
           starts.append(event.step)
-          # As TensorBoard does: what was read of this step and later ones is dropped.
+          # TensorBoard drops this step and later ones too.
           steps = [step for step in steps if step < event.step]
         elif any(value.tag == "training/loss" for value in event.summary.value):
           steps.append(event.step)

@@ -1,0 +1,89 @@
+"""The programs start quietly and without TensorFlow, and end at Ctrl-C with one line."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from tests import programs, small_runs
+from wsram_tf import files
+
+# Prints the loaded modules after the help text.
+_HELP = """
+import sys
+from wsram_tf.cli import comparison, evaluation, training
+for main in (training.train_mnist, training.train_classifier, training.train_captions,
+             comparison.compare, evaluation.evaluate):
+  try:
+    main(["--help"])
+  except SystemExit as end:
+    assert not end.code, end.code
+print("loaded:", *sorted({"tensorflow", "keras", "matplotlib"} & sys.modules.keys()))
+"""
+
+
+class StoppingTest(unittest.TestCase):
+  def test_a_comparison_ends_its_current_run(self):
+    folder = tempfile.TemporaryDirectory()
+    self.addCleanup(folder.cleanup)
+    out_dir = pathlib.Path(folder.name)
+    run_dir = out_dir / "variational" / "seed_1"
+    process = programs.start(
+      "trainers/compare",
+      *(*small_runs.CANVASES, *small_runs.PLAIN, "--updates=20000", "--evaluate_every=20"),
+      *("--estimators=variational", "--seeds=1", f"--out_dir={out_dir}"),
+    )
+    while not list(run_dir.glob("checkpoints/update-*.keras")) and process.poll() is None:
+      time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    self.assertEqual(process.returncode, 130, errors)
+    self.assertNotIn("Traceback", errors)
+    self.assertEqual(
+      [line for line in errors.splitlines() if line][-1],
+      "compare: stopped; start again with the same flags to continue",
+    )
+    self.assertEqual(list(run_dir.rglob("*partial*")), [])
+    with files.lock(run_dir / ".lock"):  # No process trains there any more.
+      pass
+
+
+class StartingTest(unittest.TestCase):
+  def test_tensorflow_writes_nothing_unless_its_log_level_is_set(self):
+    level = "TF_CPP_MIN_LOG_LEVEL"
+    environment = {name: value for name, value in os.environ.items() if name != level}
+    # Beyond the flags, so that TensorFlow is loaded.
+    command = [sys.executable, "-m", "wsram_tf.cli", "train_mnist", "--updates=3"]
+    for given, expected in (({}, False), ({level: "0"}, True)):
+      done = subprocess.run(
+        [*command, "--evaluate_every=2"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**environment, **given},
+      )
+      *notes, last = [line for line in done.stderr.splitlines() if line]
+      self.assertEqual(last, "train_mnist: updates=3: must be a multiple of evaluate_every=2")
+      self.assertEqual(bool(notes), expected, done.stderr)
+
+  def test_help_and_wrong_flags_load_no_tensorflow(self):
+    done = subprocess.run(
+      [sys.executable, "-c", _HELP], capture_output=True, text=True, check=False
+    )
+    self.assertEqual(done.returncode, 0, done.stderr[-4000:])
+    self.assertIn("--glimpse_side: ", done.stdout)
+    self.assertEqual(done.stdout.splitlines()[-1], "loaded:")
+
+  def test_a_program_must_be_known(self):
+    command = [sys.executable, "-m", "wsram_tf.cli", "train_all"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    self.assertEqual(done.returncode, 1)
+    self.assertIn("program='train_all': must be one of train_mnist, ", done.stderr)
+
+
+if __name__ == "__main__":
+  unittest.main()

@@ -1,0 +1,76 @@
+"""Images in memory: what `ArrayTask` accepts and refuses, and its data."""
+
+import numpy as np
+import tensorflow as tf
+
+from tests import small_runs
+from wsram_tf import tasks
+from wsram_tf.data.images import Augmentation
+from wsram_tf.runs.folder import RunFolder
+
+_IMAGES = np.zeros([6, 20, 20], np.uint8)
+_LABELS = np.arange(6) % 3
+
+
+class ArrayTaskTest(tf.test.TestCase):
+  def make(self, part=(_IMAGES, _LABELS), **options) -> tasks.ArrayTask:
+    return tasks.ArrayTask(train=part, validation=part, test=part, **options)
+
+  def test_the_images_determine_the_model(self):
+    task = self.make()
+    self.assertEqual((task.model.image_shape, task.model.num_classes), ((20, 20, 1), 3))
+    task = self.make((np.zeros([6, 12, 16, 3], np.uint8), _LABELS.astype(np.int8)))
+    self.assertEqual(task.model.image_shape, (12, 16, 3))
+    task = self.make(class_names=["cat", "dog", "owl", "yak"])
+    self.assertEqual((task.model.num_classes, task.class_names[3]), (4, "yak"))
+    task = self.make((_IMAGES, 0 * _LABELS))
+    self.assertEqual(task.model.num_classes, 2)
+
+  def test_refuses_arrays_that_do_not_fit(self):
+    for part, options, message in (
+      ((_IMAGES / 255.0, _LABELS), {}, "train: its images must be uint8 in 0..255; got float64"),
+      ((_IMAGES[0], _LABELS), {}, r"must have the shape \[n, H, W, C\] or .*got \[20, 20\]"),
+      ((_IMAGES[:0], _LABELS[:0]), {}, r"n at least 1; got \[0, 20, 20, 1\]"),
+      ((_IMAGES, _LABELS[:5]), {}, r"its labels must be integers \[6\].*got int64 \[5\]"),
+      ((_IMAGES, _LABELS / 1.0), {}, "its labels must be integers .*got float64"),
+      ((_IMAGES, _LABELS - 1), {}, "its labels must be 0 or above; got -1"),
+      (
+        (_IMAGES, _LABELS),
+        {"class_names": ["cat", "dog"]},
+        "class_names: must hold a name for each label; there are 2 names, .*label is 2",
+      ),
+      (
+        (_IMAGES, _LABELS),
+        {"test": (np.zeros([6, 20, 21], np.uint8), _LABELS)},
+        r"test: its images must have the shape of the training images, \(20, 20, 1\)",
+      ),
+    ):
+      given = {"train": part, "validation": part, "test": part} | options
+      with self.subTest(message), self.assertRaisesRegex(ValueError, message):
+        tasks.ArrayTask(**given)
+
+  def test_batches_hold_every_image_and_resume(self):
+    task = small_runs.array_task()
+    task.prepare(RunFolder(self.get_temp_dir()))
+    batches = list(task.training_data(batch_size=4, seed=1, start_update=0).take(4))
+    seen = np.concatenate([np.asarray(images) for images, _ in batches[:3]])
+    expected = task.splits["train"].images / 255.0
+    self.assertAllClose(np.sort(seen.ravel()), np.sort(expected.ravel()))
+    (resumed,) = task.training_data(batch_size=4, seed=1, start_update=3).take(1)
+    self.assertAllEqual(resumed[0], batches[3][0])
+    self.assertLen(list(task.validation_data().unbatch()), 6)
+    self.assertLen(list(task.test_data().unbatch()), 6)
+
+  def test_the_record_identifies_arrays_and_augmentation(self):
+    def lines(**options) -> list[str]:
+      return small_runs.array_task(**options).settings().lines
+
+    images, labels = small_runs.array_task().splits["test"]
+    self.assertEqual(lines()[0], "# task: arrays")
+    self.assertEqual(lines(), lines(test=(np.array(images), np.array(labels))))
+    self.assertNotEqual(lines(), lines(test=(images, 1 - labels)))
+    self.assertNotEqual(lines(), lines(augmentation=Augmentation(crop=2)))
+
+
+if __name__ == "__main__":
+  tf.test.main()

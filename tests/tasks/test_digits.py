@@ -1,0 +1,85 @@
+"""Tasks on canvases of digits: their data, their settings, and scores of a learner."""
+
+import numpy as np
+import tensorflow as tf
+
+import wsram_tf
+from tests import small_runs
+from wsram_tf import tasks
+from wsram_tf.data.canvas_config import CanvasConfig
+from wsram_tf.runs.folder import RunFolder
+
+
+class DigitTaskTest(tf.test.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.run_folder = RunFolder(self.get_temp_dir())
+
+  def test_batches_depend_on_the_seed_and_the_update(self):
+    task = small_runs.digit_task(canvas=CanvasConfig(canvas_side=40, largest_digit=30))
+    self.assertEqual(task.model.image_shape, (40, 40, 1))
+    task.prepare(self.run_folder)
+    whole = list(task.training_data(batch_size=3, seed=1, start_update=0).take(3))
+    self.assertEqual(whole[0][0].shape, (3, 40, 40, 1))
+    (resumed,) = task.training_data(batch_size=3, seed=1, start_update=2).take(1)
+    self.assertAllEqual(resumed[0], whole[2][0])
+    self.assertAllEqual(resumed[1], whole[2][1])
+    (other,) = task.training_data(batch_size=3, seed=2, start_update=2).take(1)
+    self.assertNotAllClose(other[0], whole[2][0])
+
+  def test_evaluations_have_fixed_canvases(self):
+    task = small_runs.digit_task()
+    task.prepare(self.run_folder)
+    for data, count in ((task.validation_data, 20), (task.test_data, 30)):
+      first, second = (list(data().unbatch()) for _ in range(2))
+      self.assertLen(first, count)
+      self.assertAllEqual([image for image, _ in first], [image for image, _ in second])
+    validation, test = (next(iter(data()))[0] for data in (task.validation_data, task.test_data))
+    self.assertNotAllClose(validation[:10], test[:10])
+
+  def test_settings_hold_what_the_data_do_not_determine(self):
+    lines = small_runs.digit_task().settings().lines
+    self.assertEqual(lines[0], "# task: digits")
+    self.assertContainsSubset(["--canvas_side=100", "--units=8", "--digits=mnist5k"], lines)
+    names = {line.partition("=")[0] for line in lines}
+    self.assertNoCommonElements({"--height", "--width", "--channels", "--num_classes"}, names)
+
+  def test_convolutions_are_found(self):
+    convolutional = wsram_tf.GlimpseConfig(glimpse_filters=(4,))
+    keyed = wsram_tf.LocationConfig(location_distribution="keyed_grid")
+    self.assertFalse(small_runs.digit_task().has_convolutions)
+    for options in ({"glimpse": convolutional}, {"location": keyed}):
+      self.assertTrue(small_runs.digit_task(model=wsram_tf.ModelConfig(**options)).has_convolutions)
+
+
+class NeedleTaskTest(tf.test.TestCase):
+  def test_scores_a_learner_on_large_canvases(self):
+    task = tasks.NeedleTask(
+      needle=tasks.NeedleConfig(needle_side=64, needle_clutter=2),
+      model=wsram_tf.ModelConfig(units=8, num_glimpses=1, context_side=8),
+      objective=wsram_tf.ObjectiveConfig(estimator="variational", num_samples=1),
+      source=tasks.DigitSourceConfig(validation_digits=20),
+      evaluation=tasks.CanvasEvaluationConfig(
+        validation_canvases=4, test_canvases=6, evaluation_batch_size=3
+      ),
+    )
+    self.assertEqual(task.model.image_shape, (64, 64, 1))
+    lines = task.settings().lines
+    self.assertContainsSubset(["# task: needles", "--needle_side=64", "--needle_clutter=2"], lines)
+    self.assertNotIn("--canvas_side=64", lines)
+    task.prepare(RunFolder(self.get_temp_dir()))
+    images, labels = next(iter(task.test_data()))
+    self.assertEqual(images.shape, (3, 64, 64, 1))
+    self.assertAllInRange(labels, 0, 9)
+    # A digit of 28 pixels and little clutter leave most of the canvas black.
+    self.assertLess(float(tf.reduce_mean(tf.cast(images > 0, tf.float32))), 0.3)
+    learner = task.make_learner(clip_norm=1.0, seed=1)
+    learner.compile("adam", jit_compile=False)
+    results = task.score(learner)
+    self.assertEqual(results["test_canvases"], 6)
+    self.assertBetween(results["test_error_percent"], 0.0, 100.0)
+    self.assertTrue(np.isfinite(results["bound_nats"]))
+
+
+if __name__ == "__main__":
+  tf.test.main()
