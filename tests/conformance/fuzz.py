@@ -1,11 +1,11 @@
-"""Tries very many inputs of everything that a user hands in, and prints what became of them.
+"""Tries very many inputs of all kinds that users hand in, and prints the outcomes.
 
-  python tests/conformance/fuzz.py [--inputs=100000] [--kind=KIND] [--seed=1] [--processes=1]
+  python -m tests.conformance.fuzz [--inputs=100000] [--kind=KIND] [--seed=1] [--processes=1]
 
-An input is accepted, or refused by a documented error that names it and the rule; nothing is
-written either way. All else, a reader of more than 30 seconds included, is a crash, is told with
-its input, and makes the exit status 1. Flags are tried on the training programs themselves, up to
-where the training would begin. Each kind is tried in a process of its own.
+The package must accept an input, or refuse it with a documented error that contains its name and
+the rule; it must write nothing. Everything else is a crash, also a reader that takes more than 30
+seconds: the program prints the input, and its exit status is 1. Flags are tried on the programs
+themselves, up to the start of the training. Each kind is tried in a separate process.
 """
 
 import multiprocessing
@@ -21,12 +21,10 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-_ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(_ROOT))
 
-from absl import app, flags  # noqa: E402, the path comes first
+from absl import app, flags
 
-from tests.trials import Tally, try_inputs  # noqa: E402
+from tests.trials import Tally, try_inputs
 
 # The part of all inputs that each kind gets; a backbone takes a thousand times as long as a word.
 _FLAG_SHARES = {
