@@ -81,6 +81,10 @@ class ProtosTest(tf.test.TestCase):
     message.tensor_shape.dim[0].size = 3
     with self.assertRaisesRegex(ValueError, r"must hold 3 values, as its shape \(3,\); got 4"):
       protos.read_tensor_proto(messages.TensorProto.FromString(message.SerializeToString()))
+    message.tensor_shape.Clear()
+    message.tensor_shape.unknown_rank = True
+    with self.assertRaisesRegex(ValueError, "proto: must have a shape, not an open rank"):
+      protos.read_tensor_proto(messages.TensorProto.FromString(message.SerializeToString()))
     with self.assertRaisesRegex(ValueError, "float16"):
       protos.tensor_proto(np.zeros(2, np.float16))
 
