@@ -43,6 +43,7 @@ def _failure(file: pathlib.Path) -> str:
     return "there is no such file"
   name = f"wsram_tf_extension_{len(_LOADED)}_{re.sub(r'[^A-Za-z0-9_]', '_', file.stem)}"
   spec = importlib.util.spec_from_file_location(name, file)
+  assert spec is not None and spec.loader is not None  # Every file that ends in .py has a loader.
   module = importlib.util.module_from_spec(spec)
   sys.modules[name] = module  # Dataclasses look up their module by its name.
   try:

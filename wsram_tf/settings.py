@@ -8,7 +8,7 @@ import dataclasses
 import math
 import textwrap
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = [
   "LARGEST_INTEGER",
@@ -21,6 +21,7 @@ __all__ = [
   "setting",
 ]
 
+_Class = TypeVar("_Class", bound=type)
 
 # The ranges of TensorFlow's int32 and float32.
 LARGEST_INTEGER = 2**31 - 1
@@ -127,7 +128,7 @@ def check_settings(config: Any) -> None:
       raise ValueError(f"{field.name}={value!r}: {violation}")
 
 
-def documented(config_class: type) -> type:
+def documented(config_class: _Class) -> _Class:
   """Adds each field's help, rule and default to the docstring of a dataclass."""
   lines = []
   for field in dataclasses.fields(config_class):
@@ -136,11 +137,11 @@ def documented(config_class: type) -> type:
         f"{field.name}: {field.metadata['help']}{rule_text(field)}. Default: {field.default!r}."
       )
     else:
-      text = f"{field.name}: see `{field.type.__name__}`."
+      text = f"{field.name}: see `{getattr(field.type, '__name__', field.type)}`."
     lines += textwrap.wrap(
       text, 94, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
     )
-  config_class.__doc__ = "\n".join([config_class.__doc__.rstrip(), "", "Args:", *lines, ""])
+  config_class.__doc__ = "\n".join([(config_class.__doc__ or "").rstrip(), "", "Args:", *lines, ""])
   return config_class
 
 

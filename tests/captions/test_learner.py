@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from tests import caption_toy
+from tests.support import caption_toy
 from wsram_tf import objectives
 from wsram_tf.captions.vocabulary import END, PADDING
 

@@ -1,4 +1,4 @@
-"""The learner: whose loss reaches whom, every way to run it, saving, and what it refuses."""
+"""The learner: the gradients of its losses, its ways to run, and its saved form."""
 
 import dataclasses
 import itertools
@@ -14,66 +14,16 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
+from tests.classification.learners import (
+  EVALUATION_METRICS,
+  MODEL,
+  TRAINING_METRICS,
+  make_data,
+  make_learner,
+)
 from wsram_tf import objectives
 
-_MODEL = wsram_tf.ModelConfig(
-  height=20,
-  width=24,
-  num_classes=4,
-  units=8,
-  num_glimpses=2,
-  context_side=4,
-  glimpse=wsram_tf.GlimpseConfig(glimpse_side=6, glimpse_scales=2),
-)
 _FAMILIES = ("normal", "normal_learned_scale", "grid", "keyed_grid")
-_TRAINING_METRICS = {
-  "loss",
-  "bound",
-  "log_likelihood",
-  "effective_sample_size",
-  "prior_entropy",
-  "proposal_entropy",
-  "prediction_gradient_norm",
-  "inference_gradient_norm",
-  "error_percent",
-}
-_EVALUATION_METRICS = {
-  "loss",
-  "error_percent",
-  "error_percent_averaged",
-  "log_likelihood",
-  "bound",
-  "effective_sample_size",
-  "prior_entropy",
-  "proposal_entropy",
-}
-
-
-def _data(count: int = 16) -> tuple[np.ndarray, np.ndarray]:
-  """A bright square in the quadrant that the label names, on a dim pattern."""
-  labels = np.arange(count, dtype=np.int32) % 4
-  images = 0.2 * np.abs(np.sin(np.arange(count * 20 * 24))).reshape(count, 20, 24, 1)
-  for index, label in enumerate(labels):
-    row, column = 2 + 10 * (label // 2) + index % 3, 3 + 12 * (label % 2) + index % 2
-    images[index, row : row + 5, column : column + 5] = 1.0
-  return images.astype(np.float32), labels
-
-
-def _learner(
-  family: str = "normal",
-  cell: str = "lstm",
-  seed: int = 3,
-  exploration: wsram_tf.ExplorationConfig | None = None,
-  **objective,
-) -> wsram_tf.WakeSleepLearner:
-  keras.utils.set_random_seed(1)
-  location = wsram_tf.LocationConfig(location_distribution=family, grid_rows=3, grid_columns=4)
-  return wsram_tf.WakeSleepLearner(
-    dataclasses.replace(_MODEL, cell=cell, location=location),
-    wsram_tf.ObjectiveConfig(num_samples=3, **objective),
-    exploration,
-    seed=seed,
-  )
 
 
 def _trained(learner: wsram_tf.WakeSleepLearner, updates: int = 3, **compile_arguments) -> dict:
@@ -81,7 +31,7 @@ def _trained(learner: wsram_tf.WakeSleepLearner, updates: int = 3, **compile_arg
   compile_arguments = {"jit_compile": False, **compile_arguments}
   # Not Adam: it turns rounding in a gradient near zero into a whole step.
   learner.compile(optimizer=keras.optimizers.SGD(0.05, momentum=0.9), **compile_arguments)
-  images, labels = _data()
+  images, labels = make_data()
   return learner.fit(
     images, labels, batch_size=16, epochs=updates, shuffle=False, verbose=0
   ).history
@@ -103,13 +53,13 @@ def _run(script: str, *arguments: str, **environment: str) -> dict:
 
 class LossesTest(tf.test.TestCase):
   def test_each_loss_reaches_its_own_network_alone(self):
-    images, labels = map(tf.constant, _data(4))
+    images, labels = map(tf.constant, make_data(4))
     for name, estimator in objectives.ESTIMATORS.items():
       families = _FAMILIES if name == "wake_sleep" else ("normal",)
       phases = ("wake", "mix") if estimator.inference_loss else ("wake",)
       for family, phase in itertools.product(families, phases):
         with self.subTest(name, family=family, phase=phase):
-          learner = _learner(family, estimator=name, inference_phase=phase)
+          learner = make_learner(family, estimator=name, inference_phase=phase)
           variables = learner.network_variables()
           with tf.GradientTape(persistent=True) as tape:
             losses, _, _ = learner.losses(
@@ -132,13 +82,13 @@ class LossesTest(tf.test.TestCase):
       ("wake_sleep_prior", {"prediction"}),
       ("variational_learned_baseline", {"prediction", "baseline"}),
     ):
-      self.assertEqual(set(_learner(estimator=name).network_variables()), networks)
+      self.assertEqual(set(make_learner(estimator=name).network_variables()), networks)
 
   def test_bonuses_are_added_by_weight_and_schedule(self):
-    images, labels = map(tf.constant, _data(4))
+    images, labels = map(tf.constant, make_data(4))
 
     def loss(step: int, **exploration: float) -> np.ndarray:
-      learner = _learner(
+      learner = make_learner(
         "normal_learned_scale", exploration=wsram_tf.ExplorationConfig(**exploration)
       )
       seed = tf.constant([3, 1])
@@ -156,10 +106,10 @@ class LossesTest(tf.test.TestCase):
       self.assertAllClose(none, np.zeros(4), atol=1e-6)
 
   def test_temperature_widens_what_is_sampled_and_falls_to_one(self):
-    images, labels = map(tf.constant, _data(4))
+    images, labels = map(tf.constant, make_data(4))
 
     def spread(step: int, **exploration: float) -> float:
-      learner = _learner(exploration=wsram_tf.ExplorationConfig(**exploration))
+      learner = make_learner(exploration=wsram_tf.ExplorationConfig(**exploration))
       view, seed = learner.look(images), tf.constant([3, 1])
       _, drawn, _ = learner.losses(view, labels, tf.constant(step), seed)
       proposal = learner.sample(view, labels, tf.fill([1, 4, 2, 2], 0.5))
@@ -173,7 +123,9 @@ class LossesTest(tf.test.TestCase):
 
 class TrainingTest(tf.test.TestCase):
   def test_eager_graph_and_compiled_agree(self):
-    learners = [_learner(estimator="wake_sleep_mixture", inference_phase="mix") for _ in range(3)]
+    learners = [
+      make_learner(estimator="wake_sleep_mixture", inference_phase="mix") for _ in range(3)
+    ]
     eager = _trained(learners[0], run_eagerly=True)
     for learner, compiled in zip(learners[1:], (False, True), strict=True):
       history = _trained(learner, jit_compile=compiled)
@@ -188,7 +140,9 @@ class TrainingTest(tf.test.TestCase):
           self.assertAllClose(variable.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
 
   def test_same_seed_gives_same_numbers(self):
-    first, again, other = (_trained(_learner(seed=seed), run_eagerly=True) for seed in (3, 3, 4))
+    first, again, other = (
+      _trained(make_learner(seed=seed), run_eagerly=True) for seed in (3, 3, 4)
+    )
     self.assertEqual(first, again)
     self.assertNotEqual(first["bound"], other["bound"])
 
@@ -199,12 +153,12 @@ class TrainingTest(tf.test.TestCase):
       ("grid", "lstm", "wake_sleep_prior"),
     ):
       with self.subTest(family=family, cell=cell, estimator=estimator):
-        learner = _learner(family, cell, estimator=estimator)
+        learner = make_learner(family, cell, estimator=estimator)
         before = [variable.numpy() for variable in learner.trainable_variables]
         history = _trained(learner, updates=2, run_eagerly=True)
-        self.assertEqual(set(history), _TRAINING_METRICS)
-        figures = learner.evaluate(*_data(), batch_size=8, verbose=0, return_dict=True)
-        self.assertEqual(set(figures), _EVALUATION_METRICS)
+        self.assertEqual(set(history), TRAINING_METRICS)
+        figures = learner.evaluate(*make_data(), batch_size=8, verbose=0, return_dict=True)
+        self.assertEqual(set(figures), EVALUATION_METRICS)
         for values in (*history.values(), *figures.values()):
           self.assertAllInRange(values, -1e6, 1e6)  # NaN is in no range.
         for values in (history["effective_sample_size"], figures["effective_sample_size"]):
@@ -217,23 +171,23 @@ class TrainingTest(tf.test.TestCase):
           self.assertAllEqual(history["proposal_entropy"], history["prior_entropy"])
 
   def test_evaluates_the_same_twice(self):
-    learner = _learner()
+    learner = make_learner()
     _trained(learner, updates=1, run_eagerly=True)
     first, again = (
-      learner.evaluate(*_data(), batch_size=8, verbose=0, return_dict=True) for _ in range(2)
+      learner.evaluate(*make_data(), batch_size=8, verbose=0, return_dict=True) for _ in range(2)
     )
     self.assertEqual(first, again)
 
   def test_evaluates_to_plain_floats(self):
-    images, labels = _data()
+    images, labels = make_data()
     tensors = {"loss": tf.constant(0.5)}  # What Keras before 3.14 answers.
     with mock.patch.object(keras.Model, "evaluate", return_value=tensors):
-      self.assertEqual(json.dumps(_learner().evaluate(images, labels)), '{"loss": 0.5}')
+      self.assertEqual(json.dumps(make_learner().evaluate(images, labels)), '{"loss": 0.5}')
 
   def test_learns_a_few_images_by_heart(self):
-    learner = _learner(estimator="wake_sleep_equal_likelihood")
+    learner = make_learner(estimator="wake_sleep_equal_likelihood")
     learner.compile(optimizer=keras.optimizers.Adam(0.01), jit_compile=False)
-    images, labels = _data(32)
+    images, labels = make_data(32)
     data = tf.data.Dataset.from_tensors((images, labels)).repeat()
     history = learner.fit(data, steps_per_epoch=10, epochs=20, verbose=0).history
     self.assertGreater(history["error_percent"][0], 30.0)
@@ -242,7 +196,7 @@ class TrainingTest(tf.test.TestCase):
     self.assertGreater(history["bound"][-1], history["bound"][0])
 
   def test_a_step_is_traced_once(self):
-    learner, step = _learner(), wsram_tf.WakeSleepLearner.differentiate
+    learner, step = make_learner(), wsram_tf.WakeSleepLearner.differentiate
     with mock.patch.object(wsram_tf.WakeSleepLearner, "differentiate", autospec=True) as traced:
       traced.side_effect = step
       _trained(learner, updates=2)
@@ -291,11 +245,11 @@ class ConstructorTest(tf.test.TestCase):
       ),
     ):
       with self.subTest(message), self.assertRaisesRegex(ValueError, message):
-        wsram_tf.WakeSleepLearner(_MODEL, **arguments)
+        wsram_tf.WakeSleepLearner(MODEL, **arguments)
 
   def test_config_round_trips(self):
     learner = wsram_tf.WakeSleepLearner(
-      dataclasses.replace(_MODEL, cell="gru"),
+      dataclasses.replace(MODEL, cell="gru"),
       wsram_tf.ObjectiveConfig(num_samples=2, estimator="variational_learned_baseline"),
       wsram_tf.ExplorationConfig(temperature=2.0, coverage_bonus=0.5),
       clip_norm=2.0,
@@ -334,8 +288,8 @@ print(json.dumps({
   "history": history,
 }))
 """
-    images, labels = _data()
-    learner = _learner()
+    images, labels = make_data()
+    learner = make_learner()
     _trained(learner, run_eagerly=True)
     with tempfile.TemporaryDirectory() as folder:
       model, data = os.path.join(folder, "learner.keras"), os.path.join(folder, "data.npz")
@@ -353,68 +307,3 @@ print(json.dumps({
     # The next update is the same too: momentum, samples and all.
     history = learner.fit(images, labels, batch_size=16, shuffle=False, verbose=0).history
     self.assertAllClose(loaded["history"], history, rtol=1e-5, atol=1e-5)
-
-
-class RefusalsTest(tf.test.TestCase):
-  @classmethod
-  def setUpClass(cls):
-    super().setUpClass()
-    cls.learner = _learner()
-    cls.learner.compile(optimizer="sgd", jit_compile=False)
-
-  def _bad(self) -> list[tuple[np.ndarray, np.ndarray, str]]:
-    images, labels = _data(4)
-    with_nan = images.copy()
-    with_nan[2, 3, 4] = np.nan
-    return [
-      (with_nan, labels, "images: must be finite"),
-      (images * 255, labels, r"images: must lie within 0\.\.1"),
-      (images, labels + 1, r"labels: must lie within 0\.\.3"),
-      (images, labels - 1, r"labels: must lie within 0\.\.3"),
-      (images[:, :, :20], labels, r"images: must have shape \[B, 20, 24, 1\]"),
-    ]
-
-  def test_arrays(self):
-    good = _data(4)
-    for images, labels, message in self._bad():
-      for name, use in {
-        "fit": lambda x, y: self.learner.fit(x, y, verbose=0),
-        "validate": lambda x, y: self.learner.fit(*good, validation_data=(x, y), verbose=0),
-        "evaluate": lambda x, y: self.learner.evaluate(x, y, verbose=0),
-      }.items():
-        with self.subTest(f"{name}: {message}"), self.assertRaisesRegex(ValueError, message):
-          use(images, labels)
-    self.assertEqual(int(self.learner.optimizer.iterations), 0)
-
-  def test_datasets(self):
-    for images, labels, message in self._bad():
-      # Of unknown shape, so that only running it can show what is wrong.
-      signature = (tf.TensorSpec(None, tf.float32), tf.TensorSpec(None, tf.int32))
-      data = tf.data.Dataset.from_generator(
-        lambda images=images, labels=labels: iter([(images, labels)]), output_signature=signature
-      )
-      for name, use in {"fit": self.learner.fit, "evaluate": self.learner.evaluate}.items():
-        with (
-          self.subTest(f"{name}: {message}"),
-          self.assertRaisesRegex(tf.errors.InvalidArgumentError, message),
-        ):
-          use(data, verbose=0)
-
-  def test_datasets_of_wrong_shape_are_refused_before_running(self):
-    images, labels = _data(4)
-    data = tf.data.Dataset.from_tensors((images[:, :, :20], labels))
-    with self.assertRaisesRegex(ValueError, r"images: must have shape \[B, 20, 24, 1\]"):
-      self.learner.fit(data, verbose=0)
-
-  def test_good_data_passes(self):
-    images, labels = _data(6)
-    data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)
-    history = self.learner.fit(data, validation_data=data, verbose=0).history
-    self.assertEqual(
-      set(history), _TRAINING_METRICS | {f"val_{name}" for name in _EVALUATION_METRICS}
-    )
-    by_arrays = self.learner.evaluate(images, labels, batch_size=4, verbose=0, return_dict=True)
-    by_dataset = self.learner.evaluate(data, verbose=0, return_dict=True)
-    self.assertAllClose(by_arrays, by_dataset, rtol=1e-5, atol=1e-5)
-    for name, value in by_dataset.items():
-      self.assertAllClose(history[f"val_{name}"], [value], rtol=1e-5, atol=1e-5)

@@ -8,7 +8,8 @@ import tempfile
 import tensorflow as tf
 
 import wsram_tf
-from tests import example_images, programs, small_runs
+from tests import programs, small_runs
+from tests.support import example_images
 from wsram_tf import objectives, runs
 
 _EXTENSION = """

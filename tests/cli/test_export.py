@@ -6,7 +6,7 @@ import re
 import pytest
 from absl.testing import absltest
 
-from tests import exports
+from tests.support import exports
 from wsram_tf.cli import export
 from wsram_tf.serving import manifests
 

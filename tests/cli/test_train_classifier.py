@@ -9,7 +9,8 @@ import tempfile
 
 import tensorflow as tf
 
-from tests import example_images, programs, small_runs
+from tests import programs, small_runs
+from tests.support import example_images
 
 _NAMES = ("zero", "one", "two")
 # A small model, two updates.

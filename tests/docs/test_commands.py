@@ -19,7 +19,7 @@ RUN = (
     "--validation_canvases=20 --test_canvases=20 --evaluation_batch_size=10",
   ),
   ("python trainers/evaluate.py --run_dir=runs/quickstart --importance", "--importance_samples=2"),
-  ("python tests/example_images.py DIR", "3"),
+  ("python tests/support/example_images.py DIR", "3"),
 )
 # Commands that other tests run: how they begin, and the test's file.
 RUN_ELSEWHERE = {

@@ -15,7 +15,7 @@ import numpy as np
 import PIL.Image
 import tensorflow as tf
 
-from tests import caption_toy, exports
+from tests.support import caption_toy, exports
 from wsram_tf.captions import CaptionLearner, CaptionNetwork, DecodingConfig, beam_search
 from wsram_tf.captions.vocabulary import Vocabulary
 from wsram_tf.export import (

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tests import exports
+from tests.support import exports
 from wsram_tf.classification import GlimpseConfig, LocationConfig, WakeSleepLearner
 from wsram_tf.export import build_signatures, export_classifier
 from wsram_tf.learning.sampling import stateless_uniforms

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import unittest
 
-from tests import exports
+from tests.support import exports
 
 MODULES = (
   "wsram_tf.export.classifier",

@@ -4,7 +4,7 @@ import shutil
 
 import tensorflow as tf
 
-from tests import exports
+from tests.support import exports
 from wsram_tf import objectives
 from wsram_tf.export import finished_run
 

@@ -4,7 +4,7 @@ import re
 
 import tensorflow as tf
 
-from tests import exports
+from tests.support import exports
 from wsram_tf.export import VerificationError, publishing
 
 

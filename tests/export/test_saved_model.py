@@ -8,7 +8,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from tests import exports
+from tests.support import exports
 from wsram_tf.serving import manifests, protos
 
 CHANGES = [

@@ -22,7 +22,7 @@ from google.protobuf import (
   wrappers_pb2,
 )
 
-from tests import exports
+from tests.support import exports
 from wsram_tf.export import write_server_files
 
 FIELD = descriptor_pb2.FieldDescriptorProto

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
 
-from tests import exports
+from tests.support import exports
 from wsram_tf.serving import messages, protos
 
 ARRAYS = [
@@ -80,6 +80,10 @@ class ProtosTest(tf.test.TestCase):
     message = tf.make_tensor_proto([1.0, 2.0, 3.0, 4.0])
     message.tensor_shape.dim[0].size = 3
     with self.assertRaisesRegex(ValueError, r"must hold 3 values, as its shape \(3,\); got 4"):
+      protos.read_tensor_proto(messages.TensorProto.FromString(message.SerializeToString()))
+    message.tensor_shape.Clear()
+    message.tensor_shape.unknown_rank = True
+    with self.assertRaisesRegex(ValueError, "proto: must have a shape, not an open rank"):
       protos.read_tensor_proto(messages.TensorProto.FromString(message.SerializeToString()))
     with self.assertRaisesRegex(ValueError, "float16"):
       protos.tensor_proto(np.zeros(2, np.float16))

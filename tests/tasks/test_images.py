@@ -9,7 +9,7 @@ import tempfile
 import tensorflow as tf
 
 import wsram_tf
-from tests import example_images
+from tests.support import example_images
 from wsram_tf import tasks
 from wsram_tf.runs.folder import RunFolder
 

@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+__all__ = ["PROGRAMS", "main"]
+
 # The module of each program.
 PROGRAMS = {
   "train_mnist": "training",

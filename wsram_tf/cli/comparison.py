@@ -204,7 +204,7 @@ def _run(command: list[str]) -> str:
     command, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
   ) as child:
     try:
-      for line in child.stderr:
+      for line in child.stderr or ():
         sys.stderr.write(line)
         sys.stderr.flush()
         last = line.strip() or last

@@ -95,20 +95,22 @@ class ProgramFlags:
 
   def _define_field(self, field: dataclasses.Field, default: Any, hint: str) -> None:
     help, choices = f"{field.metadata['help']}{rule_text(field)}", field.metadata["choices"]
-    options = {"flag_values": self.values}
+    values = self.values
     if isinstance(choices, Mapping):
       # A table that an extension may add to: the rule is checked after all flags are parsed.
-      flags.DEFINE_string(field.name, default, _one_a_line(help, choices), **options)
+      flags.DEFINE_string(field.name, default, _one_a_line(help, choices), flag_values=values)
     elif choices:
-      flags.DEFINE_enum(field.name, default, choices, help, **options)
+      flags.DEFINE_enum(field.name, default, choices, help, flag_values=values)
       return
     elif field.metadata.get("is_path"):
       parser = PathParser(field.metadata["is_path"])
       serializer = flags.ArgumentSerializer()
-      flags.DEFINE(parser, field.name, default, help, serializer=serializer, **options)
+      flags.DEFINE(parser, field.name, default, help, serializer=serializer, flag_values=values)
     elif isinstance(default, tuple):
       items = [str(item) for item in default]
-      flags.DEFINE_list(field.name, items, f"{help} (numbers separated by commas)", **options)
+      flags.DEFINE_list(
+        field.name, items, f"{help} (numbers separated by commas)", flag_values=values
+      )
     else:
       kind = {
         bool: flags.DEFINE_bool,
@@ -116,7 +118,7 @@ class ProgramFlags:
         float: flags.DEFINE_float,
         str: flags.DEFINE_string,
       }[type(default)]
-      kind(field.name, default, help, **options)
+      kind(field.name, default, help, flag_values=values)
     flags.register_validator(field.name, _validator(field, hint), flag_values=self.values)
 
   def define_bool(self, name: str, default: bool, help: str) -> None:
@@ -280,10 +282,9 @@ class ProgramFlags:
 
   def paths(self) -> dict[str, record.IsPath]:
     """Returns the flags that hold paths."""
+    parsers = {name: self.values[name].parser for name in self.values}
     return {
-      name: self.values[name].parser.is_path
-      for name in self.values
-      if isinstance(self.values[name].parser, PathParser)
+      name: parser.is_path for name, parser in parsers.items() if isinstance(parser, PathParser)
     }
 
   def take(self, lines: Sequence[str]) -> list[str]:

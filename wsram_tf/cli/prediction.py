@@ -3,6 +3,7 @@
 import io
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import flags as absl_flags
@@ -12,6 +13,9 @@ from wsram_tf.cli import program
 from wsram_tf.cli.flags import ProgramFlags
 from wsram_tf.serving import clients, cpp_loader, examples, manifests, models
 from wsram_tf.serving.image_files import prepare_image
+
+if TYPE_CHECKING:  # It loads TensorFlow.
+  from wsram_tf import export
 
 __all__ = ["predict"]
 
@@ -110,13 +114,16 @@ def _predict(arguments: Sequence[str] | None) -> None:
     if note:
       print(f"{path}: {note}")
     print(f"{path}: {models.describe(answer)}")
-    if flags.draw_dir is not None:
+    # A server does not report a glimpse's size; the flags refuse --draw_dir with --server.
+    if flags.draw_dir is not None and not isinstance(model, models.ServedModel):
       drawn = pathlib.Path(flags.draw_dir) / picture
       _draw(drawn, contents, answer, model.glimpses)
       print(f"{path}: drawn in {drawn}")
 
 
-def _open_model(flags: ProgramFlags) -> models.Model:
+def _open_model(
+  flags: ProgramFlags,
+) -> "models.ExportedModel | models.ServedModel | export.PretrainedModel":
   if flags.server is not None:
     client = clients.GrpcClient if flags.protocol == "grpc" else clients.RestClient
     return models.ServedModel(client(flags.server, flags.name, flags.timeout), flags.name)
@@ -154,7 +161,7 @@ def _draw(
     from wsram_tf.drawing import draw_captions, draw_glimpse_squares
 
   image = PIL.Image.open(io.BytesIO(contents))
-  pixels = examples.to_float(np.atleast_3d(image.convert("RGB")))
+  pixels = examples.to_float(np.asarray(image.convert("RGB")))
   if isinstance(glimpses, models.Cells):
     words = models.caption_words(answer) or [models.NO_WORDS]
     figure = draw_captions(pixels[np.newaxis], answer["locations"], [words], glimpses)

@@ -1,14 +1,30 @@
 """Orders of examples, and stratified splits. Loads no TensorFlow."""
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-__all__ = ["first_few", "hold_out", "stratified_order"]
+__all__ = ["LabelledExamples", "first_few", "hold_out", "stratified_order"]
 
-# A named tuple of arrays `[n, ...]`, one of them `labels`.
-_Examples = TypeVar("_Examples", bound=tuple)
+_Self = TypeVar("_Self")
+
+
+class LabelledExamples(Protocol):
+  """A named tuple of arrays `[n, ...]`, one of them `labels`."""
+
+  @property
+  def labels(self) -> np.ndarray:
+    """The labels, integer `[n]`."""
+    ...
+
+  def __iter__(self) -> Iterator[np.ndarray]: ...
+
+  @classmethod
+  def _make(cls: type[_Self], iterable: Iterable[np.ndarray], /) -> _Self: ...
+
+
+_Examples = TypeVar("_Examples", bound=LabelledExamples)
 
 
 def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -86,8 +102,8 @@ def hold_out(
     )
   # The kept part begins with whole rounds of all classes; shuffling removes this regularity.
   kept = np.random.default_rng(seed + 1).permutation(kept)
-  rest = type(data)(*(array[kept] for array in data))
-  return rest, type(data)(*(array[held_out] for array in data))
+  rest = data._make(array[kept] for array in data)
+  return rest, data._make(array[held_out] for array in data)
 
 
 def first_few(names: Sequence[str], count: int | None = None, most: int = 5) -> str:

@@ -149,10 +149,11 @@ def lines_by_name(
 ) -> dict[str, list[str]]:
   """Groups the lines of a flagfile by setting, with stored paths; leaves comments out."""
   found: dict[str, list[str]] = {}
+  paths = paths or {}
   for line in lines:
     if line.startswith("--"):
       name, equals, value = line.lstrip("-").partition("=")
-      if equals and name in (paths or {}):
+      if equals and name in paths:
         line = f"--{name}={stored_path(value, paths[name])}"
       found.setdefault(name, []).append(line)
     elif line.strip() and not line.startswith("#"):

@@ -7,6 +7,7 @@ import base64
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -36,8 +37,10 @@ class GrpcClient:
     self._address, self._name, self._timeout = address, name, timeout
     self._channel = grpc.insecure_channel(address)
 
-  def input_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Asks for the shape of each input, -1 for an open axis, by signature and input name.
+  def input_shapes(self) -> dict[str, dict[str, tuple[int, ...] | None]]:
+    """Asks for the shape of each input by signature and input name.
+
+    An open axis has the size -1; an input of any rank has None for its shape.
 
     Raises:
       ServerError: if the server does not answer.
@@ -49,7 +52,7 @@ class GrpcClient:
       for name, signature in signatures.items()
     }
 
-  def ask(self, signature: str, files: list[bytes]) -> dict[str, np.ndarray]:
+  def ask(self, signature: str, files: Sequence[bytes]) -> dict[str, np.ndarray]:
     """Asks for the outputs of a signature for the contents of PNG or JPEG files.
 
     Raises:
@@ -81,8 +84,10 @@ class RestClient:
     self._url = f"http://{address}/v1/models/{name}"
     self._timeout = timeout
 
-  def input_shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Asks for the shape of each input, -1 for an open axis, by signature and input name.
+  def input_shapes(self) -> dict[str, dict[str, tuple[int, ...] | None]]:
+    """Asks for the shape of each input by signature and input name.
+
+    An open axis has the size -1; an input of any rank has None for its shape.
 
     Raises:
       ServerError: if the server does not answer.
@@ -97,7 +102,7 @@ class RestClient:
       if "inputs" in signature
     }
 
-  def ask(self, signature: str, files: list[bytes]) -> dict[str, np.ndarray]:
+  def ask(self, signature: str, files: Sequence[bytes]) -> dict[str, np.ndarray]:
     """Asks for the outputs of a signature for the contents of PNG or JPEG files.
 
     Raises:

@@ -7,6 +7,8 @@ the serving messages, with the fields in use; protobuf passes over all others.
 Source: tensorflow_serving/apis and tensorflow/core/protobuf/saved_model.proto, by message name.
 """
 
+from typing import Any, TypeAlias
+
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory
 from tensorboard.compat.proto import config_pb2, meta_graph_pb2, tensor_pb2
 
@@ -14,6 +16,7 @@ __all__ = [
   "ConfigProto",
   "GetModelMetadataRequest",
   "GetModelMetadataResponse",
+  "Message",
   "MetaGraphDef",
   "PredictRequest",
   "PredictResponse",
@@ -23,15 +26,22 @@ __all__ = [
   "TensorProto",
 ]
 
-ConfigProto = config_pb2.ConfigProto
-MetaGraphDef = meta_graph_pb2.MetaGraphDef
-TensorProto = tensor_pb2.TensorProto
+# An instance of one of the classes below. protobuf makes the classes and their fields when it loads
+# the descriptors, so that no type checker knows them.
+Message: TypeAlias = Any
+
+_config: Any = config_pb2
+_meta_graph: Any = meta_graph_pb2
+_tensor: Any = tensor_pb2
+ConfigProto = _config.ConfigProto
+MetaGraphDef = _meta_graph.MetaGraphDef
+TensorProto = _tensor.TensorProto
 
 _PACKAGE = "wsram_tf.serving"
 _IMPORTED = {
   "Any": any_pb2.Any,
   "MetaGraphDef": MetaGraphDef,
-  "SignatureDef": meta_graph_pb2.SignatureDef,
+  "SignatureDef": _meta_graph.SignatureDef,
   "TensorProto": TensorProto,
 }
 # Fields by message: name, number and type; [] repeats the type, {} maps strings to it.
@@ -66,7 +76,7 @@ def _add_field(owner: descriptor_pb2.DescriptorProto, name: str, number: int, ki
     field.type = field.Type.Value(f"TYPE_{element.upper()}")
 
 
-def _message_classes() -> dict[str, type]:
+def _message_classes() -> dict[str, Any]:
   files = sorted({message.DESCRIPTOR.file.name for message in _IMPORTED.values()})
   file = descriptor_pb2.FileDescriptorProto(
     name="wsram_tf/serving.proto", package=_PACKAGE, syntax="proto3", dependency=files

@@ -51,9 +51,11 @@ class Model(Protocol):
 
   def image_shape(self) -> tuple[int, int, int]:
     """Height, width and channels of the model's images, pixels."""
+    ...
 
   def ask(self, files: Sequence[bytes]) -> dict[str, np.ndarray]:
     """Answers the contents of PNG or JPEG files with the outputs by name, one row a file."""
+    ...
 
 
 class ExportedModel:
@@ -130,8 +132,9 @@ class ServedModel:
       raise ValueError(f"name={name!r}: must be a model that takes image files")
     # Servers do not report how training brought images to their size.
     self.fit = "any size" if "caption_features" in shapes else "resize"
-    own = [inputs["images"] for inputs in shapes.values() if "images" in inputs]
-    self._shape = own[0][1:] if own else (0, 0, 3)  # Colour images of any size.
+    pixels = [inputs.get("images") for inputs in shapes.values()]
+    own = [(size[1], size[2], size[3]) for size in pixels if size is not None and len(size) == 4]
+    self._shape = own[0] if own else (0, 0, 3)  # Colour images of any size.
 
   def image_shape(self) -> tuple[int, int, int]:
     """See `Model`."""

@@ -91,7 +91,7 @@ def array_dtype(array: np.ndarray) -> str:
   return "string" if array.dtype.kind == "O" else array.dtype.name
 
 
-def _parse(kind: type[message.Message], contents: bytes) -> message.Message:
+def _parse(kind: type[messages.Message], contents: bytes) -> messages.Message:
   try:
     return kind.FromString(contents)
   except message.DecodeError as error:
@@ -99,12 +99,12 @@ def _parse(kind: type[message.Message], contents: bytes) -> message.Message:
     raise ValueError(f"contents: must be a whole message of type {name}") from error
 
 
-def _read_shape(shape: message.Message) -> tuple[int, ...] | None:
+def _read_shape(shape: messages.Message) -> tuple[int, ...] | None:
   return None if shape.unknown_rank else tuple(dim.size for dim in shape.dim)
 
 
-def _read_signatures(signature_defs: Mapping[str, message.Message]) -> dict[str, Signature]:
-  def read(infos: Mapping[str, message.Message]) -> dict[str, TensorInfo]:
+def _read_signatures(signature_defs: Mapping[str, messages.Message]) -> dict[str, Signature]:
+  def read(infos: Mapping[str, messages.Message]) -> dict[str, TensorInfo]:
     return {
       name: TensorInfo(info.name, dtype_name(info.dtype), _read_shape(info.tensor_shape))
       for name, info in sorted(infos.items())
@@ -149,7 +149,7 @@ def session_config(threads: int) -> bytes:
   return config.SerializeToString()
 
 
-def tensor_proto(array: np.ndarray, shape: Iterable[int] | None = None) -> messages.TensorProto:
+def tensor_proto(array: np.ndarray, shape: Iterable[int] | None = None) -> messages.Message:
   """Makes a `tensorflow.TensorProto`.
 
   Args:
@@ -168,14 +168,16 @@ def tensor_proto(array: np.ndarray, shape: Iterable[int] | None = None) -> messa
   return proto
 
 
-def read_tensor_proto(proto: messages.TensorProto) -> np.ndarray:
+def read_tensor_proto(proto: messages.Message) -> np.ndarray:
   """Reads the array of a `tensorflow.TensorProto`, whichever of its fields holds the values.
 
   Raises:
-    ValueError: if the values do not fit the shape.
+    ValueError: if the rank is open, or the values do not fit the shape.
   """
   dtype = dtype_name(proto.dtype)
   shape = _read_shape(proto.tensor_shape)
+  if shape is None:
+    raise ValueError("proto: must have a shape, not an open rank")
   if proto.tensor_content:
     content = np.frombuffer(proto.tensor_content, np.dtype(dtype).newbyteorder("<"))
     values = content.astype(dtype)
@@ -191,13 +193,11 @@ def read_tensor_proto(proto: messages.TensorProto) -> np.ndarray:
   return values.reshape(shape)
 
 
-def _read_tensor_protos(protos: Mapping[str, messages.TensorProto]) -> dict[str, np.ndarray]:
+def _read_tensor_protos(protos: Mapping[str, messages.Message]) -> dict[str, np.ndarray]:
   return {name: read_tensor_proto(proto) for name, proto in protos.items()}
 
 
-def predict_request(
-  model: str, signature: str, inputs: Mapping[str, messages.TensorProto]
-) -> bytes:
+def predict_request(model: str, signature: str, inputs: Mapping[str, messages.Message]) -> bytes:
   """Makes a `tensorflow.serving.PredictRequest` to the latest version of a model.
 
   Args:

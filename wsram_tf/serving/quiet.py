@@ -38,6 +38,7 @@ def quiet_tensorflow() -> Iterator[None]:
   command = [sys.executable, "-ISc", _FILTER]
   # In a session of its own, Ctrl-C does not reach it: it ends with its input.
   with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
+    assert process.stdin is not None  # It is a pipe.
     kept = os.dup(2)
     os.dup2(process.stdin.fileno(), 2)
     try:

@@ -114,7 +114,7 @@ def verify_here(model_dir: str | os.PathLike) -> Iterator[Check]:
     manifest = manifests.read_manifest(model_dir)
     return stored.check_files(model_dir, manifest)
 
-  def load() -> str:
+  def load(manifest: manifests.Manifest) -> str:
     nonlocal export
     start = time.perf_counter()
     export = opened.open_export(model_dir, manifest)
@@ -123,7 +123,7 @@ def verify_here(model_dir: str | os.PathLike) -> Iterator[Check]:
   yield _outcome("files", files)
   for name, check in (("contract", stored.check_contract), ("size", stored.check_size)):
     yield _outcome(name, check, model_dir, manifest) if manifest else _not_done(name, "manifest")
-  yield _outcome("load", load) if manifest else _not_done("load", "manifest")
+  yield _outcome("load", load, manifest) if manifest else _not_done("load", "manifest")
   for name, check in (
     ("large image", opened.check_large_image),
     ("warm-up", opened.check_warmup),

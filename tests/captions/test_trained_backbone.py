@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from tests import caption_toy
+from tests.support import caption_toy
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, [3, 8, 8, 3]).astype(np.float32)
 NONE = tf.zeros([2], tf.int32)

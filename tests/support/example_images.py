@@ -1,6 +1,6 @@
 """Writes a folder of colour images of digits, with one subfolder per class.
 
-python tests/example_images.py FOLDER [IMAGES_PER_CLASS]
+python tests/support/example_images.py FOLDER [IMAGES_PER_CLASS]
 """
 
 import pathlib
