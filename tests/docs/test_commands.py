@@ -40,7 +40,7 @@ RUN_ELSEWHERE = {
     "tests/cli/test_comparison.py"
   ),
   "python trainers/compare.py --program=train_captions --flagfile=trainers/flagfiles/scenes": (
-    "tests/cli/test_comparison.py"
+    "tests/cli/test_train_captions.py"
   ),
   "python export/export_classifier.py --run_dir=runs/quickstart": ("tests/cli/test_export.py"),
   "python export/verify.py": "tests/serving/test_verification.py",

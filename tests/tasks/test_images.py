@@ -61,7 +61,7 @@ class ImageTaskTest(tf.test.TestCase):
         tasks.ImageTask(**options)
     with self.assertRaisesRegex(ValueError, "must be a folder that holds a folder of JPEG or PNG"):
       tasks.ImageTask(image_dir=self.images / "one").open(None)
-    with self.assertRaisesRegex(FileNotFoundError, "dataset='none': .*holds no prepared version"):
+    with self.assertRaisesRegex(FileNotFoundError, "dataset='none': .*holds no version of it"):
       tasks.ImageTask(dataset="none", data_dir=self.images).open(None)
     with self.assertRaisesRegex(ValueError, "augment_crop=16: must be below the image's shorter"):
       tasks.ImageConfig(image_height=24, image_width=16, augment_crop=16)
