@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tests import example_photos
+from tests.support import example_photos
 from wsram_tf.captions import backbones
 
 

@@ -4,7 +4,7 @@ import pathlib
 
 import tensorflow as tf
 
-from tests import programs, small_runs
+from tests.support import programs, small_runs
 
 _QUICK = (*small_runs.CANVASES, *small_runs.PLAIN)
 

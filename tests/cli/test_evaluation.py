@@ -8,8 +8,7 @@ import tempfile
 import tensorflow as tf
 
 import wsram_tf
-from tests import programs, small_runs
-from tests.support import example_images
+from tests.support import example_images, programs, small_runs
 from wsram_tf import objectives, runs
 
 _EXTENSION = """

@@ -9,7 +9,7 @@ import tempfile
 import time
 import unittest
 
-from tests import programs, small_runs
+from tests.support import programs, small_runs
 from wsram_tf import files
 
 # Prints the loaded modules after the help text.

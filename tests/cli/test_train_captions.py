@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import example_photos, programs, small_runs
+from tests.support import example_photos, programs, small_runs
 from wsram_tf.captions.data import grid_features, scene_language
 from wsram_tf.captions.vocabulary import Vocabulary
 

@@ -9,8 +9,7 @@ import tempfile
 
 import tensorflow as tf
 
-from tests import programs, small_runs
-from tests.support import example_images
+from tests.support import example_images, programs, small_runs
 
 _NAMES = ("zero", "one", "two")
 # A small model, two updates.

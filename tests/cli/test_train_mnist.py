@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from tests import programs, small_runs
+from tests.support import programs, small_runs
 from wsram_tf.cli.flags import FLAGFILES, ProgramFlags
 from wsram_tf.cli.tasks import PROGRAMS
 from wsram_tf.cli.training import define_flags

@@ -24,7 +24,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 from absl import app, flags
 
-from tests.trials import Tally, try_inputs
+from tests.fuzzing.trials import Tally, try_inputs
 
 # The part of all inputs that each kind gets; a backbone takes a thousand times as long as a word.
 _FLAG_SHARES = {
@@ -61,7 +61,7 @@ _SEED = flags.DEFINE_integer("seed", 1, "of the inputs", lower_bound=0)
 
 def try_flags(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
   """Flagfiles of a training program, and each flag's wrong values."""
-  from tests import strange_flags
+  from tests.fuzzing import strange_flags
 
   program = strange_flags.Program(name)
   program.prepare(folder)
@@ -77,7 +77,8 @@ def try_flags(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
 
 def try_files(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
   """Files of one kind."""
-  from tests import example_photos, strange_files, strange_records
+  from tests.fuzzing import strange_files, strange_records
+  from tests.support import example_photos
 
   kinds = {kind.name: kind for kind in (*strange_files.KINDS, *strange_records.KINDS)}
   if name == "backbone":

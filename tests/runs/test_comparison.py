@@ -8,7 +8,7 @@ import tempfile
 import tensorflow as tf
 
 import wsram_tf
-from tests import small_runs
+from tests.support import small_runs
 from wsram_tf import files, runs, tasks
 from wsram_tf.runs import comparison
 from wsram_tf.runs.folder import RunFolder

@@ -10,8 +10,8 @@ from unittest import mock
 import tensorflow as tf
 
 import wsram_tf
-from tests import programs, small_runs
 from tests.conformance import two_workers
+from tests.support import programs, small_runs
 from wsram_tf import runs
 from wsram_tf.runs import distribution
 

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from tests import small_runs
+from tests.support import small_runs
 from wsram_tf import runs
 from wsram_tf.runs.training import evaluation_interval, steps_per_execution
 

@@ -14,7 +14,7 @@ import tempfile
 
 import keras
 
-from tests.programs import ROOT
+from tests.support.programs import ROOT
 from wsram_tf.classification import GlimpseConfig, ModelConfig, PredictionNetwork, WakeSleepLearner
 from wsram_tf.export import build_signatures, write_version
 from wsram_tf.serving import ServingError, manifests

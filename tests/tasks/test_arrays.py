@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tests import small_runs
+from tests.support import small_runs
 from wsram_tf import tasks
 from wsram_tf.data.images import Augmentation
 from wsram_tf.runs.folder import RunFolder

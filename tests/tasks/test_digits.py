@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from tests import small_runs
+from tests.support import small_runs
 from wsram_tf import tasks
 from wsram_tf.data.canvas_config import CanvasConfig
 from wsram_tf.runs.folder import RunFolder

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from tests import example_photos
+from tests.support import example_photos
 from wsram_tf import tasks
 from wsram_tf.captions.vocabulary import Vocabulary
 from wsram_tf.runs.folder import RunFolder

@@ -7,7 +7,7 @@ import unittest
 import numpy as np
 import PIL.Image
 
-from tests import example_photos
+from tests.support import example_photos
 from wsram_tf.captions.data import grid_features
 from wsram_tf.captions.data.coco_captions import load_coco_captions
 

@@ -4,7 +4,7 @@ import pathlib
 import tempfile
 import unittest
 
-from tests import example_photos
+from tests.support import example_photos
 from wsram_tf.captions.data.captioned_images import Report, without_long_captions
 from wsram_tf.captions.data.flickr8k import load_flickr8k
 

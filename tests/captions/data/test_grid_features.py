@@ -7,7 +7,7 @@ import unittest
 
 import numpy as np
 
-from tests import example_photos
+from tests.support import example_photos
 from wsram_tf.captions.data import computed_grids, grid_features
 
 _DIGEST = "a1"

@@ -128,7 +128,7 @@ def meet(kind: Kind, given: Any, folder: pathlib.Path, tally: Tally) -> None:
 
 def place(error: BaseException) -> str:
   """The lines that an error came through: the last of the project, and the very last."""
-  root = os.fspath(pathlib.Path(__file__).parents[1])
+  root = os.fspath(pathlib.Path(__file__).parents[2])
   frames = traceback.extract_tb(error.__traceback__)
   own = [frame for frame in frames if frame.filename.startswith(root)]
   lines = [f"{pathlib.Path(f.filename).name}:{f.lineno}" for f in (*own[-1:], *frames[-1:])]

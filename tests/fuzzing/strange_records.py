@@ -6,8 +6,8 @@ import pathlib
 
 from hypothesis import strategies as st
 
-from tests import strange_bytes
-from tests.trials import RULE, Kind
+from tests.fuzzing import strange_bytes
+from tests.fuzzing.trials import RULE, Kind
 from wsram_tf.captions import backbones
 from wsram_tf.captions.vocabulary import SPECIAL_WORDS, Vocabulary
 from wsram_tf.runs import distribution

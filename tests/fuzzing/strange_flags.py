@@ -11,8 +11,8 @@ from unittest import mock
 from absl import flags
 from hypothesis import strategies as st
 
-from tests import strange_bytes
-from tests.trials import Kind, Tally, listing, place
+from tests.fuzzing import strange_bytes
+from tests.fuzzing.trials import Kind, Tally, listing, place
 from wsram_tf.cli import comparison, evaluation, training
 from wsram_tf.cli.__main__ import PROGRAMS as MODULES
 from wsram_tf.cli.flags import FLAGFILES, ProgramFlags

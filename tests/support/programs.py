@@ -14,7 +14,7 @@ from wsram_tf.cli.__main__ import PROGRAMS
 
 __all__ = ["ROOT", "TRAINED", "endings", "start"]
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 # The ending of a command line that trains to its end.
 TRAINED = "trained"
 

@@ -12,8 +12,8 @@ import numpy as np
 import PIL.Image
 from hypothesis import strategies as st
 
-from tests import strange_bytes
-from tests.trials import RULE, Kind
+from tests.fuzzing import strange_bytes
+from tests.fuzzing.trials import RULE, Kind
 from wsram_tf.captions.data import flickr8k, grid_features
 from wsram_tf.captions.vocabulary import Vocabulary
 from wsram_tf.data import image_folder

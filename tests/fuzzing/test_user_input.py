@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import strategies as st
 
-from tests import strange_files, strange_flags, strange_records, trials
+from tests.fuzzing import strange_files, strange_flags, strange_records, trials
 
 _KINDS = (*strange_files.KINDS, *strange_records.KINDS)
 
