@@ -1,5 +1,6 @@
 """Runs Python files of the user that register estimators or location families."""
 
+import importlib.machinery
 import importlib.util
 import os
 import pathlib
@@ -42,12 +43,14 @@ def _failure(file: pathlib.Path) -> str:
   if not os.path.isfile(file):  # pathlib's version raises for malformed paths.
     return "there is no such file"
   name = f"wsram_tf_extension_{len(_LOADED)}_{re.sub(r'[^A-Za-z0-9_]', '_', file.stem)}"
-  spec = importlib.util.spec_from_file_location(name, file)
-  assert spec is not None and spec.loader is not None  # Every file that ends in .py has a loader.
+  loader = importlib.machinery.SourceFileLoader(name, os.fspath(file))
+  spec = importlib.util.spec_from_loader(name, loader)
+  if spec is None:
+    return "must be a Python file that can be loaded"
   module = importlib.util.module_from_spec(spec)
   sys.modules[name] = module  # Dataclasses look up their module by its name.
   try:
-    spec.loader.exec_module(module)
+    loader.exec_module(module)
   except (Exception, SystemExit) as error:  # The user's code may raise any error.
     del sys.modules[name]
     lines = [

@@ -70,7 +70,7 @@ def _weighted_sum(tensor: tf.Tensor) -> tf.Tensor:
 class PredictionNetworkTest(tf.test.TestCase):
   def setUp(self):
     super().setUp()
-    # Float64, so that what must be equal can be told from what is nearly equal.
+    # Float64 separates equal values from nearly equal ones.
     self.addCleanup(keras.config.set_dtype_policy, keras.config.dtype_policy())
     keras.config.set_dtype_policy("float64")
 

@@ -156,7 +156,7 @@ class BaseLearner(TrainableModel, abc.ABC):
 
     The model itself draws these glimpses and targets, by a seed, int32 `[2]`.
     """
-    raise NotImplementedError(f"{type(self).__name__}: needs inference_phase=wake")
+    raise ValueError(f"inference_phase: must be wake for {type(self).__name__}")
 
   def look(self, images: tf.Tensor) -> Any:
     """Prepares images `[B, H, W, C]` once for all glimpses and samples of a step."""

@@ -37,10 +37,12 @@ def quiet_tensorflow() -> Iterator[None]:
     return
   command = [sys.executable, "-ISc", _FILTER]
   # In a session of its own, Ctrl-C does not reach it: it ends with its input.
-  with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
-    assert process.stdin is not None  # It is a pipe.
+  output, pipe = os.pipe()
+  with subprocess.Popen(command, stdin=output, start_new_session=True):
+    os.close(output)
     kept = os.dup(2)
-    os.dup2(process.stdin.fileno(), 2)
+    os.dup2(pipe, 2)
+    os.close(pipe)
     try:
       yield
     finally:
