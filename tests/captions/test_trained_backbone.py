@@ -124,7 +124,7 @@ class TrainedBackboneTest(tf.test.TestCase):
   def test_a_refused_copy_changes_nothing(self):
     learner = make_learner(None)
     before = learner.get_weights()
-    with self.assertRaisesRegex(ValueError, r"prediction network must be of this one's form"):
+    with self.assertRaisesRegex(ValueError, r"prediction network must have the same shapes"):
       learner.take_weights(make_learner(None, word_units=5))
     with self.assertRaisesRegex(ValueError, "other with a backbone: must have none"):
       learner.take_weights(make_learner(make_backbone(trainable=True)))
