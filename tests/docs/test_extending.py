@@ -32,14 +32,14 @@ class ExamplesTest(tf.test.TestCase):
     parameters = tf.constant([[0.3, -2.0], [0.0, 0.1]])
     family = namespace["LaplaceLocations"](0.05)
     self.assertAllClose(tf.reduce_sum(family.cell_probabilities(parameters), axis=-1), [1.0, 1.0])
-    # The density that `log_prob` states is that of the samples: its integral over a grid is 1.
-    steps = tf.linspace(-3.0, 3.0, 2001)
-    one = tf.stack([steps, tf.zeros_like(steps)], axis=-1)
-    log_probs = family.log_prob(parameters[1:], one) - family.log_prob(
-      parameters[1:], family.mode(parameters[1:])
-    )
-    width = 0.006 / (2 * 0.05)
-    self.assertAllClose(tf.reduce_sum(tf.exp(log_probs)) * width, 1.0, atol=0.01)
+    # Along the row through the mode, the density relative to the mode integrates to the density's
+    # normaliser of one coordinate, 2 * scale.
+    mode = family.mode(parameters[1:])
+    rows = tf.linspace(-3.0, 3.0, 2001)
+    points = tf.stack([rows, tf.fill(rows.shape, mode[0, 1])], axis=-1)
+    log_probs = family.log_prob(parameters[1:], points) - family.log_prob(parameters[1:], mode)
+    step = rows[1] - rows[0]
+    self.assertAllClose(tf.reduce_sum(tf.exp(log_probs)) * step, 2 * 0.05, rtol=0.01)
     self.assertIn("test_error_percent", namespace["run"].results)
 
   def test_python(self):
