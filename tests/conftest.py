@@ -8,4 +8,4 @@ for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
 
 
 def pytest_collection_modifyitems(items):
-  items.sort(key=lambda item: not {"cli", "runs"} & set(item.path.parts))
+  items.sort(key=lambda item: not {"cli", "docs", "runs"} & set(item.path.parts))
