@@ -28,11 +28,10 @@ def _halved(images: tf.Tensor, times: int) -> tf.Tensor:
   return images
 
 
-def _slice(prepared: tf.Tensor, image: tf.Tensor, first: tf.Tensor, size: int) -> tf.Tensor:
-  """Cuts float `[1, size, size, C]` from one image, from pixel `first`, int `[2]`, on."""
+def _slice(prepared: tf.Tensor, begin: tf.Tensor, size: int) -> tf.Tensor:
+  """Cuts float `[1, size, size, C]` from (image, row, column, 0) on, int32 `[4]`."""
   # XLA needs the start of a tf.slice at compile time; it would treat the weights behind the start
   # as constants and recompile after each update.
-  begin = tf.stack([image, first[0], first[1], 0])
   return xla.dynamic_slice(prepared, begin, [1, size, size, prepared.shape[-1]])
 
 
@@ -137,33 +136,32 @@ class GlimpseSensor(keras.layers.Layer):
       patches = self._scale_down(self._gather(prepared, first))
       return patches if scales is None else tf.gather(patches, scales[:, tf.newaxis], batch_dims=1)
     samples = locations.shape[0] // prepared.shape[0]
-    first = tf.reshape(first, [-1, samples, 2])
     if scales is not None:
+      insets = [(self.extent - self.side * 2**scale) // 2 for scale in range(self.scales)]
+      first += tf.gather(tf.constant(insets), scales)[:, tf.newaxis]
       scales = tf.reshape(scales, [-1, samples])
+    # All starts at once: in the loop, each number would be an operation of its own.
+    images = tf.repeat(tf.range(prepared.shape[0]), samples)[:, tf.newaxis]
+    starts = tf.concat([images, first, tf.zeros_like(images)], axis=1)
+    starts = tf.reshape(starts, [-1, samples, 4])
 
     def cut(image: tf.Tensor) -> tf.Tensor:
-      if scales is not None:
-        patches = [
-          self._cut_scale(prepared, image, first[image, m], scales[image, m])
-          for m in range(samples)
-        ]
-        return tf.stack(patches)
-      slices = [_slice(prepared, image, first[image, m], self.extent) for m in range(samples)]
-      return self._scale_down(tf.concat(slices, axis=0))
+      begins = tf.unstack(starts[image])
+      if scales is None:
+        slices = [_slice(prepared, begin, self.extent) for begin in begins]
+        return self._scale_down(tf.concat(slices, axis=0))
+      chosen = zip(begins, tf.unstack(scales[image]), strict=True)
+      return tf.stack([self._cut_scale(prepared, begin, scale) for begin, scale in chosen])
 
     patches = tf.map_fn(cut, tf.range(prepared.shape[0]), fn_output_signature=prepared.dtype)
     per_glimpse = self.scales if scales is None else 1
     return tf.reshape(patches, [-1, per_glimpse, self.side, self.side, channels])
 
-  def _cut_scale(
-    self, prepared: tf.Tensor, image: tf.Tensor, first: tf.Tensor, scale: tf.Tensor
-  ) -> tf.Tensor:
+  def _cut_scale(self, prepared: tf.Tensor, begin: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     """Cuts the patch of one scale, float `[1, G, G, C]`; the branches have different sizes."""
 
     def cut(scale: int) -> tf.Tensor:
-      size = self.side * 2**scale
-      patch = _slice(prepared, image, first + (self.extent - size) // 2, size)
-      return _halved(patch, scale)
+      return _halved(_slice(prepared, begin, self.side * 2**scale), scale)
 
     branches = [functools.partial(cut, scale) for scale in range(self.scales)]
     return tf.switch_case(scale, branches)
