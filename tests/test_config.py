@@ -18,6 +18,7 @@ _REFUSED = [
   (GlimpseConfig, "glimpse_side", 0, "must be at least 1"),
   (GlimpseConfig, "glimpse_scales", 0, "must be at least 1"),
   (GlimpseConfig, "glimpse_scales", 9, "must be at most 8"),
+  (GlimpseConfig, "choose_scale", 1, "must be true or false"),
   (GlimpseConfig, "glimpse_filters", (8, 0), "must be at least 1"),
   (GlimpseConfig, "glimpse_filters", (8.5,), "must be a whole number"),
   (GlimpseConfig, "glimpse_filters", ("8",), "must be a number"),

@@ -46,7 +46,12 @@ def show_image(axes: Axes, image: np.ndarray) -> None:
 
 
 def draw_glimpse_squares(
-  axes: Axes, image: np.ndarray, locations: np.ndarray, glimpse_side: int, glimpse_scales: int
+  axes: Axes,
+  image: np.ndarray,
+  locations: np.ndarray,
+  glimpse_side: int,
+  glimpse_scales: int,
+  chosen_scales: np.ndarray | None = None,
 ) -> None:
   """Draws an image and, with numbers in order, the squares of each glimpse.
 
@@ -55,18 +60,21 @@ def draw_glimpse_squares(
     image: float `[H, W, C]` in 0..1.
     locations: float `[N, 2]`, (row, column) in [-1, 1].
     glimpse_side: side of the finest patch, pixels.
-    glimpse_scales: number of patches of each glimpse.
+    glimpse_scales: number of scales.
+    chosen_scales: int `[N]`, the scale of each glimpse; None where a glimpse has all scales.
   """
   height, width = image.shape[:2]
   show_image(axes, image)
   centres = locations_to_pixels(np.asarray(locations, np.float32), height, width).numpy()
   for n, (row, column) in enumerate(centres):
     colour = glimpse_colour(n, len(centres))
-    for scale in range(glimpse_scales):
-      size = glimpse_side * 2**scale
+    scales = range(glimpse_scales) if chosen_scales is None else [chosen_scales[n]]
+    for scale in scales:
+      size = glimpse_side * 2 ** int(scale)
       # imshow places pixel centres at whole numbers, so the first pixel's edge is at -0.5.
       corner = (column - size / 2 - 0.5, row - size / 2 - 0.5)
-      style = {"lw": 1.6 if scale == 0 else 0.6, "alpha": 1.0 if scale == 0 else 0.6}
+      strong = scale == scales[0]
+      style = {"lw": 1.6 if strong else 0.6, "alpha": 1.0 if strong else 0.6}
       axes.add_patch(Rectangle(corner, size, size, fill=False, ec=colour, **style))
     box = {"boxstyle": "circle,pad=0.15", "fc": colour, "ec": "none"}
     axes.text(
@@ -84,6 +92,7 @@ def draw_glimpses(
   *,
   right: Sequence[bool] | None = None,
   columns: int = 2,
+  chosen_scales: np.ndarray | None = None,
 ) -> Figure:
   """Draws one panel for each image: the image with its glimpses, and the patches of each glimpse.
 
@@ -94,6 +103,7 @@ def draw_glimpses(
     captions: B lines, the titles of the panels.
     right: whether each answer is correct: green or red captions. None: unknown, black captions.
     columns: panels side by side.
+    chosen_scales: int `[B, N]`, the scale of each glimpse; None where a glimpse has all scales.
 
   Returns:
     the figure; `figure.savefig(path)` saves it.
@@ -109,7 +119,8 @@ def draw_glimpses(
     colour = "black" if right is None else "darkgreen" if right[b] else "firebrick"
     panel.suptitle(captions[b], size=8, color=colour)
     canvas, seen = panel.subfigures(1, 2, width_ratios=(2.3, 0.75 * num_glimpses))
-    draw_glimpse_squares(canvas.subplots(), images[b], locations[b], side, scales)
+    chosen = None if chosen_scales is None else chosen_scales[b]
+    draw_glimpse_squares(canvas.subplots(), images[b], locations[b], side, scales, chosen)
     cells = seen.subplots(scales, num_glimpses, squeeze=False)
     for n in range(num_glimpses):
       for scale in range(scales):
@@ -186,9 +197,17 @@ def draw_answers(
     else f"{names[labels[b]]}, read as {names[found]} ({100 * sure:.0f}%)"
     for b, (found, sure) in enumerate(zip(class_id, confidence, strict=True))
   ]
-  patches = network.patches(images, answer["locations"]).numpy()
-  right = None if labels is None else class_id == np.asarray(labels)
-  return draw_glimpses(images, answer["locations"], patches, captions, right=right, columns=columns)
+  scales = answer.get("scales")
+  patches = network.patches(images, answer["locations"], scales).numpy()
+  return draw_glimpses(
+    images,
+    answer["locations"],
+    patches,
+    captions,
+    right=None if labels is None else class_id == np.asarray(labels),
+    columns=columns,
+    chosen_scales=scales,
+  )
 
 
 def draw_captions(

@@ -36,8 +36,14 @@ _BUILT_IN = frozenset(LOCATION_FAMILIES)
 
 
 def make_location_distribution(config: Any) -> "LocationDistribution":
-  """Returns the family of distributions that a `ModelConfig` names."""
-  return LOCATION_FAMILIES[config.location.location_distribution](config)
+  """Returns the family of distributions that a `ModelConfig` names.
+
+  Where the model chooses a scale, the family extends to locations and scales.
+  """
+  family = LOCATION_FAMILIES[config.location.location_distribution](config)
+  if not config.glimpse.chooses_scale:
+    return family
+  return _locations().ScaledLocations(family, config.glimpse.glimpse_scales)
 
 
 def register_location_family(name: str, make: Callable[[Any], "LocationDistribution"]) -> None:

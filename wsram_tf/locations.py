@@ -1,6 +1,7 @@
-"""Families of distributions over locations, on top of TensorFlow Probability.
+"""Families of distributions over locations and scales, on top of TensorFlow Probability.
 
-A family maps a vector of parameters, the output of a layer, to a distribution over (row, column). A
+A family maps a vector of parameters, the output of a layer, to a distribution over actions. An
+action is a location, (row, column), or a location and a scale, (row, column, scale). A
 temperature other than 1 raises the density to 1 / temperature and normalises it; a higher
 temperature widens the distribution. Keras layers exchange tensors only, so each method makes its
 distribution object. Samples come from the inverse distribution function: equal uniform numbers give
@@ -17,6 +18,8 @@ __all__ = [
   "GridLocations",
   "LocationDistribution",
   "NormalLocations",
+  "ScaledLocations",
+  "action_size",
   "locations_to_pixels",
 ]
 
@@ -29,7 +32,10 @@ COVERAGE_CELLS = 8
 
 
 class LocationDistribution(Protocol):
-  """The interface of a family. P is the number of parameters; `...` are any leading axes."""
+  """The interface of a family. P is the number of parameters; `...` are any leading axes.
+
+  A family over locations and scales, `ScaledLocations`, has 3 in place of 2 below.
+  """
 
   num_parameters: int
 
@@ -120,6 +126,19 @@ class NormalLocations:
     return tf.reshape(cells, tf.concat([tf.shape(cells)[:-2], [COVERAGE_CELLS**2]], axis=0))
 
 
+def _categorical(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tfd.Categorical:
+  return tfd.Categorical(logits=logits / tf.cast(temperature, logits.dtype))
+
+
+def _sample_categorical(categorical: tfd.Categorical, uniforms: tf.Tensor) -> tf.Tensor:
+  """Samples, int32 `[...]`, from uniform numbers `[...]` in (0, 1)."""
+  below = tf.cumsum(categorical.probs_parameter(), axis=-1)
+  # Rounding would leave a gap at the end, which would select a category of probability 0.
+  below /= below[..., -1:]
+  samples = tf.reduce_sum(tf.cast(below <= uniforms[..., tf.newaxis], tf.int32), axis=-1)
+  return tf.minimum(samples, below.shape[-1] - 1)
+
+
 class GridLocations:
   """A categorical distribution over the centres of a grid's cells, numbered row by row.
 
@@ -156,38 +175,116 @@ class GridLocations:
     index = tf.clip_by_value(index, 0, tf.constant([self.rows - 1, self.columns - 1]))
     return index[..., 0] * self.columns + index[..., 1]
 
-  def _categorical(
-    self, parameters: tf.Tensor, temperature: float | tf.Tensor = 1.0
-  ) -> tfd.Categorical:
-    return tfd.Categorical(logits=parameters / tf.cast(temperature, parameters.dtype))
-
   def log_prob(
     self, parameters: tf.Tensor, locations: tf.Tensor, temperature: float | tf.Tensor = 1.0
   ) -> tf.Tensor:
     """See `LocationDistribution`."""
-    return self._categorical(parameters, temperature).log_prob(self.cells(locations))
+    return _categorical(parameters, temperature).log_prob(self.cells(locations))
 
   def mode(self, parameters: tf.Tensor) -> tf.Tensor:
     """See `LocationDistribution`."""
-    return self.centres(self._categorical(parameters).mode(), parameters.dtype)
+    return self.centres(_categorical(parameters).mode(), parameters.dtype)
 
   def sample(
     self, parameters: tf.Tensor, uniforms: tf.Tensor, temperature: float | tf.Tensor = 1.0
   ) -> tf.Tensor:
     """See `LocationDistribution`. Only the first of each pair of numbers counts."""
-    below = tf.cumsum(self._categorical(parameters, temperature).probs_parameter(), axis=-1)
-    # Rounding would leave a gap at the end, which would select a cell of probability 0.
-    below /= below[..., -1:]
-    cells = tf.reduce_sum(tf.cast(below <= uniforms[..., :1], tf.int32), axis=-1)
-    return self.centres(tf.minimum(cells, self.num_parameters - 1), parameters.dtype)
+    cells = _sample_categorical(_categorical(parameters, temperature), uniforms[..., 0])
+    return self.centres(cells, parameters.dtype)
 
   def entropy(self, parameters: tf.Tensor) -> tf.Tensor:
     """See `LocationDistribution`."""
-    return self._categorical(parameters).entropy()
+    return _categorical(parameters).entropy()
 
   def cell_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
     """See `LocationDistribution`; the cells are those of the grid."""
-    return self._categorical(parameters).probs_parameter()
+    return _categorical(parameters).probs_parameter()
+
+
+class ScaledLocations:
+  """A family over locations and, independent of them, a categorical distribution over scales.
+
+  The parameters are those of the location, then one logit a scale. An action is (row, column,
+  scale), where the scale is a whole number from 0 to S - 1.
+
+  Args:
+    locations: the family of the locations.
+    num_scales: S.
+
+  Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
+    Models, NIPS 2015, the actions of the prediction network, arXiv 1509.06812.
+
+  Example:
+
+  >>> import tensorflow as tf
+  >>> family = ScaledLocations(NormalLocations(scale=0.1), num_scales=3)
+  >>> family.mode(tf.constant([0.0, 0.0, -1.0, -2.0, 5.0])).numpy().tolist()
+  [0.0, 0.0, 2.0]
+  """
+
+  action_size = 3
+
+  def __init__(self, locations: LocationDistribution, num_scales: int):
+    if num_scales < 1:
+      raise ValueError(f"num_scales={num_scales}: must be at least 1")
+    self.locations = locations
+    self.num_scales = num_scales
+    self.num_parameters = locations.num_parameters + num_scales
+
+  def _split(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    count = self.locations.num_parameters
+    return parameters[..., :count], parameters[..., count:]
+
+  def log_prob(
+    self, parameters: tf.Tensor, locations: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> tf.Tensor:
+    """See `LocationDistribution`: the sum of both log-densities, for actions `[..., 3]`."""
+    of_location, of_scale = self._split(parameters)
+    scales = tf.cast(locations[..., 2], tf.int32)
+    return self.locations.log_prob(of_location, locations[..., :2], temperature) + _categorical(
+      of_scale, temperature
+    ).log_prob(scales)
+
+  def mode(self, parameters: tf.Tensor) -> tf.Tensor:
+    """See `LocationDistribution`: the mode of both, float `[..., 3]`."""
+    of_location, of_scale = self._split(parameters)
+    return _joined(self.locations.mode(of_location), _categorical(of_scale).mode())
+
+  def sample(
+    self, parameters: tf.Tensor, uniforms: tf.Tensor, temperature: float | tf.Tensor = 1.0
+  ) -> tf.Tensor:
+    """See `LocationDistribution`: actions `[..., 3]`; the third number determines the scale."""
+    of_location, of_scale = self._split(parameters)
+    location = self.locations.sample(of_location, uniforms[..., :2], temperature)
+    scales = _sample_categorical(_categorical(of_scale, temperature), uniforms[..., 2])
+    return _joined(location, scales)
+
+  def entropy(self, parameters: tf.Tensor) -> tf.Tensor:
+    """See `LocationDistribution`: the sum of both entropies."""
+    of_location, of_scale = self._split(parameters)
+    return self.locations.entropy(of_location) + _categorical(of_scale).entropy()
+
+  def cell_probabilities(self, parameters: tf.Tensor) -> tf.Tensor:
+    """See `LocationDistribution`; a cell is a cell of the locations at one scale."""
+    of_location, of_scale = self._split(parameters)
+    cells = self.locations.cell_probabilities(of_location)[..., tf.newaxis]
+    both = cells * _categorical(of_scale).probs_parameter()[..., tf.newaxis, :]
+    return tf.reshape(both, tf.concat([tf.shape(both)[:-2], [both.shape[-2] * both.shape[-1]]], 0))
+
+
+def _joined(locations: tf.Tensor, scales: tf.Tensor) -> tf.Tensor:
+  return tf.concat([locations, tf.cast(scales, locations.dtype)[..., tf.newaxis]], axis=-1)
+
+
+def action_size(distribution: LocationDistribution) -> int:
+  """Numbers an action: 2 for a location, 3 for a location and a scale.
+
+  Example:
+
+  >>> action_size(GridLocations(rows=2, columns=2))
+  2
+  """
+  return getattr(distribution, "action_size", 2)  # Registered families need not name it.
 
 
 def locations_to_pixels(

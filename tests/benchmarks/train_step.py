@@ -7,7 +7,16 @@ backwards for the weight and, where something upstream learns, for its input. Th
 same process, in turn with the step, as one compiled function and as TensorFlow's own kernels; the
 faster of the two is the yardstick. A second table lists every estimator beside the variational one,
 the products of its inference network set aside.
+
+  python tests/benchmarks/train_step.py --choose_scale
+
+times the step of a model that chooses one of three scales, in turn with the step of the same model
+with all three scales at once; on one batch in memory, without input pipeline.
 """
+
+import statistics
+import time
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -26,6 +35,9 @@ _STEPS = flags.DEFINE_integer("steps", 40, "steps in each timed round")
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "timed rounds; the median is reported")
 _ESTIMATOR_UNITS = flags.DEFINE_integer(
   "estimator_units", 128, "units in the table of all estimators; 0: no such table"
+)
+_CHOOSE_SCALE = flags.DEFINE_bool(
+  "choose_scale", False, "print only the table of a chosen scale beside all scales at once"
 )
 _JIT_COMPILE = flags.DEFINE_bool("jit_compile", True, "compile the step with XLA")
 
@@ -115,11 +127,50 @@ def print_estimators(train: digits.Digits) -> None:
     )
 
 
+def print_chosen_scale(train: digits.Digits) -> None:
+  """One row a model: the step with a chosen scale beside the step with all scales."""
+  print("units  cell  all scales ms  chosen scale ms  ratio")
+  for units in _UNITS.value:
+    for cell in ("lstm", "relu"):
+      steps = [_steps_with_scales(units, cell, choose, train) for choose in (False, True)]
+      times = [[], []]
+      for _ in range(_ROUNDS.value + 1):  # The first round compiles.
+        for run, seconds in zip(steps, times, strict=True):
+          start = time.perf_counter()
+          run()
+          seconds.append((time.perf_counter() - start) / _STEPS.value * 1e3)
+      whole, chosen = (statistics.median(seconds[1:]) for seconds in times)
+      print(f"{units:5d}  {cell}  {whole:13.1f}  {chosen:15.1f}  {chosen / whole:5.2f}", flush=True)
+
+
+def _steps_with_scales(
+  units: int, cell: str, choose_scale: bool, train: digits.Digits
+) -> Callable[[], object]:
+  """Returns a function that runs one round of training steps."""
+  glimpse = wsram_tf.GlimpseConfig(glimpse_scales=3, choose_scale=choose_scale)
+  config = wsram_tf.ModelConfig(units=units, cell=cell, glimpse=glimpse)
+  objective = wsram_tf.ObjectiveConfig(num_samples=_SAMPLES.value)
+  learner = wsram_tf.WakeSleepLearner(config, objective, seed=1)
+  learner.compile(
+    keras.optimizers.Adam(1e-3),
+    jit_compile=_JIT_COMPILE.value,
+    steps_per_execution=_STEPS.value,
+  )
+  canvas = wsram_tf.CanvasConfig(canvas_side=config.height)
+  data = canvases.canvas_dataset(train, canvas, batch_size=_BATCH_SIZE.value, seed=1)
+  data = iter(data.take(1).cache().repeat())
+  learner.make_train_function()
+  return lambda: learner.train_function(data)["loss"].numpy()
+
+
 def main(_) -> None:
-  """Prints both tables."""
+  """Prints both tables, or that of the chosen scale."""
   devices = [device.name for device in tf.config.list_physical_devices()]
   print(f"TensorFlow {tf.__version__}, devices: {devices}")
   train = digits.load_digits("mnist5k", num_validation=400).train
+  if _CHOOSE_SCALE.value:
+    print_chosen_scale(train)
+    return
   print_sizes(train)
   if _ESTIMATOR_UNITS.value:
     print_estimators(train)

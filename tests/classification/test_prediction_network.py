@@ -14,7 +14,7 @@ from wsram_tf.classification.config import GlimpseConfig, LocationConfig, ModelC
 from wsram_tf.classification.prediction_network import PredictionNetwork
 from wsram_tf.learning.sequences import samples_first, samples_last
 from wsram_tf.location_families import make_location_distribution
-from wsram_tf.locations import GridLocations, NormalLocations
+from wsram_tf.locations import GridLocations, NormalLocations, ScaledLocations, action_size
 
 # B, M, N, and the size of the canvas; the context copy averages blocks of 5 x 6 pixels.
 IMAGES, SAMPLES, GLIMPSES = 3, 2, 3
@@ -41,6 +41,15 @@ CONFIGS = {
   "keyed grid": dataclasses.replace(
     PLAIN, location=LocationConfig("keyed_grid", location_filters=(3,), location_units=5)
   ),
+  "relu": dataclasses.replace(PLAIN, cell="relu"),
+  "chosen scale": dataclasses.replace(
+    PLAIN, glimpse=GlimpseConfig(glimpse_side=3, glimpse_scales=3, choose_scale=True)
+  ),
+  "keyed grid, chosen scale": dataclasses.replace(
+    PLAIN,
+    glimpse=GlimpseConfig(glimpse_side=6, glimpse_scales=2, choose_scale=True),
+    location=LocationConfig("keyed_grid", location_filters=(3,), location_units=5),
+  ),
 }
 
 
@@ -57,8 +66,9 @@ def _images(config: ModelConfig = PLAIN, count: int = IMAGES) -> tf.Tensor:
   return tf.constant(values, keras.config.dtype_policy().compute_dtype)
 
 
-def _uniforms(samples: int = SAMPLES, count: int = IMAGES) -> tf.Tensor:
-  values = np.random.default_rng(2).uniform(0.01, 0.99, [samples, count, GLIMPSES, 2])
+def _uniforms(config: ModelConfig = PLAIN) -> tf.Tensor:
+  numbers = action_size(make_location_distribution(config))
+  values = np.random.default_rng(2).uniform(0.01, 0.99, [SAMPLES, IMAGES, GLIMPSES, numbers])
   return tf.constant(values, keras.config.dtype_policy().compute_dtype)
 
 
@@ -184,7 +194,7 @@ class SequencesTest(PredictionNetworkTest):
         keras.config.set_dtype_policy(policy)
         config = CONFIGS[name]
         network = PredictionNetwork(config)
-        found = network.attend(network.look(_images(config)), _uniforms())
+        found = network.attend(network.look(_images(config)), _uniforms(config))
         self.assertEqual(found.locations.shape, [SAMPLES, IMAGES, GLIMPSES, 2])
         self.assertEqual(found.log_prior.shape, [SAMPLES, IMAGES, GLIMPSES])
         self.assertEqual(found.prior_entropy.shape, [SAMPLES, IMAGES, GLIMPSES])
@@ -195,6 +205,11 @@ class SequencesTest(PredictionNetworkTest):
         self.assertEqual(answer["class_id"].shape, [IMAGES])
         self.assertEqual(answer["probabilities"].dtype.name, policy)
         self.assertEqual(answer["locations"].shape, [IMAGES, GLIMPSES, 2])
+        self.assertEqual("scales" in answer, "chosen" in name)
+        if "scales" in answer:
+          self.assertEqual(answer["scales"].dtype, tf.int64)
+          self.assertEqual(answer["scales"].shape, [IMAGES, GLIMPSES])
+          self.assertEqual(found.scales.shape, [SAMPLES, IMAGES, GLIMPSES])
 
   def test_call_is_the_sequence_at_the_mode(self):
     for name, config in CONFIGS.items():
@@ -208,7 +223,7 @@ class SequencesTest(PredictionNetworkTest):
           tf.reduce_sum(answer["probabilities"], axis=-1), np.ones(IMAGES), rtol=1e-12
         )
         # A step away from the mode, no glimpse is likelier.
-        rows = sequences.locations[0] + np.array([0.0, 0.3])
+        rows = sequences.actions[0] + np.array([0.0, 0.3, 0.0])[: sequences.actions.shape[-1]]
         first = network.unroll(network.look(images), 1, lambda n, upper, prior: rows[:, n])  # noqa: B023
         self.assertAllLessEqual(first.log_prior[0, :, 0] - sequences.log_prior[0, :, 0], 0.0)
 
@@ -217,7 +232,7 @@ class SequencesTest(PredictionNetworkTest):
       with self.subTest(name):
         network, images = _network(config), _images(config)
         distribution = make_location_distribution(config)
-        rows = samples_last(_uniforms())
+        rows = samples_last(_uniforms(config))
         calls = []
 
         def choose(n, upper, prior, calls=calls, rows=rows, distribution=distribution):
@@ -225,12 +240,12 @@ class SequencesTest(PredictionNetworkTest):
           return distribution.sample(prior, rows[:, n])
 
         found = network.unroll(network.look(images), SAMPLES, choose)
-        self.assertSequences(network.attend(network.look(images), _uniforms()), found)
+        self.assertSequences(network.attend(network.look(images), _uniforms(config)), found)
         self.assertEqual([n for n, _, _ in calls], list(range(GLIMPSES)))
         for n, upper, prior in calls:
           self.assertEqual(upper.shape, [IMAGES * SAMPLES, UNITS])
           self.assertAllEqual(prior, self.prior(network, images, upper))
-          log_prob = distribution.log_prob(prior, samples_last(found.locations)[:, n])
+          log_prob = distribution.log_prob(prior, samples_last(found.actions)[:, n])
           self.assertAllClose(found.log_prior[:, :, n], samples_first(log_prob, SAMPLES))
           entropy = samples_first(distribution.entropy(prior), SAMPLES)
           self.assertAllClose(found.prior_entropy[:, :, n], entropy)
@@ -273,16 +288,16 @@ class SequencesTest(PredictionNetworkTest):
     for name in ("lstm", "convolutional, 3 channels", "grid", "keyed grid"):
       config = CONFIGS[name]
       with self.subTest(name):
-        network, images, uniforms = _network(config), _images(config), _uniforms()
+        network, images, uniforms = _network(config), _images(config), _uniforms(config)
         apart = [network.attend(network.look(images), uniforms[m : m + 1]) for m in range(SAMPLES)]
         expected = [tf.concat(tensors, axis=0) for tensors in zip(*apart, strict=True)]
         self.assertSequences(network.attend(network.look(images), uniforms), expected)
 
   def test_an_image_does_not_see_its_neighbours(self):
-    for name in ("gru", "convolutional, 3 channels", "learned scale", "keyed grid"):
+    for name in ("relu", "convolutional, 3 channels", "learned scale", "keyed grid, chosen scale"):
       config = CONFIGS[name]
       with self.subTest(name):
-        network, images, uniforms = _network(config), _images(config), _uniforms()
+        network, images, uniforms = _network(config), _images(config), _uniforms(config)
         apart = [
           network.attend(network.look(images[b : b + 1]), uniforms[:, b : b + 1])
           for b in reversed(range(IMAGES))
@@ -295,12 +310,12 @@ class VariationsTest(PredictionNetworkTest):
   """Graphs, unknown batches, XLA, saving."""
 
   def test_attend_takes_any_number_of_images(self):
-    for name in ("gru", "convolutional, 3 channels", "learned scale", "keyed grid"):
+    for name in ("relu", "convolutional, 3 channels", "learned scale", "keyed grid, chosen scale"):
       config = CONFIGS[name]
       with self.subTest(name):
-        network, images, uniforms = _network(config), _images(config), _uniforms()
+        network, images, uniforms = _network(config), _images(config), _uniforms(config)
         batch = tf.TensorSpec([None, *config.image_shape], tf.float64)
-        samples = tf.TensorSpec([SAMPLES, None, GLIMPSES, 2], tf.float64)
+        samples = tf.TensorSpec([SAMPLES, None, *uniforms.shape[2:]], tf.float64)
         attend = tf.function(
           lambda images, uniforms, network=network: network.attend(network.look(images), uniforms),
           input_signature=[batch, samples],
@@ -324,9 +339,15 @@ class VariationsTest(PredictionNetworkTest):
     self.assertEqual(nothing["locations"].shape, [0, GLIMPSES, 2])
 
   def test_compiled(self):
-    for name, loops in {"lstm": True, "grid": False, "keyed grid": True}.items():
+    for name, loops in (
+      ("lstm", True),
+      ("grid", False),
+      ("keyed grid", True),
+      ("chosen scale", True),
+      ("keyed grid, chosen scale", False),
+    ):
       with self.subTest(f"{name} loops={loops}"):
-        network, images = _network(CONFIGS[name]), _images()
+        network, images, uniforms = _network(CONFIGS[name]), _images(), _uniforms(CONFIGS[name])
 
         @tf.function(jit_compile=True)
         def attend(images, uniforms, network=network, loops=loops):
@@ -334,7 +355,7 @@ class VariationsTest(PredictionNetworkTest):
           return network.attend(view, uniforms)
 
         self.assertSequences(
-          attend(images, _uniforms()), network.attend(network.look(images), _uniforms())
+          attend(images, uniforms), network.attend(network.look(images), uniforms)
         )
 
   def test_config_round_trip(self):
@@ -347,7 +368,7 @@ class VariationsTest(PredictionNetworkTest):
         self.assertEqual([w.shape for w in copy.weights], [w.shape for w in network.weights])
 
   def test_saved_and_loaded(self):
-    for name in ("gru", "convolutional, 3 channels", "learned scale", "keyed grid"):
+    for name in ("relu", "convolutional, 3 channels", "learned scale", "keyed grid, chosen scale"):
       config = CONFIGS[name]
       with self.subTest(name):
         network = _network(config)
@@ -370,9 +391,13 @@ class VariationsTest(PredictionNetworkTest):
       ("grid", lstm, 2, (UNITS + 1) * 4 * 5),
       ("learned scale", lstm, 2, (UNITS + 1) * 4),
       ("keyed grid", lstm, 2, keyed),
+      ("relu", UNITS * (2 * UNITS + 1), 1, (UNITS + 1) * 2),
+      ("keyed grid, chosen scale", lstm, 2, keyed + (UNITS + 1) * 2),
     ]:
       context = hidden + (UNITS + 1) * UNITS * states
-      expected = glimpse + 2 * core + context + looking + classifier
+      # One patch in place of two, and two more numbers for the scale.
+      less = (6 * 6 - 2) * UNITS if "chosen" in name else 0
+      expected = glimpse - less + 2 * core + context + looking + classifier
       network = PredictionNetwork(CONFIGS[name])
       self.assertEqual(network.count_params(), expected, name)
       self.assertLen(network.trainable_weights, len(network.weights))
@@ -390,6 +415,10 @@ class MakeLocationDistributionTest(tf.test.TestCase):
       normal = make_location_distribution(CONFIGS[name])
       self.assertIsInstance(normal, NormalLocations)
       self.assertEqual((normal.scale, normal.learned_scale), (0.1, learned))
+    scaled = make_location_distribution(CONFIGS["chosen scale"])
+    self.assertIsInstance(scaled, ScaledLocations)
+    self.assertIsInstance(scaled.locations, NormalLocations)
+    self.assertEqual(scaled.num_scales, 3)
 
 
 if __name__ == "__main__":

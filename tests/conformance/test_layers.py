@@ -50,6 +50,11 @@ CASES = {
     lambda rows: [_normal(rows, 6, 4), _normal(rows, 5)],
     lambda layer, keys, states: [layer(keys, states)],
   ),
+  "cell_location_network with scales": Case(
+    lambda: layers.CellLocationNetwork(units=4, num_scales=3),
+    lambda rows: [_normal(rows, 6, 4), _normal(rows, 5)],
+    lambda layer, keys, states: [layer(keys, states)],
+  ),
   "cell_network": Case(
     lambda: layers.CellNetwork(units=4, filters=(3,)),
     lambda rows: [_normal(rows, 5, 5, 2)],
@@ -70,6 +75,11 @@ CASES = {
     lambda rows: [_normal(rows, 3, 3, 2)],
     lambda layer, low_resolution: layer(low_resolution),
   ),
+  "context_network relu": Case(
+    lambda: layers.ContextNetwork(side=3, units=5, num_states=1, activation="relu"),
+    lambda rows: [_normal(rows, 3, 3, 2)],
+    lambda layer, low_resolution: layer(low_resolution),
+  ),
   "glimpse_network dense": Case(
     lambda: layers.GlimpseNetwork(units=9),
     lambda rows: [_normal(rows, 2, 5, 5, 3), _locations(rows)],
@@ -83,6 +93,11 @@ CASES = {
   "glimpse_sensor": Case(
     lambda: layers.GlimpseSensor(side=3, scales=2),
     lambda rows: [_normal(rows, 9, 11, 2), _locations(rows)],
+    lambda layer, images, locations: [layer(layer.prepare(images), locations)],
+  ),
+  "glimpse_sensor of a chosen scale": Case(
+    lambda: layers.GlimpseSensor(side=3, scales=2, choose_scale=True),
+    lambda rows: [_normal(rows, 9, 11, 2), np.insert(_locations(rows), 2, np.arange(rows) % 2, 1)],
     lambda layer, images, locations: [layer(layer.prepare(images), locations)],
   ),
   "grid_network of images": Case(
@@ -107,6 +122,11 @@ CASES = {
   ),
   "recurrent_core gru": Case(
     lambda: layers.RecurrentCore(units=5, cell="gru"),
+    lambda rows: [_normal(rows, 4), *([_normal(rows, 5)] * 2)],
+    _step,
+  ),
+  "recurrent_core relu": Case(
+    lambda: layers.RecurrentCore(units=5, cell="relu"),
     lambda rows: [_normal(rows, 4), *([_normal(rows, 5)] * 2)],
     _step,
   ),

@@ -11,6 +11,7 @@ from tests.support import exports
 from wsram_tf.classification import GlimpseConfig, LocationConfig, WakeSleepLearner
 from wsram_tf.export import build_signatures, export_classifier
 from wsram_tf.learning.sampling import stateless_uniforms
+from wsram_tf.locations import action_size
 from wsram_tf.serving import manifests
 
 CONFIGS = {
@@ -24,6 +25,7 @@ CONFIGS = {
     "context_side": 10,  # No cell's middle lies between two ways to cut its patch.
   },
   "convolutions": {"glimpse": GlimpseConfig(8, 3, (4,))},
+  "relu, chosen scale": {"cell": "relu", "glimpse": GlimpseConfig(8, 3, choose_scale=True)},
 }
 
 
@@ -36,9 +38,10 @@ def as_float(images):
   return tf.constant(images.astype(np.float32) / np.float32(255))
 
 
-def uniforms_of(seeds, num_samples, num_glimpses):
-  """The random numbers of each row, drawn one by one: float `[M, B, N, 2]`."""
-  rows = [stateless_uniforms([num_samples, num_glimpses, 2], [seed, 0]) for seed in seeds]
+def uniforms_of(seeds, num_samples, network):
+  """The random numbers of each row, drawn one by one: float `[M, B, N, A]`."""
+  shape = [num_samples, network.config.num_glimpses, action_size(network.location_distribution)]
+  rows = [stateless_uniforms(shape, [seed, 0]) for seed in seeds]
   return tf.stack(rows, axis=1)
 
 
@@ -62,16 +65,19 @@ class BuiltSignaturesTest(tf.test.TestCase):
     self.assertEqual(outputs.keys(), expected.keys())
     self.assertAllEqual(outputs["class_id"], expected["class_id"])
     self.assertEqual(outputs["class_id"].dtype, tf.int64)
-    for name in ("probabilities", "locations"):
+    for name in outputs.keys() - {"class_id"}:
       self.assertAllClose(outputs[name], expected[name], atol=1e-6)
 
   def check_attend_samples_from_the_prior(self, network, _, functions):
     images, seeds = as_float(images_for(network)), tf.constant([5, -1, 2**62, 0, 5, 6], tf.int64)
     outputs = functions["attend"](images=images, seed=seeds)
-    expected = network.attend(
-      network.look(images), uniforms_of(seeds, 1, network.config.num_glimpses)
-    )
+    expected = network.attend(network.look(images), uniforms_of(seeds, 1, network))
     self.assertAllClose(outputs["locations"], expected.locations[0], atol=1e-6)
+    self.assertEqual("scales" in outputs, network.config.glimpse.chooses_scale)
+    if "scales" in outputs:
+      self.assertAllEqual(outputs["scales"], expected.scales[0])
+      self.assertEqual(outputs["scales"].dtype, tf.int64)
+      self.assertGreater(np.ptp(outputs["scales"]), 0)
     self.assertAllClose(outputs["log_prob"], expected.log_prior[0], atol=1e-4)
     self.assertAllClose(outputs["probabilities"], tf.exp(expected.log_probs[0]), atol=1e-6)
     self.assertAllEqual(outputs["class_id"], np.argmax(outputs["probabilities"], -1))
@@ -80,9 +86,7 @@ class BuiltSignaturesTest(tf.test.TestCase):
     images, seeds = as_float(images_for(network)), tf.range(6, dtype=tf.int64)
     outputs = functions["classify_averaged"](images=images, seed=seeds)
     self.assertEqual(outputs.keys(), {"class_id", "probabilities"})
-    sequences = network.attend(
-      network.look(images), uniforms_of(seeds, 5, network.config.num_glimpses)
-    )
+    sequences = network.attend(network.look(images), uniforms_of(seeds, 5, network))
     expected = tf.reduce_mean(tf.exp(sequences.log_probs), axis=0)
     self.assertAllClose(outputs["probabilities"], expected, atol=1e-6)
     self.assertAllEqual(outputs["class_id"], np.argmax(expected, -1))

@@ -104,6 +104,21 @@ class GlimpseSensorTest(tf.test.TestCase):
         gather = tf.function(lambda i, at, s=sensor: _sense(s, i, at), jit_compile=True)
         self.assertAllEqual(gather(images, locations), expected)
 
+  def test_a_chosen_scale_is_that_of_all_scales_exactly(self):
+    for side, samples, channels in [(3, 4, 3), (4, 3, 1)]:
+      images = tf.constant(_images(4, channels, np.float32))
+      locations = tf.constant(_locations()[: 4 * samples], tf.float32)
+      scales = np.arange(4 * samples, dtype=np.int32) * 2 % 3
+      actions = tf.concat([locations, tf.cast(scales, tf.float32)[:, tf.newaxis]], axis=1)
+      whole = _sense(GlimpseSensor(side, 3), images, locations)
+      expected = tf.gather(whole, scales[:, np.newaxis], batch_dims=1)
+      sensor = GlimpseSensor(side, 3, choose_scale=True)
+      self.assertEqual(expected.shape, [4 * samples, 1, side, side, channels])
+      self.assertAllEqual(_sense(sensor, images, actions), expected)
+      for loops in (False, True):
+        compiled = tf.function(lambda i, a, s=sensor, x=loops: _sense(s, i, a, x), jit_compile=True)
+        self.assertAllEqual(compiled(images, actions), expected)
+
   def test_image_size_may_be_unknown_before_running(self):
     images = tf.constant(_images(3, 2, np.float32))
     locations = tf.constant(_locations()[:3], tf.float32)

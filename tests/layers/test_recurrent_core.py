@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from wsram_tf.layers import CoreState, RecurrentCore
 
-CELLS = ("lstm", "gru")
+CELLS = ("lstm", "gru", "relu")
 UNITS, STEPS, ROWS = 4, 3, 2
 
 
@@ -52,9 +52,15 @@ def _naive_gru(cell, inputs, states):
   return [update * hidden + (1 - update) * new]
 
 
+def _naive_relu(cell, inputs, states):
+  (hidden,) = states
+  sums = inputs @ cell.kernel.numpy() + hidden @ cell.recurrent_kernel.numpy() + cell.bias.numpy()
+  return [np.maximum(sums, 0)]
+
+
 class RecurrentCoreTest(tf.test.TestCase):
   def test_step_matches_numpy(self):
-    for cell, naive in zip(CELLS, (_naive_lstm, _naive_gru), strict=True):
+    for cell, naive in zip(CELLS, (_naive_lstm, _naive_gru, _naive_relu), strict=True):
       with self.subTest(cell):
         core = _core(cell)
         inputs, state = _normal(ROWS, 3), _state(core)
@@ -99,7 +105,7 @@ class RecurrentCoreTest(tf.test.TestCase):
           self.assertGreater(np.abs(gradient).max(), 0.0)
 
   def test_initial_state(self):
-    for cell, num_states in zip(CELLS, (2, 1), strict=True):
+    for cell, num_states in zip(CELLS, (2, 1, 1), strict=True):
       with self.subTest(cell):
         core = RecurrentCore(UNITS, cell)
         self.assertEqual(core.num_states, num_states)
@@ -123,6 +129,13 @@ class RecurrentCoreTest(tf.test.TestCase):
         found, *last = keras.Model(inputs, rnn(inputs))(sequence)
         self.assertAllClose(found, tf.stack(outputs, axis=1), rtol=1e-5, atol=1e-5)
         self.assertAllClose(last, [*state.lower, *state.upper], rtol=1e-5, atol=1e-5)
+
+  def test_relu_layers_start_with_the_identity(self):
+    core = RecurrentCore(UNITS, "relu")
+    core.build((None, 3))
+    for layer in (core.lower, core.upper):
+      self.assertAllEqual(layer.recurrent_kernel, np.eye(UNITS))
+    self.assertEqual(core.output_activation, "relu")
 
   def test_a_functional_model_with_a_core_is_saved_and_loaded(self):
     inputs = keras.Input((STEPS, 3))

@@ -120,6 +120,7 @@ def make_facts(network, name="digits", **fields):
       "num_glimpses": config.num_glimpses,
       "glimpse_side": config.glimpse.glimpse_side,
       "glimpse_scales": config.glimpse.glimpse_scales,
+      "choose_scale": config.glimpse.chooses_scale,
       "averaged_samples": 5,
       "allowed_batch_sizes": [1, 4],
       **fields,

@@ -12,7 +12,7 @@ from wsram_tf.captions.grid_network import GridNetwork
 from wsram_tf.captions.vocabulary import END, PADDING, START, UNKNOWN
 from wsram_tf.learning.checked_model import CheckedModel
 from wsram_tf.learning.sequences import (
-  ChooseLocation,
+  ChooseAction,
   GlimpseSequences,
   along_sequences,
   samples_last,
@@ -117,7 +117,11 @@ class CaptionNetwork(CheckedModel):
       )
       self.core = layers.RecurrentCore(config.units, config.cell, name="core")
       self.context_network = layers.ContextNetwork(
-        config.context_side, config.units, self.core.num_states, name="context_network"
+        config.context_side,
+        config.units,
+        self.core.num_states,
+        self.core.output_activation,
+        name="context_network",
       )
     self.location_network = layers.CellLocationNetwork(
       config.location_units, name="location_network"
@@ -226,7 +230,7 @@ class CaptionNetwork(CheckedModel):
     grid: Grid,
     captions: tf.Tensor,
     num_samples: int,
-    choose_location: ChooseLocation,
+    choose_action: ChooseAction,
     dropout_uniforms: tf.Tensor | None = None,
   ) -> GlimpseSequences:
     """Runs M independent glimpse sequences along given captions, one glimpse before each word.
@@ -235,7 +239,7 @@ class CaptionNetwork(CheckedModel):
       grid: grids of B images.
       captions: int `[B, T]`, words, the end, padding.
       num_samples: M.
-      choose_location: see `PredictionNetwork.unroll`.
+      choose_action: see `PredictionNetwork.unroll`.
       dropout_uniforms: float `[B, E + D]`, uniform random numbers in (0, 1) that choose the dropped
         units of the word embeddings and lower states; None for no dropout.
 
@@ -262,7 +266,7 @@ class CaptionNetwork(CheckedModel):
       upper = state.upper[0]
       prior = self.prior(grid, upper)
       # The score of the location must treat the sample as a constant; see PredictionNetwork.unroll.
-      location = tf.stop_gradient(choose_location(n, upper, prior))
+      location = tf.stop_gradient(choose_action(n, upper, prior))
       state = self.step(grid, state, embedded[n], location, prior)
       locations.append(location)
       uppers.append(upper)
@@ -278,7 +282,7 @@ class CaptionNetwork(CheckedModel):
     # Soft attention samples no location, so locations have no log-probability.
     scored = mask & (self.config.attention == "hard")
     return GlimpseSequences(
-      locations=locations,
+      actions=locations,
       upper=uppers,
       prior_parameters=priors,
       log_prior=tf.where(scored, distribution.log_prob(priors, locations), 0.0),
@@ -302,10 +306,10 @@ class CaptionNetwork(CheckedModel):
       return self.unroll(grid, captions, 1, lambda n, upper, prior: distribution.mode(prior))
     rows = samples_last(uniforms)
 
-    def choose_location(n: int, upper: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
+    def choose_action(n: int, upper: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
       return distribution.sample(prior, rows[:, n])
 
-    return self.unroll(grid, captions, uniforms.shape[0], choose_location)
+    return self.unroll(grid, captions, uniforms.shape[0], choose_action)
 
   def say(
     self, grid: Grid, state: layers.CoreState, words: tf.Tensor

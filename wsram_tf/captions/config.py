@@ -53,7 +53,11 @@ class CaptionModelConfig:
     "baseline without sampling (needs estimator=variational, num_samples=1)",
     choices=("hard", "soft"),
   )
-  cell: str = setting("lstm", "recurrent cell of both layers", choices=("lstm", "gru"))
+  cell: str = setting(
+    "lstm",
+    "recurrent cell of both layers; relu: plain recurrent layers of ReLU units, as in the paper",
+    choices=("lstm", "gru", "relu"),
+  )
   context_side: int = setting(
     1,
     "side of the low-resolution grid that initialises the upper layer, in cells; 1: the mean",

@@ -33,6 +33,11 @@ class GlimpseConfig:
     "filters of each 3 x 3 convolution in the glimpse network, one number a layer; empty: dense",
     minimum=1,
   )
+  choose_scale: bool = setting(
+    False,
+    "each glimpse has one patch, at a scale that prior and proposal choose with the location, as "
+    "in the paper; false: the patches of all glimpse_scales",
+  )
 
   def __post_init__(self):
     if isinstance(self.glimpse_filters, list):  # JSON has no tuples.
@@ -44,6 +49,16 @@ class GlimpseConfig:
         f"{self.glimpse_side.bit_length() - 1} convolutions for glimpse_side={self.glimpse_side}, "
         "because each halves the patch"
       )
+
+  @property
+  def chooses_scale(self) -> bool:
+    """Whether an action is a location and a scale; false for one scale, which is no choice."""
+    return self.choose_scale and self.glimpse_scales > 1
+
+  @property
+  def patches(self) -> int:
+    """Patches a glimpse: 1 at a chosen scale, else one a scale."""
+    return 1 if self.chooses_scale else self.glimpse_scales
 
 
 @documented
@@ -113,7 +128,11 @@ class ModelConfig:
   num_classes: int = setting(10, "number of classes", minimum=2)
   num_glimpses: int = setting(4, "glimpses a sequence", minimum=1)
   units: int = setting(256, "units of each recurrent layer and each hidden layer", minimum=1)
-  cell: str = setting("lstm", "recurrent cell of both layers", choices=("lstm", "gru"))
+  cell: str = setting(
+    "lstm",
+    "recurrent cell of both layers; relu: plain recurrent layers of ReLU units, as in the paper",
+    choices=("lstm", "gru", "relu"),
+  )
   context_side: int = setting(
     12,
     "side of the low-resolution copy for the context network, in pixels; the default shrinks to a "

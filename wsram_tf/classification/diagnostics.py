@@ -1,8 +1,8 @@
 """Variance of gradients, and exact likelihoods, posteriors and gradients by enumeration.
 
 `GradientProbe` estimates the variance of any model's gradient from repeated draws at fixed
-parameters. The enumeration covers all glimpse sequences; it needs categorical locations and a small
-grid.
+parameters. The enumeration covers all glimpse sequences; it needs categorical locations on a small
+grid, and covers the chosen scales too.
 """
 
 import itertools
@@ -14,7 +14,7 @@ import tensorflow as tf
 from wsram_tf.classification.learner import WakeSleepLearner
 from wsram_tf.classification.sampling import label_proposal
 from wsram_tf.learning import sampling
-from wsram_tf.locations import GridLocations
+from wsram_tf.locations import GridLocations, LocationDistribution, ScaledLocations
 
 __all__ = [
   "MOST_SEQUENCES",
@@ -115,8 +115,8 @@ def enumerate_model(
   Raises:
     ValueError: if the locations are not categorical, or there are too many sequences.
   """
-  cells = _all_cells(learner)
-  drawn = _score_cells(learner, images, labels, cells)
+  actions = _all_sequences(learner)
+  drawn = _score_sequences(learner, images, labels, actions)
   scored = learner.score(drawn, labels)
   log_joint = tf.reduce_sum(scored.log_prior, axis=-1) + scored.log_likelihood[..., 0]  # [A, B]
   log_marginal = tf.reduce_logsumexp(log_joint, axis=0)
@@ -145,18 +145,18 @@ def enumerate_gradient(
   Raises:
     ValueError: if the locations are not categorical, or there are too many tuples.
   """
-  cells = _all_cells(learner)
-  if len(cells) ** num_samples > MOST_SEQUENCES:
+  sequences = _all_sequences(learner)
+  if len(sequences) ** num_samples > MOST_SEQUENCES:
     raise ValueError(
-      f"num_samples={num_samples}: must give at most {MOST_SEQUENCES} tuples of the {len(cells)} "
-      "sequences"
+      f"num_samples={num_samples}: must give at most {MOST_SEQUENCES} tuples of the "
+      f"{len(sequences)} sequences"
     )
   images, labels = image[tf.newaxis], tf.constant([label])
 
   @tf.function(autograph=False)
   def gradients(chosen: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     with tf.GradientTape() as tape:
-      drawn = _score_cells(learner, images, labels, chosen)
+      drawn = _score_sequences(learner, images, labels, chosen)
       scored = learner.score(drawn, labels)
       loss = learner.estimator.prediction_loss(scored)
       if learner.estimator.inference_loss:
@@ -166,8 +166,8 @@ def enumerate_gradient(
       loss = tf.reduce_sum(loss)
     return tf.reduce_sum(scored.log_sampling), _flat_gradients(tape, loss, learner)
 
-  tuples = itertools.product(range(len(cells)), repeat=num_samples)
-  drawn = [gradients(tf.constant(cells[list(chosen)])) for chosen in tuples]
+  tuples = itertools.product(range(len(sequences)), repeat=num_samples)
+  drawn = [gradients(tf.gather(sequences, chosen)) for chosen in tuples]
   probabilities = np.exp([log_probability.numpy() for log_probability, _ in drawn])
   moments = {}
   for name in drawn[0][1]:
@@ -196,44 +196,62 @@ def _flat_gradients(
 
 def count_sequences(learner: WakeSleepLearner) -> int | None:
   """The number of distinct glimpse sequences; None where locations are not categorical."""
-  distribution = learner.prediction_network.location_distribution
-  if not isinstance(distribution, GridLocations):
-    return None
-  return distribution.num_parameters**learner.model_config.num_glimpses
+  actions = _count_actions(learner.prediction_network.location_distribution)
+  return None if actions is None else actions**learner.model_config.num_glimpses
 
 
-def _all_cells(learner: WakeSleepLearner) -> np.ndarray:
-  """All sequences of cells, int `[A, N]`."""
+def _count_actions(distribution: LocationDistribution) -> int | None:
+  if isinstance(distribution, ScaledLocations):
+    cells = _count_actions(distribution.locations)
+    return None if cells is None else cells * distribution.num_scales
+  return distribution.num_parameters if isinstance(distribution, GridLocations) else None
+
+
+def _all_actions(distribution: LocationDistribution, dtype: tf.DType) -> tf.Tensor:
+  """All actions of one glimpse, float `[actions, A]`; the scale varies fastest."""
+  if isinstance(distribution, ScaledLocations):
+    locations = _all_actions(distribution.locations, dtype)
+    scales = tf.tile(tf.range(distribution.num_scales), [locations.shape[0]])
+    locations = tf.repeat(locations, distribution.num_scales, axis=0)
+    return tf.concat([locations, tf.cast(scales, dtype)[:, tf.newaxis]], axis=-1)
+  return distribution.centres(tf.range(distribution.num_parameters), dtype)
+
+
+def _all_sequences(learner: WakeSleepLearner) -> tf.Tensor:
+  """All sequences of actions, float `[sequences, N, A]`."""
   sequences, glimpses = count_sequences(learner), learner.model_config.num_glimpses
   if sequences is None:
     raise ValueError(
       f"location_distribution={learner.model_config.location.location_distribution}: must be grid "
       "or keyed_grid, because only their sequences can be enumerated"
     )
-  cells = learner.prediction_network.location_distribution.num_parameters
+  network = learner.prediction_network
+  actions = _all_actions(network.location_distribution, network.variable_dtype)
   if sequences > MOST_SEQUENCES:
     raise ValueError(
-      f"num_glimpses={glimpses}: must give at most {MOST_SEQUENCES} sequences of {cells} cells"
+      f"num_glimpses={glimpses}: must give at most {MOST_SEQUENCES} sequences of "
+      f"{actions.shape[0]} actions"
     )
-  return np.array(list(itertools.product(range(cells), repeat=glimpses)), np.int32)
+  numbers = list(itertools.product(range(actions.shape[0]), repeat=glimpses))
+  return tf.gather(actions, np.array(numbers, np.int32))
 
 
-def _score_cells(
-  learner: WakeSleepLearner, images: tf.Tensor, labels: tf.Tensor, cells: tf.Tensor
+def _score_sequences(
+  learner: WakeSleepLearner, images: tf.Tensor, labels: tf.Tensor, actions: tf.Tensor
 ) -> sampling.DrawnSequences:
-  """Scores the same M sequences of cells, int `[M, N]`, for each image."""
+  """Scores the same M sequences of actions, float `[M, N, A]`, for each image."""
   network, batch = learner.prediction_network, images.shape[0]
-  distribution = network.location_distribution
-  locations = distribution.centres(tf.convert_to_tensor(cells), images.dtype)  # [M, N, 2]
-  samples = locations.shape[0]
+  samples = actions.shape[0]
   view = network.look(images)
   sequences = network.unroll(
-    view, samples, lambda n, upper, prior: tf.tile(locations[:, n], [batch, 1])
+    view, samples, lambda n, upper, prior: tf.tile(actions[:, n], [batch, 1])
   )
   proposal = None
   if learner.inference_network:
     target = tf.one_hot(labels, learner.model_config.num_classes, dtype=images.dtype)
     target = tf.broadcast_to(target, [samples, *target.shape])
-    proposal = label_proposal(learner.inference_network, view, target, locations.shape[1])
+    proposal = label_proposal(learner.inference_network, view, target, actions.shape[1])
     proposal = proposal.along(sequences.upper)
-  return sampling.score_sequences(distribution, sequences, proposal, learner.sampler)
+  return sampling.score_sequences(
+    network.location_distribution, sequences, proposal, learner.sampler
+  )

@@ -1,4 +1,4 @@
-"""The inference network: the proposal of locations, given the label. Used in training only."""
+"""The inference network: the proposal of actions, given the label. Used in training only."""
 
 import keras
 import tensorflow as tf
@@ -15,18 +15,19 @@ class InferenceNetwork(keras.Model):
   It reads the prediction network's upper state, without a gradient to it.
 
   Args:
-    num_parameters: P, parameters of the location distribution's family.
+    num_parameters: P, parameters of the actions' distribution.
     units: D, units of the hidden layer.
     target_size: E, length of the target's encoding; for a label the number of classes.
     state_size: length of the upper layer's output.
     precision: `float32` or `bfloat16`, the number format of the hidden layer.
     location_units: K, size of the vectors that compare a state with a cell, for `keyed_grid`; 0 for
       the other families.
+    num_scales: of the P parameters, logits of a chosen scale, for `keyed_grid`; else 0.
 
   Call arguments:
     target: float `[R, E]`, the target's encoding, for a label one-hot.
     upper: float `[R, state_size]`, the upper layer's output before the glimpse.
-    keys: float `[B, P, K]`, what `keys` returned, where `location_units` is not 0; then the R / B
+    keys: float `[B, L, K]`, what `keys` returned, where `location_units` is not 0; then the R / B
       rows of one image are neighbours.
 
   Returns:
@@ -52,6 +53,7 @@ class InferenceNetwork(keras.Model):
     state_size: int,
     precision: str = "float32",
     location_units: int = 0,
+    num_scales: int = 0,
     **kwargs,
   ):
     super().__init__(**kwargs)
@@ -61,11 +63,14 @@ class InferenceNetwork(keras.Model):
     self.state_size = state_size
     self.precision = precision
     self.location_units = location_units
+    self.num_scales = num_scales
     with layers.computing_in(precision):
       self.hidden = keras.layers.Dense(units, activation="relu", name="hidden")
     self.location_keys = None
     if location_units:
-      self.location_network = layers.CellLocationNetwork(location_units, name="location_network")
+      self.location_network = layers.CellLocationNetwork(
+        location_units, num_scales, name="location_network"
+      )
       # A bias would raise all logits equally, which changes no probability.
       self.location_keys = keras.layers.Dense(location_units, use_bias=False, name="location_keys")
     else:
@@ -78,7 +83,7 @@ class InferenceNetwork(keras.Model):
       return
     self.hidden.build((None, self.target_size + self.state_size))
     if self.location_units:
-      cells = (None, self.num_parameters, self.location_units)
+      cells = (None, self.num_parameters - self.num_scales, self.location_units)
       self.location_keys.build(cells)
       self.location_network.build(cells, (None, self.units))
     else:
@@ -89,10 +94,10 @@ class InferenceNetwork(keras.Model):
     """The vectors of the cells that a state is compared with.
 
     Args:
-      cells: float `[B, P, K]`, as in `View.cells`; None for families without keys.
+      cells: float `[B, L, K]`, as in `View.cells`; None for families without keys.
 
     Returns:
-      float `[B, P, K]`; None where `cells` is None.
+      float `[B, L, K]`; None where `cells` is None.
     """
     # The proposal fits the prediction network, never the reverse.
     return None if cells is None else self.location_keys(tf.stop_gradient(cells))
@@ -113,4 +118,5 @@ class InferenceNetwork(keras.Model):
       "state_size": self.state_size,
       "precision": self.precision,
       "location_units": self.location_units,
+      "num_scales": self.num_scales,
     }

@@ -103,7 +103,7 @@ class WakeSleepLearner(BaseLearner):
 
   def make_inference_network(self) -> InferenceNetwork:
     """The network of the proposal, with fresh weights."""
-    location = self.model_config.location
+    location, glimpse = self.model_config.location, self.model_config.glimpse
     keyed = location.location_distribution == "keyed_grid"
     return InferenceNetwork(
       self.prediction_network.location_distribution.num_parameters,
@@ -112,6 +112,7 @@ class WakeSleepLearner(BaseLearner):
       state_size=self.model_config.units,
       precision=self.model_config.precision,
       location_units=location.location_units if keyed else 0,
+      num_scales=glimpse.glimpse_scales if keyed and glimpse.chooses_scale else 0,
       name="inference_network",
     )
 
@@ -164,7 +165,7 @@ class WakeSleepLearner(BaseLearner):
       self.prediction_network,
       self.inference_network,
       view,
-      numbers[:1, ..., :2],
+      numbers[:1, ..., : self.sampler.action_size],
       numbers[1:, :, 0, 0],
     )
 
@@ -189,9 +190,10 @@ class WakeSleepLearner(BaseLearner):
     step = self.count("bound")
     seed = tf.stack([self.seed, step])
     uniforms = self.uniforms(images, samples + self.objective_config.num_samples, seed)
+    actions = uniforms[:samples, ..., : self.sampler.action_size]
     view = self.look(images)
     greedy = self.prediction_network.attend(view).log_probs[0]
-    sampled = self.prediction_network.attend(view, uniforms[:samples, ..., :2]).log_probs
+    sampled = self.prediction_network.attend(view, actions).log_probs
     drawn = self.sample(view, labels, uniforms[samples:])
     scored = self.score(drawn, labels)
     averaged = numerics.log_mean_exp(sampled)

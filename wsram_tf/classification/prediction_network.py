@@ -11,7 +11,7 @@ from wsram_tf.classification.config import ModelConfig
 from wsram_tf.classification.own_networks import check_outputs, deserialized, serialized
 from wsram_tf.learning.checked_model import CheckedModel
 from wsram_tf.learning.sequences import (
-  ChooseLocation,
+  ChooseAction,
   GlimpseSequences,
   along_sequences,
   samples_first,
@@ -51,10 +51,15 @@ class PredictionNetwork(CheckedModel):
   the image through the glimpses alone. A `keyed_grid` prior compares the upper layer's state with
   features of the low-resolution image, which choose locations and nothing else.
 
+  With the config's `choose_scale`, an action is a location and a scale, and a glimpse is the one
+  patch of that scale. The glimpse network then reads the scale too: S numbers, one-hot, after the
+  row and the column.
+
   Args:
     config: the model's shape.
     glimpse_network: a layer of your own in place of `layers.GlimpseNetwork`, with its call
-      arguments and its output.
+      arguments and its output. With `choose_scale` its patches are `[R, 1, G, G, C]` and its
+      locations `[R, 2 + S]`.
     context_network: a layer of your own in place of `layers.ContextNetwork`, with its method
       `low_resolution`, its call argument and its outputs.
 
@@ -66,7 +71,8 @@ class PredictionNetwork(CheckedModel):
 
   Returns:
     dict of `class_id` int64 `[B]`, `probabilities` float `[B, K]` and `locations` float
-    `[B, N, 2]`, with each glimpse at the prior's mode.
+    `[B, N, 2]`, with each glimpse at the prior's mode; with `choose_scale` also `scales` int64
+    `[B, N]`, from 0 (the finest) to S - 1.
 
   Example:
 
@@ -98,7 +104,10 @@ class PredictionNetwork(CheckedModel):
     self._own_networks = tuple(name for name, network in given.items() if network is not None)
     self.location_distribution = make_location_distribution(config)
     self.glimpse_sensor = layers.GlimpseSensor(
-      config.glimpse.glimpse_side, config.glimpse.glimpse_scales, name="glimpse_sensor"
+      config.glimpse.glimpse_side,
+      config.glimpse.glimpse_scales,
+      config.glimpse.chooses_scale,
+      name="glimpse_sensor",
     )
     # Glimpses and log-probabilities need float32: their layers stay outside.
     with layers.computing_in(config.precision):
@@ -107,7 +116,11 @@ class PredictionNetwork(CheckedModel):
       )
       self.core = layers.RecurrentCore(config.units, config.cell, name="core")
       self.context_network = context_network or layers.ContextNetwork(
-        config.context_side, config.units, self.core.num_states, name="context_network"
+        config.context_side,
+        config.units,
+        self.core.num_states,
+        self.core.output_activation,
+        name="context_network",
       )
       self.cell_network = self.location_keys = None
       if config.location.location_distribution == "keyed_grid":
@@ -116,7 +129,9 @@ class PredictionNetwork(CheckedModel):
         )
     if self.cell_network:
       self.location_network = layers.CellLocationNetwork(
-        config.location.location_units, name="location_network"
+        config.location.location_units,
+        config.glimpse.glimpse_scales if config.glimpse.chooses_scale else 0,
+        name="location_network",
       )
       # A bias would raise all logits equally, which changes no probability.
       self.location_keys = keras.layers.Dense(
@@ -134,17 +149,19 @@ class PredictionNetwork(CheckedModel):
     if self.built:
       return
     config, side = self.config, self.config.glimpse.glimpse_side
-    patches = (None, config.glimpse.glimpse_scales, side, side, config.channels)
+    patches = (None, config.glimpse.patches, side, side, config.channels)
+    scales = config.glimpse.glimpse_scales if config.glimpse.chooses_scale else 0
+    where = (None, 2 + scales)
     state = (None, config.units)
     self.glimpse_sensor.build(None)
     if not self.glimpse_network.built:
-      self.glimpse_network.build(patches, (None, 2))
+      self.glimpse_network.build(patches, where)
     self.core.build(state)
     low_resolution = (None, config.context_side, config.context_side, config.channels)
     if not self.context_network.built:
       self.context_network.build(low_resolution)
     if "glimpse_network" in self._own_networks:
-      check_outputs("glimpse_network", self.glimpse_network, [patches, (None, 2)], [state])
+      check_outputs("glimpse_network", self.glimpse_network, [patches, where], [state])
     if "context_network" in self._own_networks:
       states = [state] * self.core.num_states
       check_outputs("context_network", self.context_network, [low_resolution], states)
@@ -192,82 +209,98 @@ class PredictionNetwork(CheckedModel):
       return self.location_network(upper)
     return self.location_network(view.keys, upper)
 
-  def unroll(
-    self, view: View, num_samples: int, choose_location: ChooseLocation
-  ) -> GlimpseSequences:
+  def unroll(self, view: View, num_samples: int, choose_action: ChooseAction) -> GlimpseSequences:
     """Takes N glimpses of each image in M independent sequences.
 
     Args:
       view: of B images.
       num_samples: M.
-      choose_location: called before glimpse n with (n, float `[B * M, D]` the upper layer's output,
-        float `[B * M, P]` the prior's parameters); returns the locations, float `[B * M, 2]`. The
-        samples of one image are neighbours: row b * M + m. No gradient passes to a location.
+      choose_action: called before glimpse n with (n, float `[B * M, D]` the upper layer's output,
+        float `[B * M, P]` the prior's parameters); returns the actions, float `[B * M, A]`: (row,
+        column), or with `choose_scale` (row, column, scale). The samples of one image are
+        neighbours: row b * M + m. No gradient passes to an action.
     """
     distribution = self.location_distribution
     state = self.core.initial_state([tf.repeat(part, num_samples, axis=0) for part in view.context])
-    locations, uppers = [], []
+    actions, uppers = [], []
     for n in range(self.config.num_glimpses):
       upper = state.upper[0]
       # The score log p(a) takes the sample as a constant: else its gradient would flow back into
       # the distribution that drew the sample.
-      location = tf.stop_gradient(choose_location(n, upper, self.prior(view, upper)))
-      patches = self.glimpse_sensor(view.prepared, location, loop_over_images=view.loop_over_images)
-      state = self.core(self.glimpse_network(patches, location), state)
-      locations.append(location)
+      action = tf.stop_gradient(choose_action(n, upper, self.prior(view, upper)))
+      patches = self.glimpse_sensor(view.prepared, action, loop_over_images=view.loop_over_images)
+      state = self.core(self.glimpse_network(patches, self._where(action)), state)
+      actions.append(action)
       uppers.append(upper)
-    locations, uppers = (stacked_glimpses(rows, num_samples) for rows in (locations, uppers))
+    actions, uppers = (stacked_glimpses(rows, num_samples) for rows in (actions, uppers))
     # All glimpses at once: one large product is cheaper, forwards and backwards, than N small ones.
     priors = along_sequences(lambda rows: self.prior(view, rows), uppers)
     return GlimpseSequences(
-      locations=locations,
+      actions=actions,
       upper=uppers,
       prior_parameters=priors,
-      log_prior=distribution.log_prob(priors, locations),
+      log_prior=distribution.log_prob(priors, actions),
       prior_entropy=distribution.entropy(priors),
       log_probs=samples_first(self.classifier(state.lower[0]), num_samples),
     )
 
   def attend(self, view: View, uniforms: tf.Tensor | None = None) -> GlimpseSequences:
-    """Takes glimpses at locations of the prior.
+    """Takes glimpses where the prior chooses.
 
     Args:
       view: of B images.
-      uniforms: float `[M, B, N, 2]` in (0, 1), the random numbers that samples are made from; None
+      uniforms: float `[M, B, N, A]` in (0, 1), the random numbers that samples are made from; None
         for one sequence at the prior's mode.
     """
     distribution = self.location_distribution
     rows = None if uniforms is None else samples_last(uniforms)
 
-    def choose_location(n: int, upper: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
+    def choose_action(n: int, upper: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
       return distribution.mode(prior) if rows is None else distribution.sample(prior, rows[:, n])
 
     num_samples = 1 if uniforms is None else uniforms.shape[0]
-    return self.unroll(view, num_samples, choose_location)
+    return self.unroll(view, num_samples, choose_action)
 
-  def patches(self, images: tf.Tensor, locations: tf.Tensor) -> tf.Tensor:
+  def _where(self, actions: tf.Tensor) -> tf.Tensor:
+    """The input of `where`: float `[R, 2]`; with `choose_scale` `[R, 2 + S]`, the scale one-hot."""
+    if not self.config.glimpse.chooses_scale:
+      return actions
+    scales = tf.one_hot(
+      tf.cast(actions[:, 2], tf.int32), self.config.glimpse.glimpse_scales, dtype=actions.dtype
+    )
+    return tf.concat([actions[:, :2], scales], axis=-1)
+
+  def patches(
+    self, images: tf.Tensor, locations: tf.Tensor, scales: tf.Tensor | None = None
+  ) -> tf.Tensor:
     """The patches that the glimpse sensor cuts at given locations, for pictures.
 
     Args:
       images: float `[B, H, W, C]`.
       locations: float `[B, N, 2]`, (row, column) in [-1, 1].
+      scales: int `[B, N]`, the chosen scales, with `choose_scale` alone.
 
     Returns:
-      float `[B, N, S, G, G, C]`.
+      float `[B, N, S, G, G, C]`; with `choose_scale` `[B, N, 1, G, G, C]`.
     """
-    images, locations = tf.convert_to_tensor(images), tf.convert_to_tensor(locations)
+    images, actions = tf.convert_to_tensor(images), tf.convert_to_tensor(locations)
+    if scales is not None:
+      chosen = tf.cast(scales, actions.dtype)[..., tf.newaxis]
+      actions = tf.concat([actions, chosen], axis=-1)
     prepared = self.glimpse_sensor.prepare(images)
-    glimpses = [self.glimpse_sensor(prepared, at) for at in tf.unstack(locations, axis=1)]
+    glimpses = [self.glimpse_sensor(prepared, at) for at in tf.unstack(actions, axis=1)]
     return tf.stack(glimpses, axis=1)
 
   def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Classifies by one sequence at the prior's mode; see the class."""
     sequences = self.attend(self.look(images))
     log_probs = sequences.log_probs[0]
+    scales = {} if sequences.scales is None else {"scales": sequences.scales[0]}
     return {
       "class_id": tf.argmax(log_probs, axis=-1),
       "probabilities": tf.exp(log_probs),
       "locations": sequences.locations[0],
+      **scales,
     }
 
   def get_config(self):

@@ -66,7 +66,7 @@ def dream(
     prediction_network: the prior of the glimpses, and the likelihood of the labels.
     inference_network: the proposal, given the drawn labels.
     view: of B images.
-    uniforms: float `[M, B, N, 2]` in (0, 1), the random numbers of the glimpses.
+    uniforms: float `[M, B, N, A]` in (0, 1), the random numbers of the glimpses.
     label_uniforms: float `[M, B]` in (0, 1), the random numbers of the labels.
 
   Returns:
@@ -83,4 +83,4 @@ def dream(
   target = tf.one_hot(labels, log_probs.shape[-1], dtype=view.prepared.dtype)  # [M, B, K]
   proposal = label_proposal(inference_network, view, target, uniforms.shape[2])
   parameters = proposal.along(sequences.upper)
-  return prediction_network.location_distribution.log_prob(parameters, sequences.locations)
+  return prediction_network.location_distribution.log_prob(parameters, sequences.actions)

@@ -168,7 +168,8 @@ def _draw(
   else:
     figure = Figure(figsize=(4, 4 * image.height / image.width), dpi=150)
     axes = figure.add_axes((0, 0, 1, 1))
-    draw_glimpse_squares(axes, pixels, answer["locations"][0], *glimpses)
+    scales = answer["scales"][0] if "scales" in answer else None
+    draw_glimpse_squares(axes, pixels, answer["locations"][0], *glimpses, scales)
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(path) as partial:

@@ -12,6 +12,7 @@ from wsram_tf.export import finished_run, publishing
 from wsram_tf.export.inputs import IMAGE_CHANNELS, checked_array, decoded_images
 from wsram_tf.export.lent_weights import LentWeights
 from wsram_tf.learning.sampling import stateless_uniforms
+from wsram_tf.locations import action_size
 from wsram_tf.serving import manifests
 
 __all__ = ["build_signatures", "export_classifier"]
@@ -87,6 +88,7 @@ def export_classifier(
     num_glimpses=config.num_glimpses,
     glimpse_side=config.glimpse.glimpse_side,
     glimpse_scales=config.glimpse.glimpse_scales,
+    choose_scale=config.glimpse.chooses_scale,
     averaged_samples=averaged_samples,
     allowed_batch_sizes=list(allowed_batch_sizes),
     class_names=list(finished.class_names),
@@ -126,7 +128,8 @@ def build_signatures(
   images_spec = tf.TensorSpec([None, *config.image_shape], tf.float32, "images")
   seed_spec = tf.TensorSpec([None], tf.int64, "seed")
   bytes_spec = tf.TensorSpec([None], tf.string, "image_bytes")
-  uniforms_spec = tf.TensorSpec([None, None, config.num_glimpses, 2], tf.float32, "uniforms")
+  size = action_size(network.location_distribution)
+  uniforms_spec = tf.TensorSpec([None, None, config.num_glimpses, size], tf.float32, "uniforms")
 
   # The signatures share these functions: inlined, the body would be saved once a signature.
   # Without rows, some kernels that a server's optimiser picks fail.
@@ -134,18 +137,18 @@ def build_signatures(
   def greedy(images):
     def look():
       sequences = weights.call(lambda: network.attend(network.look(images)))
-      return sequences.locations[0], sequences.log_probs[0]
+      return sequences.actions[0], sequences.log_probs[0]
 
     def no_rows():
-      return tf.zeros([0, config.num_glimpses, 2]), tf.zeros([0, config.num_classes])
+      return tf.zeros([0, config.num_glimpses, size]), tf.zeros([0, config.num_classes])
 
     return tf.cond(tf.shape(images)[0] > 0, look, no_rows)
 
   @tf.function(input_signature=[images_spec, uniforms_spec], autograph=False)
   def sampled(images, uniforms):
-    rows = tf.reshape(uniforms, [-1, config.num_glimpses, 2])  # [B * M, N, 2]
+    rows = tf.reshape(uniforms, [-1, config.num_glimpses, size])  # [B * M, N, A]
 
-    def choose_location(n, upper, prior):
+    def choose_action(n, upper, prior):
       return network.location_distribution.sample(prior, rows[:, n])
 
     # `network.attend` would need a body of its own for each number of samples.
@@ -153,12 +156,12 @@ def build_signatures(
 
     def look():
       sequences = weights.call(
-        lambda: network.unroll(network.look(images), num_samples, choose_location)
+        lambda: network.unroll(network.look(images), num_samples, choose_action)
       )
-      return sequences.locations, sequences.log_prior, sequences.log_probs
+      return sequences.actions, sequences.log_prior, sequences.log_probs
 
     def no_rows():
-      shapes = [config.num_glimpses, 2], [config.num_glimpses], [config.num_classes]
+      shapes = [config.num_glimpses, size], [config.num_glimpses], [config.num_classes]
       return tuple(tf.zeros([num_samples, 0, *shape]) for shape in shapes)
 
     return tf.cond(tf.shape(images)[0] > 0, look, no_rows)
@@ -168,23 +171,28 @@ def build_signatures(
     names = {"class_name": tf.gather(tf.constant(class_names), class_id)} if class_names else {}
     return {"class_id": class_id, "probabilities": tf.exp(log_probs), **names}
 
+  def places(actions):
+    if size == 2:
+      return {"locations": actions}
+    return {"locations": actions[..., :2], "scales": tf.cast(actions[..., 2], tf.int64)}
+
   def serving_default(images):
-    locations, log_probs = greedy(checked_array(images, config.image_shape, "images"))
-    return {**answer(log_probs), "locations": locations}
+    actions, log_probs = greedy(checked_array(images, config.image_shape, "images"))
+    return {**answer(log_probs), **places(actions)}
 
   def classify_bytes(image_bytes):
-    locations, log_probs = greedy(decoded_images(image_bytes, config.image_shape) / 255.0)
-    return {**answer(log_probs), "locations": locations}
+    actions, log_probs = greedy(decoded_images(image_bytes, config.image_shape) / 255.0)
+    return {**answer(log_probs), **places(actions)}
 
   def attend(images, seed):
     images, seed = _checked_images_and_seed(images, seed, config)
-    uniforms = _row_uniforms(seed, 1, config.num_glimpses)
-    locations, log_prior, log_probs = sampled(images, uniforms)
-    return {**answer(log_probs[0]), "locations": locations[0], "log_prob": log_prior[0]}
+    uniforms = _row_uniforms(seed, 1, config.num_glimpses, size)
+    actions, log_prior, log_probs = sampled(images, uniforms)
+    return {**answer(log_probs[0]), **places(actions[0]), "log_prob": log_prior[0]}
 
   def classify_averaged(images, seed):
     images, seed = _checked_images_and_seed(images, seed, config)
-    uniforms = _row_uniforms(seed, averaged_samples, config.num_glimpses)
+    uniforms = _row_uniforms(seed, averaged_samples, config.num_glimpses, size)
     _, _, log_probs = sampled(images, uniforms)
     return answer(numerics.log_mean_exp(log_probs))
 
@@ -214,10 +222,10 @@ def _checked_images_and_seed(images, seed, config):
     return tf.identity(images), seed
 
 
-def _row_uniforms(seed, num_samples, num_glimpses):
-  """Draws uniform numbers `[B, M, N, 2]`, each row from its own seed."""
+def _row_uniforms(seed, num_samples, num_glimpses, size):
+  """Draws uniform numbers `[B, M, N, size]`, each row from its own seed."""
   return tf.map_fn(
-    lambda row: stateless_uniforms([num_samples, num_glimpses, 2], tf.stack([row, 0])),
+    lambda row: stateless_uniforms([num_samples, num_glimpses, size], tf.stack([row, 0])),
     seed,
-    fn_output_signature=tf.TensorSpec([num_samples, num_glimpses, 2], tf.float32),
+    fn_output_signature=tf.TensorSpec([num_samples, num_glimpses, size], tf.float32),
   )

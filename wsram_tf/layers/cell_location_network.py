@@ -1,4 +1,4 @@
-"""The cell location network: chooses a cell of a feature grid by its content."""
+"""The cell location network: chooses a cell of a feature grid by its content, and a scale."""
 
 import keras
 import tensorflow as tf
@@ -14,13 +14,14 @@ class CellLocationNetwork(keras.layers.Layer):
 
   Args:
     units: K, units of a query and of a key.
+    num_scales: S, scales that a dense layer chooses from by the state alone; 0 for no choice.
 
   Call arguments:
     keys: float `[B, L, K]`, one key per cell.
     states: float `[B * M, D]`; the M rows of an image are consecutive.
 
   Returns:
-    logits, float `[B * M, L]`.
+    logits, float `[B * M, L + S]`: those of the cells, then those of the scales.
 
   Source: K. Xu et al., Show, Attend and Tell, ICML 2015, the attention model, arXiv 1502.03044. The
     product of query and key replaces their hidden layer, because it costs less.
@@ -32,25 +33,34 @@ class CellLocationNetwork(keras.layers.Layer):
   (6, 9)
   """
 
-  def __init__(self, units: int, **kwargs):
+  def __init__(self, units: int, num_scales: int = 0, **kwargs):
     super().__init__(**kwargs)
     self.units = units
+    self.num_scales = num_scales
     # Near zero, so that prior and proposal start close to each other and close to uniform.
     self.query = keras.layers.Dense(
       units, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01), name="query"
     )
+    self.scales = None
+    if num_scales:
+      self.scales = keras.layers.Dense(
+        num_scales, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01), name="scales"
+      )
 
   def build(self, keys_shape, states_shape):
     """Creates the weights for states of this static shape."""
     self.query.build(states_shape)
+    if self.scales:
+      self.scales.build(states_shape)
 
   def call(self, keys: tf.Tensor, states: tf.Tensor) -> tf.Tensor:
     """Emits one distribution per row; see the class."""
     cells, units = keys.shape[1:]
     samples = tf.shape(states)[0] // tf.maximum(tf.shape(keys)[0], 1)
     queries = tf.reshape(self.query(states), tf.stack([tf.shape(keys)[0], samples, units]))
-    return tf.reshape(tf.matmul(queries, keys, transpose_b=True), [-1, cells])
+    logits = tf.reshape(tf.matmul(queries, keys, transpose_b=True), [-1, cells])
+    return tf.concat([logits, self.scales(states)], axis=-1) if self.scales else logits
 
   def get_config(self):
     """Returns the constructor's arguments."""
-    return {**super().get_config(), "units": self.units}
+    return {**super().get_config(), "units": self.units, "num_scales": self.num_scales}

@@ -37,13 +37,14 @@ class ContextNetwork(keras.layers.Layer):
   Args:
     side: side of the low-resolution image, pixels.
     units: D, units of the hidden layer and of each state.
-    num_states: number of tensors in the upper layer's state: 2 for an LSTM, 1 for a GRU.
+    num_states: number of tensors in the upper layer's state: 2 for an LSTM, else 1.
+    activation: of the first state: `tanh`, or `relu` for a core of ReLU units.
 
   Call arguments:
     low_resolution: float `[B, side, side, C]`, from `low_resolution(images)`.
 
   Returns:
-    list of `num_states` floats `[B, D]`; the first (the output state) is in (-1, 1).
+    list of `num_states` floats `[B, D]`; the first (the output state) is the activation's.
 
   Source: J. Ba, V. Mnih, K. Kavukcuoglu, Multiple Object Recognition with Visual Attention, ICLR
     2015, the context network, arXiv 1412.7755.
@@ -58,11 +59,12 @@ class ContextNetwork(keras.layers.Layer):
   [(4, 32), (4, 32)]
   """
 
-  def __init__(self, side: int, units: int, num_states: int, **kwargs):
+  def __init__(self, side: int, units: int, num_states: int, activation: str = "tanh", **kwargs):
     super().__init__(**kwargs)
     self.side = side
     self.units = units
     self.num_states = num_states
+    self.activation = activation
     self.hidden = keras.layers.Dense(units, activation="relu", name="hidden")
     self.states = keras.layers.Dense(units * num_states, name="states")
 
@@ -98,7 +100,7 @@ class ContextNetwork(keras.layers.Layer):
     """Encodes one image per row; see the class."""
     features = tf.reshape(low_resolution, [-1, self.hidden.kernel.shape[0]])
     first, *rest = tf.split(self.states(self.hidden(features)), self.num_states, axis=-1)
-    return [tf.tanh(first), *rest]
+    return [keras.activations.get(self.activation)(first), *rest]
 
   def get_config(self):
     """Returns the constructor's arguments."""
@@ -107,4 +109,5 @@ class ContextNetwork(keras.layers.Layer):
       "side": self.side,
       "units": self.units,
       "num_states": self.num_states,
+      "activation": self.activation,
     }

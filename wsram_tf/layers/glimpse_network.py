@@ -13,7 +13,7 @@ class GlimpseNetwork(keras.layers.Layer):
   A user's own glimpse network may take its place. `PredictionNetwork` requires a Keras layer that
 
   - builds with `build(patches_shape, locations_shape)`, where the shapes are `(None, S, G, G, C)`
-    and `(None, 2)`;
+    and `(None, 2)`; with the config's `choose_scale` `(None, 1, G, G, C)` and `(None, 2 + S)`;
   - is called with `patches` and `locations` as below and returns float `[R, D]`, with the config's
     `units` as D;
   - treats the R rows independently, with R unknown before running; R counts all samples of all
@@ -29,8 +29,10 @@ class GlimpseNetwork(keras.layers.Layer):
       and a ReLU; empty for a dense layer alone.
 
   Call arguments:
-    patches: float `[R, S, G, G, C]`, from the glimpse sensor.
-    locations: float `[R, 2]`, (row, column) in [-1, 1].
+    patches: float `[R, S, G, G, C]`, from the glimpse sensor; `[R, 1, G, G, C]` where the model
+      chooses a scale.
+    locations: float `[R, 2]`, (row, column) in [-1, 1]; where the model chooses a scale, float
+      `[R, 2 + S]`: row, column and the chosen scale of S as a one-hot vector.
 
   Returns:
     float `[R, D]`.

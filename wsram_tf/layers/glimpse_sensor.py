@@ -1,5 +1,7 @@
 """The glimpse sensor: cuts square patches at several scales around a location, without weights."""
 
+import functools
+
 import keras
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python import xla
@@ -18,6 +20,19 @@ def halve(images: tf.Tensor) -> tf.Tensor:
   pairs = tf.reshape(images, [-1, height // 2, 2, width * channels])
   rows = tf.reshape(pairs[:, :, 0] + pairs[:, :, 1], [-1, height // 2, width // 2, 2, channels])
   return (rows[:, :, :, 0] + rows[:, :, :, 1]) * 0.25
+
+
+def _halved(images: tf.Tensor, times: int) -> tf.Tensor:
+  for _ in range(times):
+    images = halve(images)
+  return images
+
+
+def _slice(prepared: tf.Tensor, begin: tf.Tensor, size: int) -> tf.Tensor:
+  """Cuts float `[1, size, size, C]` from (image, row, column, 0) on, int32 `[4]`."""
+  # XLA needs the start of a tf.slice at compile time; it would treat the weights behind the start
+  # as constants and recompile after each update.
+  return xla.dynamic_slice(prepared, begin, [1, size, size, prepared.shape[-1]])
 
 
 def _sides(images: tf.Tensor) -> tuple[int | tf.Tensor, int | tf.Tensor, int]:
@@ -41,6 +56,8 @@ class GlimpseSensor(keras.layers.Layer):
   Args:
     side: G, pixels.
     scales: S.
+    choose_scale: give the one patch of the scale that comes with each location. It equals the patch
+      of this scale that a sensor for all scales gives.
 
   Raises:
     ValueError: if side or scales is below 1.
@@ -48,12 +65,13 @@ class GlimpseSensor(keras.layers.Layer):
   Call arguments:
     prepared: from `prepare(images)`, for images float `[B, H, W, C]`; C must be static, H and W
       need not be.
-    locations: float `[R, 2]`, (row, column) in [-1, 1]. R = B * M; the M glimpses of an image are
-      consecutive, so row r looks at image r // M.
+    locations: float `[R, 2]`, (row, column) in [-1, 1]; with `choose_scale` float `[R, 3]`, (row,
+      column, scale), where the scale is a whole number from 0 to S - 1. R = B * M; the M glimpses
+      of an image are consecutive, so row r looks at image r // M.
     loop_over_images: as given to `prepare`.
 
   Returns:
-    float `[R, S, G, G, C]`.
+    float `[R, S, G, G, C]`; with `choose_scale` `[R, 1, G, G, C]`.
 
   Source: V. Mnih, N. Heess, A. Graves, K. Kavukcuoglu, Recurrent Models of Visual Attention, 2014,
     the glimpse sensor, arXiv 1406.6247.
@@ -67,12 +85,13 @@ class GlimpseSensor(keras.layers.Layer):
   [[[5.0, 6.0], [9.0, 10.0]], [[2.5, 4.5], [10.5, 12.5]]]
   """
 
-  def __init__(self, side: int, scales: int, **kwargs):
+  def __init__(self, side: int, scales: int, choose_scale: bool = False, **kwargs):
     super().__init__(**kwargs)
     if side < 1 or scales < 1:
       raise ValueError(f"side={side}, scales={scales}: must both be at least 1")
     self.side = side
     self.scales = scales
+    self.choose_scale = choose_scale
 
   @property
   def extent(self) -> int:
@@ -109,25 +128,43 @@ class GlimpseSensor(keras.layers.Layer):
     """Cuts one glimpse per row; see the class."""
     height, width, channels = _sides(prepared)
     margin = self.margin if loop_over_images else 0
-    centre = locations_to_pixels(
-      tf.stop_gradient(locations), height - 2 * margin, width - 2 * margin
-    )
+    locations = tf.stop_gradient(locations)
+    scales = tf.cast(locations[:, 2], tf.int32) if self.choose_scale else None
+    centre = locations_to_pixels(locations[:, :2], height - 2 * margin, width - 2 * margin)
     first = tf.cast(tf.floor(centre - self.extent / 2 + 0.5), tf.int32) + margin
     if not loop_over_images or None in (prepared.shape[0], locations.shape[0]):
-      return self._scale_down(self._gather(prepared, first))
+      patches = self._scale_down(self._gather(prepared, first))
+      return patches if scales is None else tf.gather(patches, scales[:, tf.newaxis], batch_dims=1)
     samples = locations.shape[0] // prepared.shape[0]
-    first = tf.reshape(first, [-1, samples, 2])
+    if scales is not None:
+      insets = [(self.extent - self.side * 2**scale) // 2 for scale in range(self.scales)]
+      first += tf.gather(tf.constant(insets), scales)[:, tf.newaxis]
+      scales = tf.reshape(scales, [-1, samples])
+    # All starts at once: in the loop, each number would be an operation of its own.
+    images = tf.repeat(tf.range(prepared.shape[0]), samples)[:, tf.newaxis]
+    starts = tf.concat([images, first, tf.zeros_like(images)], axis=1)
+    starts = tf.reshape(starts, [-1, samples, 4])
 
     def cut(image: tf.Tensor) -> tf.Tensor:
-      size = [1, self.extent, self.extent, channels]
-      begins = [[image, first[image, m, 0], first[image, m, 1], 0] for m in range(samples)]
-      # XLA needs the start of a tf.slice at compile time; it would treat the weights behind the
-      # start as constants and recompile after each update.
-      slices = [xla.dynamic_slice(prepared, tf.stack(begin), size) for begin in begins]
-      return self._scale_down(tf.concat(slices, axis=0))
+      begins = tf.unstack(starts[image])
+      if scales is None:
+        slices = [_slice(prepared, begin, self.extent) for begin in begins]
+        return self._scale_down(tf.concat(slices, axis=0))
+      chosen = zip(begins, tf.unstack(scales[image]), strict=True)
+      return tf.stack([self._cut_scale(prepared, begin, scale) for begin, scale in chosen])
 
     patches = tf.map_fn(cut, tf.range(prepared.shape[0]), fn_output_signature=prepared.dtype)
-    return tf.reshape(patches, [-1, self.scales, self.side, self.side, channels])
+    per_glimpse = self.scales if scales is None else 1
+    return tf.reshape(patches, [-1, per_glimpse, self.side, self.side, channels])
+
+  def _cut_scale(self, prepared: tf.Tensor, begin: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """Cuts the patch of one scale, float `[1, G, G, C]`; the branches have different sizes."""
+
+    def cut(scale: int) -> tf.Tensor:
+      return _halved(_slice(prepared, begin, self.side * 2**scale), scale)
+
+    branches = [functools.partial(cut, scale) for scale in range(self.scales)]
+    return tf.switch_case(scale, branches)
 
   def _gather(self, canvas: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
     height, width, channels = _sides(canvas)
@@ -156,12 +193,14 @@ class GlimpseSensor(keras.layers.Layer):
     for scale in range(self.scales):
       size = self.side * 2**scale
       first = (self.extent - size) // 2
-      patch = widest[:, first : first + size, first : first + size]
-      for _ in range(scale):
-        patch = halve(patch)
-      patches.append(patch)
+      patches.append(_halved(widest[:, first : first + size, first : first + size], scale))
     return tf.stack(patches, axis=1)
 
   def get_config(self):
     """Returns the constructor's arguments."""
-    return {**super().get_config(), "side": self.side, "scales": self.scales}
+    return {
+      **super().get_config(),
+      "side": self.side,
+      "scales": self.scales,
+      "choose_scale": self.choose_scale,
+    }

@@ -7,7 +7,16 @@ import tensorflow as tf
 
 __all__ = ["CoreState", "RecurrentCore"]
 
-CELLS = {"lstm": keras.layers.LSTMCell, "gru": keras.layers.GRUCell}
+
+def _relu_cell(units: int, name: str) -> keras.layers.SimpleRNNCell:
+  # The identity carries a state and its gradient unchanged over the steps. With Keras' default, a
+  # random orthogonal matrix, ReLU units lose about half of the state at each step.
+  return keras.layers.SimpleRNNCell(
+    units, activation="relu", recurrent_initializer="identity", name=name
+  )
+
+
+CELLS = {"lstm": keras.layers.LSTMCell, "gru": keras.layers.GRUCell, "relu": _relu_cell}
 
 
 class CoreState(NamedTuple):
@@ -32,7 +41,8 @@ class RecurrentCore(keras.layers.Layer):
 
   Args:
     units: D, units of each layer.
-    cell: `lstm` or `gru`.
+    cell: `lstm`, `gru`, or `relu`: plain recurrent layers of ReLU units, as in the paper, with the
+      identity as the initial recurrent weights.
 
   Call arguments:
     inputs: float `[R, D']`, one encoded glimpse per row.
@@ -47,7 +57,9 @@ class RecurrentCore(keras.layers.Layer):
     ValueError: if the cell is unknown.
 
   Source: J. Ba, V. Mnih, K. Kavukcuoglu, Multiple Object Recognition with Visual Attention, ICLR
-    2015, the recurrent network, arXiv 1412.7755.
+    2015, the recurrent network, arXiv 1412.7755. For the initial weights of ReLU units: Q. Le, N.
+    Jaitly, G. Hinton, A Simple Way to Initialize Recurrent Networks of Rectified Linear Units,
+    2015, arXiv 1504.00941.
 
   Example:
 
@@ -71,6 +83,11 @@ class RecurrentCore(keras.layers.Layer):
     """Number of tensors in the state of one layer."""
     sizes = self.lower.state_size
     return len(sizes) if isinstance(sizes, list | tuple) else 1
+
+  @property
+  def output_activation(self) -> str:
+    """Activation of a layer's output; a first state with the same range trains best."""
+    return "relu" if self.cell == "relu" else "tanh"
 
   @property
   def state_size(self) -> list[int]:

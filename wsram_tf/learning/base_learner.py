@@ -12,6 +12,7 @@ from wsram_tf import layers, numerics, objectives
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
 from wsram_tf.learning import inputs, replicas, sampling, update_guard, weight_transfer
 from wsram_tf.learning.trainable_model import TrainableModel
+from wsram_tf.locations import action_size
 
 __all__ = ["BaseLearner", "Update"]
 
@@ -98,9 +99,9 @@ class BaseLearner(TrainableModel, abc.ABC):
     self.inference_network = self.baseline_network = None
     if self.estimator.inference_loss:
       self.inference_network = self.make_inference_network()
-    self.sampler = sampling.Sampler(
-      self.estimator.samples_from, self.objective_config.prior_fraction
-    )
+    size = action_size(self.prediction_network.location_distribution)
+    fraction = self.objective_config.prior_fraction
+    self.sampler = sampling.Sampler(self.estimator.samples_from, fraction, action_size=size)
     if self.estimator.baseline_signal:
       self.baseline_network = layers.BaselineNetwork(model_config.units, name="baseline_network")
       self.baseline_network.build((None, model_config.units))
@@ -171,7 +172,7 @@ class BaseLearner(TrainableModel, abc.ABC):
       seed: int32 `[2]`.
 
     Returns:
-      float `[M, B, N, 2]` in (0, 1); for a mixture estimator `[M, B, N, 3]`.
+      float `[M, B, N, A]` in (0, 1); for a mixture estimator `[M, B, N, A + 1]`.
     """
     glimpses, numbers = self.model_config.num_glimpses, self.sampler.numbers_a_glimpse
     batch = tf.shape(rows)[0] * replicas.num_replicas()

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import tensorflow as tf
 
 from wsram_tf.learning.sequences import (
-  ChooseLocation,
+  ChooseAction,
   GlimpseSequences,
   along_sequences,
   samples_last,
@@ -34,6 +34,7 @@ class Sampler(NamedTuple):
     samples_from: `prior`, `inference` (the proposal) or `mixture` of both.
     prior_fraction: probability that a glimpse of a mixture comes from the prior.
     temperature: of the sampling distribution; 1 changes nothing.
+    action_size: A, numbers an action; see `locations.action_size`.
 
   Example:
 
@@ -44,11 +45,12 @@ class Sampler(NamedTuple):
   samples_from: str
   prior_fraction: float = 0.5
   temperature: float | tf.Tensor = 1.0
+  action_size: int = 2
 
   @property
   def numbers_a_glimpse(self) -> int:
-    """Uniform numbers per glimpse: two for the location, one for the component of a mixture."""
-    return 3 if self.samples_from == "mixture" else 2
+    """Uniform numbers per glimpse: A for the action, one for the component of a mixture."""
+    return self.action_size + (self.samples_from == "mixture")
 
 
 class DrawnSequences(NamedTuple):
@@ -56,7 +58,7 @@ class DrawnSequences(NamedTuple):
 
   Attributes:
     sequences: the sequences with the prediction network's outputs.
-    log_sampling: float `[M, B, N]`, nats, of the sampling distribution of each location.
+    log_sampling: float `[M, B, N]`, nats, of the sampling distribution of each action.
     log_proposal: float `[M, B, N]`, nats, of the inference network; None where there is none.
     proposal_entropy: float `[M, B, N]`, nats, of the inference network, else of the prior.
   """
@@ -122,7 +124,7 @@ def stateless_uniforms(shape: list, seed: tf.Tensor) -> tf.Tensor:
 
 def draw(
   distribution: LocationDistribution,
-  unroll: Callable[[int, ChooseLocation], GlimpseSequences],
+  unroll: Callable[[int, ChooseAction], GlimpseSequences],
   proposal: Proposal | None,
   uniforms: tf.Tensor,
   sampler: Sampler,
@@ -131,7 +133,7 @@ def draw(
 
   Args:
     distribution: the family of prior and proposal.
-    unroll: maps M and a function that chooses locations to sequences; see
+    unroll: maps M and a function that chooses actions to sequences; see
       `PredictionNetwork.unroll`.
     proposal: the inference network with the targets; None if the sampler needs none.
     uniforms: float `[M, B, N, sampler.numbers_a_glimpse]` in (0, 1).
@@ -141,8 +143,8 @@ def draw(
   rows = samples_last(uniforms)
   targets = samples_last(proposal.targets) if proposal else None
 
-  def choose_location(n: int, upper: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
-    numbers = rows[:, n, :2]
+  def choose_action(n: int, upper: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
+    numbers = rows[:, n, : sampler.action_size]
     if sampler.samples_from == "prior":
       return distribution.sample(prior, numbers, temperature)
     proposed = proposal.network(targets[:, n], upper, proposal.keys)
@@ -150,9 +152,11 @@ def draw(
     if sampler.samples_from == "inference":
       return from_proposal
     from_prior = distribution.sample(prior, numbers, temperature)
-    return tf.where(rows[:, n, 2:] < sampler.prior_fraction, from_prior, from_proposal)
+    return tf.where(
+      rows[:, n, sampler.action_size :] < sampler.prior_fraction, from_prior, from_proposal
+    )
 
-  sequences = unroll(uniforms.shape[0], choose_location)
+  sequences = unroll(uniforms.shape[0], choose_action)
   parameters = proposal.along(sequences.upper) if proposal else None
   return score_sequences(distribution, sequences, parameters, sampler)
 
@@ -172,11 +176,11 @@ def score_sequences(
       None where there is no inference network.
     sampler: the distribution that they come from.
   """
-  locations, temperature = sequences.locations, sampler.temperature
-  from_prior = distribution.log_prob(sequences.prior_parameters, locations, temperature)
+  actions, temperature = sequences.actions, sampler.temperature
+  from_prior = distribution.log_prob(sequences.prior_parameters, actions, temperature)
   if proposal_parameters is None:
     return DrawnSequences(sequences, from_prior, None, sequences.prior_entropy)
-  from_proposal = distribution.log_prob(proposal_parameters, locations, temperature)
+  from_proposal = distribution.log_prob(proposal_parameters, actions, temperature)
   log_sampling = {
     "prior": lambda: from_prior,
     "inference": lambda: from_proposal,
@@ -185,7 +189,7 @@ def score_sequences(
   return DrawnSequences(
     sequences=sequences,
     log_sampling=log_sampling,
-    log_proposal=distribution.log_prob(proposal_parameters, locations),
+    log_proposal=distribution.log_prob(proposal_parameters, actions),
     proposal_entropy=distribution.entropy(proposal_parameters),
   )
 

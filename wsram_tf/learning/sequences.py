@@ -6,7 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 __all__ = [
-  "ChooseLocation",
+  "ChooseAction",
   "GlimpseSequences",
   "along_sequences",
   "samples_first",
@@ -15,27 +15,38 @@ __all__ = [
 ]
 
 
-ChooseLocation = Callable[[int, tf.Tensor, tf.Tensor], tf.Tensor]
+ChooseAction = Callable[[int, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 class GlimpseSequences(NamedTuple):
   """M glimpse sequences for each of B images, with the prediction network's outputs.
 
   Attributes:
-    locations: float `[M, B, N, 2]`, (row, column) in [-1, 1].
+    actions: float `[M, B, N, A]`, (row, column) in [-1, 1], A = 2; where the model chooses a scale,
+      (row, column, scale), A = 3.
     upper: float `[M, B, N, D]`, the upper layer's output before each glimpse.
-    prior_parameters: float `[M, B, N, P]`, of the prior's distribution over each location.
+    prior_parameters: float `[M, B, N, P]`, of the prior's distribution over each action.
     log_prior: float `[M, B, N]`, nats, log p(a_n | a_1..a_{n-1}, image).
-    prior_entropy: float `[M, B, N]`, nats, of the distribution over each location.
+    prior_entropy: float `[M, B, N]`, nats, of the distribution over each action.
     log_probs: float `[M, B, K]`, nats, log p(y | a, image) for every class.
   """
 
-  locations: tf.Tensor
+  actions: tf.Tensor
   upper: tf.Tensor
   prior_parameters: tf.Tensor
   log_prior: tf.Tensor
   prior_entropy: tf.Tensor
   log_probs: tf.Tensor
+
+  @property
+  def locations(self) -> tf.Tensor:
+    """(row, column) in [-1, 1], float `[M, B, N, 2]`."""
+    return self.actions[..., :2]
+
+  @property
+  def scales(self) -> tf.Tensor | None:
+    """The scale of each glimpse, int64 `[M, B, N]`; None where a glimpse has all scales."""
+    return tf.cast(self.actions[..., 2], tf.int64) if self.actions.shape[-1] > 2 else None
 
 
 def samples_first(rows: tf.Tensor, num_samples: int) -> tf.Tensor:

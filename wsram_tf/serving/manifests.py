@@ -105,6 +105,7 @@ class ClassifierFacts(Facts):
     glimpse_scales: number of patches a glimpse.
     averaged_samples: glimpse sequences that `classify_averaged` averages.
     class_names: by label; empty where classes have numbers alone.
+    choose_scale: whether a glimpse has one patch, of the scale in the output `scales`.
   """
 
   task = "classification"
@@ -114,7 +115,9 @@ class ClassifierFacts(Facts):
   glimpse_side: int
   glimpse_scales: int
   averaged_samples: int
+  # Old manifests lack these two.
   class_names: list[str] = dataclasses.field(default_factory=list)
+  choose_scale: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

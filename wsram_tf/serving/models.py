@@ -155,12 +155,17 @@ def describe(answer: Mapping[str, np.ndarray]) -> str:
   Args:
     answer: outputs by name, of one row.
   """
-  looked = [f"({row:+.2f}, {column:+.2f})" for row, column in answer["locations"][0]]
+  looked = [f"{row:+.2f}, {column:+.2f}" for row, column in answer["locations"][0]]
+  axes = "row, column"
+  if "scales" in answer:
+    axes += ", scale"
+    looked = [f"{at}, {scale}" for at, scale in zip(looked, answer["scales"][0], strict=True)]
+  looked = [f"({at})" for at in looked]
   if "caption" in answer:
     words = caption_words(answer)
     places = " ".join(looked[: len(words)])
     text = f"{' '.join(words) or NO_WORDS} (log-probability {answer['log_prob'][0]:.2f} nats)"
-    return f"{text}; looked at (row, column) {places}" if places else text
+    return f"{text}; looked at ({axes}) {places}" if places else text
   probabilities = answer["probabilities"][0]
   classes = np.argsort(-probabilities, kind="stable")[:_CLASSES_SHOWN]
   # An answer names the likeliest class alone; the others appear as numbers.
@@ -168,7 +173,7 @@ def describe(answer: Mapping[str, np.ndarray]) -> str:
   shown = ", ".join(
     f"{names.get(label, label)} ({100 * probabilities[label]:.1f}%)" for label in classes
   )
-  return f"{shown}; looked at (row, column) {' '.join(looked)}"
+  return f"{shown}; looked at ({axes}) {' '.join(looked)}"
 
 
 def caption_words(answer: Mapping[str, np.ndarray]) -> list[str]:

@@ -1,0 +1,59 @@
+"""An export of a model that chooses a scale: contract, verification, prediction, picture."""
+
+import json
+import re
+
+import numpy as np
+import PIL.Image
+import tensorflow as tf
+
+from tests import exports
+from wsram_tf.classification import GlimpseConfig
+from wsram_tf.export import export_classifier
+from wsram_tf.serving import examples, manifests
+
+
+class ChosenScaleExportTest(tf.test.TestCase):
+  def test_is_verified_served_and_drawn(self):
+    folder = exports.temporary_folder(self)
+    glimpse = GlimpseConfig(glimpse_side=6, glimpse_scales=3, choose_scale=True)
+    network = exports.make_network(cell="relu", glimpse=glimpse)
+    version = export_classifier(network, folder / "models", "digits", verify=False)
+    manifest = manifests.read_manifest(version)
+    self.assertTrue(manifest.facts.choose_scale)
+    for name in ("serving_default", "attend", "classify_bytes"):
+      outputs = manifest.contract[name]["outputs"]
+      self.assertEqual(outputs["scales"], "int64 [-1, 3]")
+      self.assertEqual(outputs["locations"], "float32 [-1, 3, 2]")
+    self.assertNotIn("scales", manifest.contract["classify_averaged"]["outputs"])
+    with np.load(version / manifests.GOLDEN_FILE) as golden:
+      self.assertEqual(golden["attend/scales"].dtype, np.int64)
+      self.assertAllEqual(np.unique(golden["attend/scales"]), [0, 1, 2])
+    failed = {name: found for name, found in exports.cpp().verify(version).items() if not found[0]}
+    self.assertEqual(failed, {})
+    image = examples.example_images(*network.config.image_shape)[0]
+    path = folder / "image.png"
+    path.write_bytes(examples.png_bytes(image))
+    printed, error = exports.predict(f"--model_dir={version}", f"--draw_dir={folder}", path)
+    self.assertEqual(error, "")
+    answer = network(tf.constant(examples.to_float(image[np.newaxis])))
+    looked = re.search(r"looked at \(row, column, scale\) (.*)", printed)[1]
+    scales = [int(scale) for scale in re.findall(r", (\d)\)", looked)]
+    self.assertEqual(scales, answer["scales"][0].numpy().tolist())
+    PIL.Image.open(folder / "image_glimpses.png").verify()
+
+  def test_models_without_a_choice_keep_their_contract_and_manifest(self):
+    manifest = manifests.read_manifest(exports.model_dir())
+    self.assertFalse(manifest.facts.choose_scale)
+    for signature in manifest.contract.values():
+      self.assertNotIn("scales", signature["outputs"])
+    values = json.loads((exports.model_dir() / manifests.MANIFEST_FILE).read_text())
+    del values["choose_scale"]  # As versions before the choice wrote it.
+    old = exports.temporary_folder(self)
+    (old / manifests.MANIFEST_FILE).parent.mkdir()
+    (old / manifests.MANIFEST_FILE).write_text(json.dumps(values))
+    self.assertEqual(manifests.read_manifest(old), manifest)
+
+
+if __name__ == "__main__":
+  tf.test.main()
