@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import tensorflow as tf
 
-from tests import exports
+from tests.support import exports
 from wsram_tf.classification import GlimpseConfig
 from wsram_tf.export import export_classifier
 from wsram_tf.serving import examples, manifests

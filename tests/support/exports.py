@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.fspath(ROOT)}
+ENVIRONMENT.pop("TF_CPP_MIN_LOG_LEVEL", None)  # The programs set it themselves.
 
 
 class CppProcess:

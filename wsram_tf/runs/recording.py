@@ -1,6 +1,7 @@
 """Callbacks that record a run: progress on the screen, metrics.csv, TensorBoard, checkpoints."""
 
 import math
+import pathlib
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -131,13 +132,21 @@ class TensorBoardLog:
   def _invalidate_later_updates(self) -> None:
     if not self.run.tensorboard.exists():
       return
-    # TensorBoard reads files in the order of their names and, at this event, drops all points from
-    # this step on that it has read before.
+    # TensorBoard reads files in the order of their names, which hold the second, and drops, at this
+    # event, all points from this step on that it has read before.
+    newest = max(map(_second, self.run.tensorboard.iterdir()), default=0)
+    time.sleep(max(0.0, newest + 1 - time.time()))
     writer = EventFileWriter(str(self.run.tensorboard), filename_suffix=".resumed")
     start = SessionLog(status=SessionLog.START)
     writer.add_event(Event(wall_time=time.time(), step=self.start_update + 1, session_log=start))
     writer.close()
-    time.sleep(1.0)  # The names hold the second, and the next file must sort after this one.
+    time.sleep(1.0)  # The next file must sort after this one.
+
+
+def _second(path: pathlib.Path) -> int:
+  """Returns the second in the name of an event file; 0 for other files."""
+  parts = path.name.split(".")
+  return int(parts[3]) if len(parts) > 3 and parts[3].isdecimal() else 0
 
 
 class Progress(keras.callbacks.Callback):
