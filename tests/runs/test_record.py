@@ -49,6 +49,12 @@ class DifferencesTest(unittest.TestCase):
     asked = Settings(["--units=9"], is_complete=False)
     self.assertEqual(record.differences(written, asked), ["--units=9, not --units=64"])
 
+  def test_a_task_from_python_must_repeat_what_the_run_began_with(self):
+    asked = record.Settings(["# task: digits", "--units=8"], is_complete=False)
+    for line in ("--begin_with=/runs/a", "--arrays_sha256=0f", "--glimpse_network=mine>Summed"):
+      with self.subTest(line):
+        self.assertEqual(record.differences(["--units=8", line], asked), [f"not {line}"])
+
   def test_only_a_path_that_is_gone_may_move(self):
     with tempfile.TemporaryDirectory() as folder:
       asked = Settings([f"--image_dir={folder}"], paths={"image_dir": bool})

@@ -32,6 +32,8 @@ __all__ = [
 NOT_RECORDED = ("run_dir", "resume", "download")
 # Settings that a resumed run may change: they do not change the result, or name a place that moved.
 FREE_TO_CHANGE = ("on_nan", "strategy", "data_dir", "extension")
+# Settings that even a task from Python must repeat: without them, the run would continue otherwise.
+ALWAYS_COMPARED = ("arrays_sha256", "begin_with", "context_network", "glimpse_network")
 _TASK = "# task: "
 _PROGRAM = "# program: "  # In runs of version 0.2.
 _PACKAGES = {
@@ -137,7 +139,7 @@ def differences(written: Iterable[str], asked: Settings, *, may_move: bool = Fal
     # Python, did not record; or one of another task of the same program.
     if not run_has and asked.defaults.issuperset(wanted):
       continue
-    if not wanted and not asked.is_complete:
+    if not wanted and not asked.is_complete and name not in ALWAYS_COMPARED:
       continue
     new = [line for line in wanted if line not in run_has]
     found.append(", ".join([*new, *(f"not {line}" for line in run_has if line not in wanted)]))
