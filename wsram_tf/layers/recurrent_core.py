@@ -8,15 +8,27 @@ import tensorflow as tf
 __all__ = ["CoreState", "RecurrentCore"]
 
 
-def _relu_cell(units: int, name: str) -> keras.layers.SimpleRNNCell:
-  # The identity carries a state and its gradient unchanged over the steps. With Keras' default, a
-  # random orthogonal matrix, ReLU units lose about half of the state at each step.
-  return keras.layers.SimpleRNNCell(
-    units, activation="relu", recurrent_initializer="identity", name=name
-  )
+class _ReluCell(keras.layers.SimpleRNNCell):
+  """A plain recurrent layer of ReLU units."""
+
+  def __init__(self, units: int, name: str):
+    # The identity carries a state and its gradient unchanged over the steps. With Keras' default, a
+    # random orthogonal matrix, ReLU units lose about half of the state at each step.
+    super().__init__(units, activation="relu", recurrent_initializer="identity", name=name)
+
+  def call(self, sequence, states, training=False):
+    """Takes one step; adds the bias last.
+
+    Keras adds it before the product with the state. Where that state is zero, TensorFlow's graph
+    optimiser fails on the ReLU, falls back to the graph as it is, and prints errors.
+    """
+    inputs = keras.ops.matmul(sequence, self.kernel)
+    output = inputs + keras.ops.matmul(states[0], self.recurrent_kernel) + self.bias
+    output = keras.ops.relu(output)
+    return output, [output]
 
 
-CELLS = {"lstm": keras.layers.LSTMCell, "gru": keras.layers.GRUCell, "relu": _relu_cell}
+CELLS = {"lstm": keras.layers.LSTMCell, "gru": keras.layers.GRUCell, "relu": _ReluCell}
 
 
 class CoreState(NamedTuple):
