@@ -1,9 +1,10 @@
 """Trains a wake-sleep recurrent attention model on your own images.
 
-See `python trainers/train_classifier.py --help`; `wsram_tf/cli/training.py` holds the program.
+See `python trainers/train_classifier.py --help`;
+`wsram_tf/cli/programs/training.py` holds the program.
 """
 
-from wsram_tf.cli.training import train_classifier
+from wsram_tf.cli.programs.training import train_classifier
 
 if __name__ == "__main__":
   train_classifier()

@@ -7,7 +7,7 @@ import pytest
 from absl.testing import absltest
 
 from tests.support import exports
-from wsram_tf.cli import export
+from wsram_tf.cli.programs import export
 from wsram_tf.serving import manifests
 
 

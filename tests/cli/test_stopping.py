@@ -15,7 +15,7 @@ from wsram_tf import files
 # Prints the loaded modules after the help text.
 _HELP = """
 import sys
-from wsram_tf.cli import comparison, evaluation, training
+from wsram_tf.cli.programs import comparison, evaluation, training
 for main in (training.train_mnist, training.train_classifier, training.train_captions,
              comparison.compare, evaluation.evaluate):
   try:

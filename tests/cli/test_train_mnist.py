@@ -18,8 +18,8 @@ from absl.testing import parameterized
 
 from tests.support import programs, small_runs
 from wsram_tf.cli.flags import FLAGFILES, ProgramFlags
+from wsram_tf.cli.programs.training import define_flags
 from wsram_tf.cli.tasks import PROGRAMS
-from wsram_tf.cli.training import define_flags
 from wsram_tf.config import OptimizerConfig, TrainingConfig
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.runs.training import evaluation_interval

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tests.fuzzing import strange_bytes
 from tests.fuzzing.trials import Kind, Tally, listing, place
-from wsram_tf.cli import comparison, evaluation, training
 from wsram_tf.cli.__main__ import PROGRAMS as MODULES
 from wsram_tf.cli.flags import FLAGFILES, ProgramFlags
+from wsram_tf.cli.programs import comparison, evaluation, training
 
 __all__ = ["PROGRAMS", "Program", "refuse_wrong_values"]
 
@@ -59,7 +59,7 @@ class Program:
   def __init__(self, kind: str):
     self.kind = kind
     self.name, self._needed = PROGRAMS[kind]
-    module = importlib.import_module(f"wsram_tf.cli.{MODULES[self.name]}")
+    module = importlib.import_module(f"wsram_tf.cli.programs.{MODULES[self.name]}")
     self._main = getattr(module, self.name)
     own = self._define().values
     self.flags = {flag: own[flag] for flag in sorted(own) if flag not in _NOT_TRIED}

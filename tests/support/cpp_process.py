@@ -29,7 +29,7 @@ def check(model_dir):
 
 def predict(arguments):
   """Runs the program predict: returns the printed text and the error, empty without one."""
-  from wsram_tf.cli import prediction  # Here, since the verification counts the imports.
+  from wsram_tf.cli.programs import prediction  # Here, since the verification counts the imports.
 
   printed = io.StringIO()
   try:

@@ -34,7 +34,7 @@ def endings(
     for each command line the error that ended it; otherwise TRAINED for a program that trains, and
     the printed text for others.
   """
-  module = importlib.import_module(f"wsram_tf.cli.{PROGRAMS[program]}")
+  module = importlib.import_module(f"wsram_tf.cli.programs.{PROGRAMS[program]}")
   before = os.getcwd()
   os.chdir(folder or tempfile.gettempdir())
   try:

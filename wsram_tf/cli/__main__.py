@@ -24,7 +24,7 @@ def main() -> None:
   name = sys.argv[1] if len(sys.argv) > 1 else ""
   if name not in PROGRAMS:
     sys.exit(f"program={name!r}: must be one of {', '.join(PROGRAMS)}")
-  module = importlib.import_module(f"wsram_tf.cli.{PROGRAMS[name]}")
+  module = importlib.import_module(f"wsram_tf.cli.programs.{PROGRAMS[name]}")
   getattr(module, name)(sys.argv[2:])
 
 

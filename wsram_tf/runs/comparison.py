@@ -66,7 +66,9 @@ def compare(
 
 
 def make_runs(
-  out: "ComparisonFolder", make: Callable[[str, int, RunFolder, bool], str]
+  out: "ComparisonFolder",
+  make: Callable[[str, int, RunFolder, bool], str],
+  after_each: Callable[[], None] = lambda: None,
 ) -> list[str]:
   """Makes the missing runs of a comparison one after another, and writes the table after each.
 
@@ -76,6 +78,7 @@ def make_runs(
     out: the comparison.
     make: trains one run, given its label, seed, folder, and whether to resume; returns why it
       failed, or an empty text.
+    after_each: called after each finished run, when the table is written.
 
   Returns:
     the failed runs, each with its reason.
@@ -105,6 +108,7 @@ def make_runs(
         failed.append(f"{label}, seed {seed}: {reason}")
         continue
     out.write()
+    after_each()
   if any(run.results.exists() for run in out.runs.values()):
     out.write()
     print(f"table: {out.markdown}\nplots: {out.plots}")

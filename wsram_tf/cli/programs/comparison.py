@@ -5,14 +5,14 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from wsram_tf import objectives
 from wsram_tf.cli import program
 from wsram_tf.cli.flags import ProgramFlags
+from wsram_tf.cli.programs.training import define_flags
 from wsram_tf.cli.tasks import PROGRAMS
-from wsram_tf.cli.training import define_flags
 from wsram_tf.config import OptimizerConfig, TrainingConfig
 from wsram_tf.runs import record
 from wsram_tf.runs.folder import RunFolder
@@ -21,7 +21,7 @@ from wsram_tf.settings import LARGEST_INTEGER
 if TYPE_CHECKING:
   from wsram_tf.runs.task import Task
 
-__all__ = ["compare", "parse"]
+__all__ = ["Key", "are_seeds", "compare", "make_comparison", "parse"]
 
 # Flags of this program that its runs do not have.
 OWN = ("program", "out_dir", "estimators", "variant", "seeds")
@@ -70,7 +70,7 @@ def parse(arguments: Sequence[str] | None) -> ProgramFlags:
     "seeds",
     ["1", "2", "3"],
     "seeds, integers from 0 on, separated by commas, each once",
-    _are_seeds,
+    are_seeds,
     f"must be integers from 0 to {LARGEST_INTEGER}, separated by commas, each once",
   )
   define_flags(flags, first.program)
@@ -78,7 +78,8 @@ def parse(arguments: Sequence[str] | None) -> ProgramFlags:
   return flags
 
 
-def _are_seeds(seeds: list[str]) -> bool:
+def are_seeds(seeds: list[str]) -> bool:
+  """Whether texts are seeds, each once."""
   # Ten digits at most; a number beyond the largest seed may have as many.
   return (
     all(re.fullmatch("[0-9]{1,10}", seed) and int(seed) <= LARGEST_INTEGER for seed in seeds)
@@ -95,19 +96,40 @@ def _compare(arguments: Sequence[str] | None) -> None:
     for seed in flags.seeds
     for label, own in labels.items()
   }
+  make_comparison(flags.program, flags.out_dir, lines)
+
+
+def make_comparison(
+  name: str,
+  out_dir: str,
+  lines: Mapping[Key, Sequence[str]],
+  after_each: Callable[[], None] = lambda: None,
+) -> None:
+  """Makes the missing runs of a comparison, each as a process, and writes the table and the plots.
+
+  Args:
+    name: the training program.
+    out_dir: the folder of all runs.
+    lines: the flags of each run, by label and seed.
+    after_each: called after each run.
+
+  Raises:
+    ValueError: before any run, if flags are wrong or a folder holds a run with other flags; at the
+      end, with the runs that failed.
+  """
   program.load_tensorflow()
   from wsram_tf.runs import comparison
 
-  largest = max(map(int, flags.seeds))
-  tasks = [_checked_task(flags.program, label, lines[label, largest]) for label in labels]
-  out = comparison.ComparisonFolder(flags.out_dir, lines, tasks[0].layout)
-  _check_folders(flags, out.runs, lines)
+  last = {label: lines[label, seed] for label, seed in sorted(lines, key=lambda key: key[1])}
+  tasks = [_checked_task(name, label, last[label]) for label in last]
+  out = comparison.ComparisonFolder(out_dir, lines, tasks[0].layout)
+  _check_folders(name, out_dir, out.runs, lines)
 
   def make(label: str, seed: int, run: RunFolder, resume: bool) -> str:
-    command = [sys.executable, "-m", "wsram_tf.cli", flags.program, *lines[label, seed]]
+    command = [sys.executable, "-m", "wsram_tf.cli", name, *lines[label, seed]]
     return _run([*command, f"--run_dir={run.path}", *(["--resume"] if resume else [])])
 
-  failed = comparison.make_runs(out, make)
+  failed = comparison.make_runs(out, make, after_each)
   if failed:
     raise ValueError(
       f"failed: {'; '.join(failed)}. Remove the cause and start again: finished runs stay, and "
@@ -167,7 +189,7 @@ def _checked_task(name: str, label: str, lines: Sequence[str]) -> "Task":
 
 
 def _check_folders(
-  flags: ProgramFlags, folders: dict[Key, RunFolder], lines: dict[Key, list[str]]
+  name: str, out_dir: str, folders: Mapping[Key, RunFolder], lines: Mapping[Key, Sequence[str]]
 ) -> None:
   """Checks that no folder holds a run with other settings, finished or not.
 
@@ -178,16 +200,14 @@ def _check_folders(
   for (label, seed), run in folders.items():
     if not run.flagfile.exists():
       continue
-    asked = _run_flags(flags.program, lines[label, seed]).settings("")
+    asked = _run_flags(name, lines[label, seed]).settings("")
     found = record.differences(run.read_flags(), asked)
     if found:
       differing.append(f"{label}/seed_{seed} has other flags than these ({', '.join(found)})")
   if differing:
     more = len(differing) - NAMED_AT_MOST
     named = ", ".join(differing[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
-    raise ValueError(
-      f"out_dir={flags.out_dir}: {named}; name another out_dir, or give the run's flags"
-    )
+    raise ValueError(f"out_dir={out_dir}: {named}; name another out_dir, or give the run's flags")
 
 
 def _run(command: list[str]) -> str:
