@@ -153,6 +153,24 @@ class ChosenScaleTest(tf.test.TestCase):
     shown = network.patches(images, at[:, np.newaxis], scales[:, np.newaxis])
     self.assertAllEqual(shown[:, 0], patches)
 
+  def test_evaluation_reports_the_share_of_each_scale(self):
+    images, labels = _data()
+    learner = _learner()
+    learner.compile("adam", jit_compile=False)
+    bias = learner.prediction_network.location_network.weights[-1]
+    for logits, shares in (([0.0, 0.0, 0.0], None), ([0.0, 99.0, 0.0], [0, 100, 0])):
+      bias.assign([*bias.numpy()[:2], *logits])
+      figures = learner.evaluate(images, labels, batch_size=4, verbose=0, return_dict=True)
+      found = [figures[f"scale_{scale}_percent"] for scale in range(3)]
+      self.assertAllClose(sum(found), 100.0)
+      if shares is not None:
+        self.assertAllClose(found, shares)
+      else:
+        self.assertAllGreater(found, 10.0)
+      self.assertContainsSubset([f"scale_{scale}_percent" for scale in range(3)], figures)
+    all_scales = _learner(glimpse=dataclasses.replace(_GLIMPSE, choose_scale=False))
+    self.assertFalse([name for name in all_scales.metrics_names if name.startswith("scale_")])
+
   def test_pictures_show_the_squares_of_the_chosen_scales(self):
     axes = Figure().subplots()
     locations = np.zeros([3, 2])

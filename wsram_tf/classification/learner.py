@@ -14,6 +14,7 @@ from wsram_tf.classification.sampling import draw_sequences, dream
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
 from wsram_tf.learning import inputs, sampling
 from wsram_tf.learning.base_learner import BaseLearner
+from wsram_tf.learning.sequences import GlimpseSequences
 
 __all__ = ["WakeSleepLearner"]
 
@@ -95,6 +96,9 @@ class WakeSleepLearner(BaseLearner):
       context_network=fresh(context_network),
       name="prediction_network",
     )
+    if model_config.glimpse.chooses_scale:
+      scales = range(model_config.glimpse.glimpse_scales)
+      self.evaluation_metrics += tuple(f"scale_{scale}_percent" for scale in scales)
     super().__init__(model_config, objective_config, exploration_config, **kwargs)
 
   def make_prediction_network(self) -> PredictionNetwork:
@@ -182,7 +186,8 @@ class WakeSleepLearner(BaseLearner):
     """Scores images `[B, H, W, C]` and labels `[B]` with three kinds of glimpses.
 
     They lie at the prior's mode, come from the prior, or come from the sampling distribution of
-    training at temperature 1.
+    training at temperature 1. With `choose_scale`, `scale_S_percent` is the share of the glimpses
+    from the prior that have scale S.
     """
     images, labels, weights = inputs.unpack_batch(data, "labels")
     samples = self.num_evaluation_samples
@@ -193,7 +198,8 @@ class WakeSleepLearner(BaseLearner):
     actions = uniforms[:samples, ..., : self.sampler.action_size]
     view = self.look(images)
     greedy = self.prediction_network.attend(view).log_probs[0]
-    sampled = self.prediction_network.attend(view, actions).log_probs
+    from_prior = self.prediction_network.attend(view, actions)
+    sampled = from_prior.log_probs
     drawn = self.sample(view, labels, uniforms[samples:])
     scored = self.score(drawn, labels)
     averaged = numerics.log_mean_exp(sampled)
@@ -206,10 +212,19 @@ class WakeSleepLearner(BaseLearner):
       error_percent_averaged=100.0 * tf.cast(tf.argmax(averaged, axis=-1) != target, tf.float32),
       log_likelihood=log_likelihood,
       **self.sample_figures(drawn, scored),
+      **self._scale_figures(from_prior),
     )
     results = self.results(self.evaluation_metrics)
     log_probs = greedy[tf.newaxis] if self._has_compiled_metrics else None
     return results | self.compiled_results(labels, log_probs, weights)
+
+  def _scale_figures(self, sequences: GlimpseSequences) -> dict[str, tf.Tensor]:
+    """The share of each scale among the glimpses of each image; none without a choice."""
+    if sequences.scales is None:
+      return {}
+    chosen = tf.one_hot(sequences.scales, self.model_config.glimpse.glimpse_scales)
+    shares = 100.0 * tf.reduce_mean(chosen, axis=[0, 2])
+    return {f"scale_{s}_percent": share for s, share in enumerate(tf.unstack(shares, axis=-1))}
 
   def get_config(self):
     """Returns the constructor's arguments, ready for JSON."""

@@ -186,6 +186,7 @@ class ClassificationTask(Task):
       "parameters": int(sum(np.prod(v.shape) for v in learner.trainable_variables)),
       "parameters_at_test_time": learner.prediction_network.count_params(),
       "averaged_samples": learner.num_evaluation_samples,
+      **{name: value for name, value in figures.items() if name.startswith("scale_")},
       **self.data_figures,
     }
 
