@@ -214,8 +214,9 @@ def draw_captions(
   images: np.ndarray,
   locations: np.ndarray,
   words: Sequence[Sequence[str]],
-  grid_shape: tuple[int, int],
+  grid_shapes: Sequence[tuple[int, int]],
   *,
+  layers: np.ndarray | None = None,
   right: Sequence[bool] | None = None,
 ) -> Figure:
   """Draws one caption in each row: the image with the cell of the glimpse before each word.
@@ -224,7 +225,8 @@ def draw_captions(
     images: float `[B, H, W, C]` in 0..1.
     locations: float `[B, T, 2]`, (row, column) in [-1, 1], before each word.
     words: B captions of at most T words.
-    grid_shape: rows and columns of cells.
+    grid_shapes: rows and columns of cells, for each layer of features.
+    layers: int `[B, T]`, the layer of each glimpse; None where there is one.
     right: whether each caption is correct: green or red words. None: unknown, black words.
 
   Returns:
@@ -235,16 +237,18 @@ def draw_captions(
   panels = figure.subplots(len(images), columns, squeeze=False)
   height, width = images.shape[1:3]
   points = locations_to_pixels(np.asarray(locations, np.float32), height, width).numpy()
-  cell = (height / grid_shape[0], width / grid_shape[1])
+  cells = [(height / rows, width / across) for rows, across in grid_shapes]
   for b, caption in enumerate(words):
     colour = "black" if right is None else "darkgreen" if right[b] else "firebrick"
     for axes in panels[b, len(caption) :]:
       axes.set_axis_off()
     for n, word in enumerate(caption):
       axes, (row, column) = panels[b, n], points[b, n]
+      layer = 0 if layers is None else int(layers[b, n])
+      cell = cells[layer]
       show_image(axes, images[b])
       # As in draw_glimpse_squares: the first pixel's edge is at -0.5.
       corner = (column - cell[1] / 2 - 0.5, row - cell[0] / 2 - 0.5)
-      axes.add_patch(Rectangle(corner, cell[1], cell[0], fill=False, ec="orange", lw=1.6))
+      axes.add_patch(Rectangle(corner, cell[1], cell[0], fill=False, ec=f"C{1 + layer}", lw=1.6))
       axes.set_title(word, size=8, pad=2, color=colour)
   return figure

@@ -9,6 +9,7 @@ equal locations eagerly, in a graph, compiled and in a server.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 import tensorflow as tf
@@ -16,6 +17,7 @@ import tensorflow_probability as tfp
 
 __all__ = [
   "GridLocations",
+  "LayeredGridLocations",
   "LocationDistribution",
   "NormalLocations",
   "ScaledLocations",
@@ -34,7 +36,7 @@ COVERAGE_CELLS = 8
 class LocationDistribution(Protocol):
   """The interface of a family. P is the number of parameters; `...` are any leading axes.
 
-  A family over locations and scales, `ScaledLocations`, has 3 in place of 2 below.
+  `ScaledLocations`, over locations and scales, and `LayeredGridLocations` have 3 in place of 2.
   """
 
   num_parameters: int
@@ -201,6 +203,52 @@ class GridLocations:
     return _categorical(parameters).probs_parameter()
 
 
+class LayeredGridLocations(GridLocations):
+  """A categorical distribution over the cells of several grids over the same image.
+
+  The cells are numbered grid by grid. An action is (row, column, layer), where the layer is the
+  number of the grid, from 0.
+
+  Args:
+    shapes: rows and columns of each grid.
+
+  Example:
+
+  >>> import tensorflow as tf
+  >>> family = LayeredGridLocations([(2, 2), (1, 1)])
+  >>> family.centres(tf.constant([1, 4])).numpy().tolist()
+  [[-0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]
+  """
+
+  action_size = 3
+
+  def __init__(self, shapes: Sequence[tuple[int, int]]):
+    if not shapes:
+      raise ValueError(f"shapes={shapes}: must hold at least one grid")
+    self.grids = [GridLocations(rows, columns) for rows, columns in shapes]
+    counts = [grid.num_parameters for grid in self.grids]
+    self.firsts = [sum(counts[:layer]) for layer in range(len(counts))]
+    self.num_parameters = sum(counts)
+
+  def centres(self, cells: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """Actions at the centres of cells, float `[..., 3]`, from their numbers, int `[...]`."""
+    passed = cells[..., tf.newaxis] >= tf.constant(self.firsts, cells.dtype)
+    layers = tf.reduce_sum(tf.cast(passed, cells.dtype), axis=-1) - 1
+    found = tf.zeros([], dtype)
+    for layer, (grid, first) in enumerate(zip(self.grids, self.firsts, strict=True)):
+      here = tf.cast(layers == layer, dtype)[..., tf.newaxis]
+      found += here * grid.centres(tf.maximum(cells - first, 0), dtype)
+    return _joined(found, layers)
+
+  def cells(self, locations: tf.Tensor) -> tf.Tensor:
+    """Numbers, int32 `[...]`, of the cells that contain actions `[..., 3]`."""
+    layers = tf.cast(locations[..., 2], tf.int32)
+    found = tf.zeros_like(layers)
+    for layer, (grid, first) in enumerate(zip(self.grids, self.firsts, strict=True)):
+      found += tf.where(layers == layer, first + grid.cells(locations[..., :2]), 0)
+    return found
+
+
 class ScaledLocations:
   """A family over locations and, independent of them, a categorical distribution over scales.
 
@@ -277,7 +325,7 @@ def _joined(locations: tf.Tensor, scales: tf.Tensor) -> tf.Tensor:
 
 
 def action_size(distribution: LocationDistribution) -> int:
-  """Numbers an action: 2 for a location, 3 for a location and a scale.
+  """Numbers an action: 2 for a location, 3 for a location and a scale or a layer.
 
   Example:
 

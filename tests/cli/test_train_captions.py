@@ -187,6 +187,31 @@ class PhotographsTest(tf.test.TestCase):
         self.assertIn(message, ending)
     self.assertFalse(run_dir.exists())
 
+  def test_glimpses_choose_among_the_layers_of_a_backbone(self):
+    backbone, run_dir = self.folder / "layered.keras", self.folder / "layers"
+    example_photos.write_layered_backbone(backbone)
+    arguments = [
+      *self.common,
+      f"--backbone={backbone}",
+      "--backbone_layers=fine,coarse",
+      "--cell=relu",
+      "--inference_reads=previous_word",
+      "--estimator=wake_sleep",
+      "--updates=2",
+      f"--run_dir={run_dir}",
+    ]
+    unknown, ending = programs.endings(
+      "train_captions", [*arguments, "--backbone_layers=fine,middle"], arguments
+    )
+    self.assertIn("backbone_layers='middle': must be a layer of the backbone", unknown)
+    self.assertEqual(ending, programs.TRAINED)
+    rows = json.loads((run_dir / "captions.json").read_text())
+    for row in rows:
+      self.assertLen(row["layers"], len(row["caption"].split()))
+    (again,) = programs.endings("evaluate", [f"--run_dir={run_dir}"])
+    results = json.loads((run_dir / "results.json").read_text())
+    self.assertEqual(json.loads(again)["bleu_1"], results["bleu_1"])
+
   def test_a_run_resumes_with_its_own_backbone(self):
     run_dir = small_runs.cut(self.whole, self.folder / "cut", update=2)
     written_at = (run_dir / "features.npy").stat().st_mtime_ns

@@ -42,6 +42,16 @@ def write_backbone(path: pathlib.Path, channels: int = 5, seed: int = 1) -> None
   keras.Sequential(layers).save(path)
 
 
+def write_layered_backbone(path: pathlib.Path) -> None:
+  """Saves a network whose layers `fine` and `coarse` make grids of 4 x 4 x 5 and 2 x 2 x 6."""
+  keras.utils.set_random_seed(1)
+  images = keras.Input([SIDE, SIDE, 3])
+  scaled = keras.layers.Rescaling(1 / 128, offset=-1)(images)
+  fine = keras.layers.Conv2D(5, 8, strides=8, activation="relu", name="fine")(scaled)
+  coarse = keras.layers.Conv2D(6, 2, strides=2, activation="relu", name="coarse")(fine)
+  keras.Model(images, keras.layers.Flatten(name="flat")(coarse)).save(path)
+
+
 def write_coco_captions(
   data_dir: pathlib.Path, counts: dict[str, int], damaged: tuple[str, ...] = (), **changed
 ) -> None:

@@ -3,19 +3,24 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from wsram_tf.captions.grid_network import PackedGrids
+
 __all__ = [
   "backbone_digest",
+  "deserialized_backbone",
   "grid_computer",
   "grid_shape",
   "image_side",
+  "layer_shapes",
   "load_backbone",
+  "serialized_backbone",
   "with_preprocessing",
 ]
 
@@ -24,9 +29,12 @@ _COMMON_SIDE = 224
 
 
 def load_backbone(
-  backbone: str | os.PathLike, image_side: int = 0, download: bool = False
+  backbone: str | os.PathLike,
+  image_side: int = 0,
+  download: bool = False,
+  layers: Sequence[str] = (),
 ) -> keras.Model:
-  """Loads a network that turns pixels into a feature grid.
+  """Loads a network that turns pixels into a feature grid, or into the grids of several layers.
 
   Args:
     backbone: path of a `.keras` file, or name of a network of `keras.applications`. A file's
@@ -34,12 +42,15 @@ def load_backbone(
       comes with its preprocessing and ImageNet weights.
     image_side: S, pixels; 0 for the side of the file's network, or 224 if that is open.
     download: whether to download the weights of a named network.
+    layers: names of layers of the network whose grids it returns, packed as by `PackedGrids`; empty
+      for the network's own output.
 
   Returns:
     the network, not trainable, with a fixed input side.
 
   Raises:
-    ValueError: if the network does not exist, cannot be loaded, or has other inputs or outputs.
+    ValueError: if the network does not exist, cannot be loaded, has other inputs or outputs, or
+      lacks a layer.
 
   Example:
 
@@ -52,7 +63,10 @@ def load_backbone(
   (4, 4, 5)
   """
   name = os.fspath(backbone)
-  network = _load_file(name) if name.endswith(".keras") else _fetch(name, image_side, download)
+  if name.endswith(".keras"):
+    network = _with_layers(_load_file(name), layers)
+  else:
+    network = _fetch(name, image_side, download, layers)
   if len(network.inputs) != 1 or len(network.outputs) != 1:
     raise ValueError(f"backbone={name!r}: must have one input and one output")
   given = tuple(network.inputs[0].shape)
@@ -81,6 +95,12 @@ def image_side(backbone: keras.Model) -> int:
 def grid_shape(backbone: keras.Model) -> tuple[int, int, int]:
   """Returns (H, W, C) of a backbone's grids."""
   return tuple(backbone.outputs[0].shape[1:])
+
+
+def layer_shapes(backbone: keras.Model) -> tuple[tuple[int, int, int], ...]:
+  """Returns (H, W, C) of each grid that a backbone packs; empty for a backbone with one grid."""
+  packing = [layer for layer in _layers(backbone) if isinstance(layer, PackedGrids)]
+  return packing[-1].shapes if packing else ()
 
 
 def grid_computer(backbone: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
@@ -129,6 +149,25 @@ def backbone_digest(backbone: keras.Model) -> str:
   return digest.hexdigest()
 
 
+def serialized_backbone(backbone: keras.Model | None) -> dict[str, Any] | None:
+  """Returns a backbone's architecture and whether it is trainable, for JSON; None without one."""
+  if backbone is None:
+    return None
+  return {
+    "network": keras.saving.serialize_keras_object(backbone),
+    "trainable": backbone.trainable,
+  }
+
+
+def deserialized_backbone(config: dict[str, Any] | None) -> keras.Model | None:
+  """Makes the backbone of a `serialized_backbone` dictionary, with new weights."""
+  if config is None:
+    return None
+  backbone = keras.saving.deserialize_keras_object(config["network"])
+  backbone.trainable = config["trainable"]
+  return backbone
+
+
 def _load_file(name: str) -> keras.Model:
   path = os.path.expanduser(name)  # Path.expanduser raises at an unknown user.
   if not os.path.isfile(path):
@@ -139,7 +178,28 @@ def _load_file(name: str) -> keras.Model:
     raise ValueError(f"backbone={name!r}: must be a loadable Keras model: {error}") from error
 
 
-def _fetch(name: str, side: int, download: bool) -> keras.Model:
+def _with_layers(network: keras.Model, names: Sequence[str]) -> keras.Model:
+  """Replaces the output of a network by the packed grids of its layers."""
+  if not names:
+    return network
+  grids = []
+  for name in names:
+    layer = next((one for one in network.layers if one.name == name), None)
+    if layer is None or len(layer.output.shape) != 4 or None in layer.output.shape[1:]:
+      known = [
+        f"{one.name} {tuple(one.output.shape[1:])}"
+        for one in network.layers
+        if isinstance(one.output, keras.KerasTensor) and len(one.output.shape) == 4
+      ]
+      raise ValueError(
+        f"backbone_layers={name!r}: must be a layer of the backbone with grids of a fixed size; "
+        f"its last ones are {', '.join(known[-8:])}"
+      )
+    grids.append(layer.output)
+  return keras.Model(network.inputs, PackedGrids(",".join(names), name="packed_grids")(grids))
+
+
+def _fetch(name: str, side: int, download: bool, layers: Sequence[str] = ()) -> keras.Model:
   modules = [value for value in vars(keras.applications).values() if hasattr(value, "__path__")]
   owner = next((m for m in modules if name in vars(m) and hasattr(m, "preprocess_input")), None)
   if owner is None or not name[:1].isupper():
@@ -158,7 +218,7 @@ def _fetch(name: str, side: int, download: bool) -> keras.Model:
     )
   except Exception as error:  # A failed download has no error class of its own.
     raise ValueError(f"backbone={name!r}: cannot be downloaded: {error}") from error
-  return with_preprocessing(network, owner.preprocess_input)
+  return with_preprocessing(_with_layers(network, layers), owner.preprocess_input)
 
 
 def with_preprocessing(

@@ -24,7 +24,8 @@ def beam_search(
 
   Returns:
     dict of `words` int32 `[B, T]` (padding after the end), `log_prob` float `[B]`, nats, of the
-    words without normalisation, and `locations` float `[B, T, 2]`.
+    words without normalisation, and `locations` float `[B, T, 2]`; for a network of several layers
+    also `layers` int64 `[B, T]`.
 
   Example:
 
@@ -60,7 +61,7 @@ def beam_search(
     is_open = tf.gather(is_open, beam, batch_dims=1) & (word != END)
     rows = tf.reshape(beam + width * tf.range(batch)[:, tf.newaxis], [-1])
     state = tf.nest.map_structure(lambda tensor, rows=rows: tf.gather(tensor, rows), state)
-    location = tf.reshape(location, [batch, width, 1, 2])
+    location = tf.reshape(location, [batch, width, 1, location.shape[-1]])
     if words is not None:
       words = tf.gather(words, beam, batch_dims=1)
     locations = location if locations is None else tf.concat([locations, location], axis=2)
@@ -71,5 +72,5 @@ def beam_search(
   return {
     "words": tf.gather(words, best, batch_dims=1),
     "log_prob": tf.gather(log_prob, best, batch_dims=1),
-    "locations": tf.gather(locations, best, batch_dims=1),
+    **network.named_actions(tf.gather(locations, best, batch_dims=1)),
   }

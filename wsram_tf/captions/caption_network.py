@@ -1,14 +1,15 @@
 """The caption network: prior over the cell to look at before each word, likelihood of the word."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from wsram_tf import layers
+from wsram_tf.captions.backbones import deserialized_backbone, serialized_backbone
 from wsram_tf.captions.checks import CaptionRules
 from wsram_tf.captions.config import CaptionModelConfig
-from wsram_tf.captions.grid_network import GridNetwork
+from wsram_tf.captions.grid_network import GridNetwork, unpack_grids
 from wsram_tf.captions.vocabulary import END, PADDING, START, UNKNOWN
 from wsram_tf.learning.checked_model import CheckedModel
 from wsram_tf.learning.sequences import (
@@ -18,22 +19,16 @@ from wsram_tf.learning.sequences import (
   samples_last,
   stacked_glimpses,
 )
-from wsram_tf.locations import GridLocations
+from wsram_tf.locations import GridLocations, LayeredGridLocations, action_size
 
-__all__ = [
-  "CaptionNetwork",
-  "Grid",
-  "deserialized_backbone",
-  "serialized_backbone",
-  "word_mask",
-]
+__all__ = ["CaptionNetwork", "Grid", "word_mask"]
 
 
 class Grid(NamedTuple):
   """Feature grids of a batch of images.
 
   Attributes:
-    features: float `[B, L, D]`, one feature vector per cell, row by row.
+    features: float `[B, L, D]`, one feature vector per cell, layer by layer and row by row.
     rows: float `[B * L, D]`, the same vectors, image after image; glimpses read from these.
     keys: float `[B, L, K]`, keys of the cells for the prior.
     context: list of floats `[B, D]`, the upper layer's first state.
@@ -62,7 +57,8 @@ class CaptionNetwork(CheckedModel):
 
   The lower layer reads the previous word and the chosen cell; the classifier reads the lower layer
   and predicts the word. The upper layer starts from a low-resolution copy of the grid, reads the
-  lower layer, and chooses the next cell.
+  lower layer, and chooses the next cell. With the config's `layer_shapes`, cells are those of the
+  grids of several layers, and an action is (row, column, layer).
 
   Args:
     config: sizes of the model.
@@ -78,8 +74,8 @@ class CaptionNetwork(CheckedModel):
 
   Returns:
     dict of `words` int32 `[B, T]` (padding after the end), `log_prob` float `[B]`, nats, of the
-    words, and `locations` float `[B, T, 2]`. Each location is the prior's mode; each word is the
-    likeliest, unknown words excluded.
+    words, and `locations` float `[B, T, 2]`; with several layers also `layers` int64 `[B, T]`. Each
+    location is the prior's mode; each word is the likeliest, unknown words excluded.
 
   Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
     Models, NIPS 2015, caption generation, arXiv 1509.06812; K. Xu et al., Show, Attend and Tell,
@@ -102,16 +98,25 @@ class CaptionNetwork(CheckedModel):
         f"{config.image_shape}, the config's (height, width, channels)"
       )
     self.config = config
-    self.location_distribution = GridLocations(*config.grid_shape)
+    self.location_distribution = (
+      LayeredGridLocations(config.grid_shapes)
+      if config.layer_shapes
+      else GridLocations(*config.grid_shape)
+    )
     # Layers that compute log-probabilities stay outside: they need float32.
     with layers.computing_in(config.precision):
-      self.grid_network = GridNetwork(
-        config.units,
-        config.grid_filters,
-        config.grid_reach,
-        config.grid_places,
-        name="grid_network",
-      )
+      grid_networks = [
+        GridNetwork(
+          config.units,
+          config.grid_filters,
+          config.grid_reach,
+          config.grid_places,
+          name=f"grid_network_{layer}" if layer else "grid_network",
+        )
+        for layer in range(len(config.grid_shapes))
+      ]
+      # The first has its own name, by which files of models with one grid hold its weights.
+      self.grid_network, *self.further_grid_networks = grid_networks
       self.embedding = keras.layers.Embedding(
         config.vocabulary_size, config.word_units, name="embedding"
       )
@@ -136,7 +141,9 @@ class CaptionNetwork(CheckedModel):
     if self.built:
       return
     config, state = self.config, (None, self.config.units)
-    self.grid_network.build((None, *config.image_shape))
+    shapes = config.layer_shapes or (config.image_shape,)
+    for network, shape in zip(self._grid_networks, shapes, strict=True):
+      network.build((None, *shape))
     self.embedding.build((None,))
     self.core.build((None, config.word_units + config.units))
     self.context_network.build((None, config.context_side, config.context_side, config.units))
@@ -144,6 +151,10 @@ class CaptionNetwork(CheckedModel):
     self.location_keys.build((None, None, config.units))
     self.classifier.build(state)
     self.built = True
+
+  @property
+  def _grid_networks(self) -> list[GridNetwork]:
+    return [self.grid_network, *self.further_grid_networks]
 
   @property
   def image_shape(self) -> tuple[int, int, int]:
@@ -174,10 +185,16 @@ class CaptionNetwork(CheckedModel):
     if self.backbone is not None:
       # With training=True the grid of an image would depend on the other images of the batch.
       images = self.backbone(images, training=False)
-    grid = self.grid_network(images)
-    rows = tf.reshape(grid, [-1, self.config.units])
-    features = tf.reshape(grid, [-1, self.location_distribution.num_parameters, self.config.units])
-    context = self.context_network(self.context_network.low_resolution(grid))
+    inputs = [images]
+    if self.config.layer_shapes:
+      inputs = unpack_grids(images, self.config.layer_shapes)
+    grids = [network(one) for network, one in zip(self._grid_networks, inputs, strict=True)]
+    units = self.config.units
+    features = tf.concat(
+      [tf.reshape(grid, [-1, grid.shape[1] * grid.shape[2], units]) for grid in grids], axis=1
+    )
+    rows = tf.reshape(features, [-1, units])
+    context = self.context_network(self.context_network.low_resolution(grids[-1]))
     return Grid(features, rows, self.location_keys(features), context)
 
   def initial_state(self, grid: Grid, num_samples: int) -> layers.CoreState:
@@ -207,7 +224,7 @@ class CaptionNetwork(CheckedModel):
       grid: grids of B images.
       state: state of B * M rows; the samples of an image are consecutive.
       embedded: float `[B * M, E]`, embeddings of the previous words.
-      locations: float `[B * M, 2]`; not used by soft attention.
+      locations: actions, float `[B * M, A]`; not used by soft attention.
       prior: float `[B * M, L]`, the prior's parameters; used by soft attention only.
 
     Returns:
@@ -298,7 +315,7 @@ class CaptionNetwork(CheckedModel):
     Args:
       grid: grids of B images.
       captions: int `[B, T]`.
-      uniforms: float `[M, B, T, 2]`, uniform random numbers in (0, 1), for M samples; None for one
+      uniforms: float `[M, B, T, A]`, uniform random numbers in (0, 1), for M samples; None for one
         sequence at the prior's mode.
     """
     distribution = self.location_distribution
@@ -322,7 +339,7 @@ class CaptionNetwork(CheckedModel):
       words: int `[B * M]`, the previous words.
 
     Returns:
-      the next state; the locations, float `[B * M, 2]`; log-probabilities of all words, float
+      the next state; the actions, float `[B * M, A]`; log-probabilities of all words, float
       `[B * M, V]`, nats. The unknown word, the start and padding get the lowest float.
     """
     prior = self.prior(grid, state.upper[0])
@@ -350,8 +367,18 @@ class CaptionNetwork(CheckedModel):
     return {
       "words": tf.stack(words, axis=1),
       "log_prob": log_prob,
-      "locations": tf.stack(locations, axis=1),
+      **self.named_actions(tf.stack(locations, axis=1)),
     }
+
+  def named_actions(self, actions: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Divides actions, float `[B, T, A]`, into the outputs of the network.
+
+    Returns:
+      dict of `locations` float `[B, T, 2]`; with several layers also `layers` int64 `[B, T]`.
+    """
+    if action_size(self.location_distribution) == 2:
+      return {"locations": actions}
+    return {"locations": actions[..., :2], "layers": tf.cast(actions[..., 2], tf.int64)}
 
   def get_config(self):
     """Returns the constructor's arguments, for JSON."""
@@ -370,22 +397,3 @@ class CaptionNetwork(CheckedModel):
         deserialized_backbone(config.get("backbone")),
         name=config["name"],
       )
-
-
-def serialized_backbone(backbone: keras.Model | None) -> dict[str, Any] | None:
-  """Returns a backbone's architecture and whether it is trainable, for JSON; None without one."""
-  if backbone is None:
-    return None
-  return {
-    "network": keras.saving.serialize_keras_object(backbone),
-    "trainable": backbone.trainable,
-  }
-
-
-def deserialized_backbone(config: dict[str, Any] | None) -> keras.Model | None:
-  """Makes the backbone of a `serialized_backbone` dictionary, with new weights."""
-  if config is None:
-    return None
-  backbone = keras.saving.deserialize_keras_object(config["network"])
-  backbone.trainable = config["trainable"]
-  return backbone

@@ -70,12 +70,24 @@ class CaptionModelConfig:
     minimum=0,
     maximum=0.9,
   )
+  inference_reads: str = setting(
+    "caption",
+    "words that the inference network reads before it proposes a glimpse: caption (all words), "
+    "prefix (the words so far) or previous_word (the one word just before, as in the paper)",
+    choices=("caption", "prefix", "previous_word"),
+  )
   precision: str = setting("float32", PRECISION_HELP, choices=PRECISIONS)
+  # (height, width, channels) of each layer's grid, where the input packs the grids of several
+  # layers (`PackedGrids`); empty: the input is an image or one grid. The data determine it.
+  layer_shapes: tuple[tuple[int, int, int], ...] = ()
 
   def __post_init__(self):
-    if isinstance(self.grid_filters, list):  # JSON has no tuples.
-      object.__setattr__(self, "grid_filters", tuple(self.grid_filters))
+    # JSON has no tuples.
+    object.__setattr__(self, "grid_filters", tuple(self.grid_filters))
+    object.__setattr__(self, "layer_shapes", tuple(tuple(shape) for shape in self.layer_shapes))
     check_settings(self)
+    if self.layer_shapes:
+      self._check_layers()
     shrunk = 2 ** len(self.grid_filters)
     for name in ("height", "width"):
       if getattr(self, name) % shrunk:
@@ -89,16 +101,35 @@ class CaptionModelConfig:
         f"{min(self.grid_shape)} cells"
       )
 
+  def _check_layers(self) -> None:
+    if self.grid_filters:
+      raise ValueError(
+        f"grid_filters={self.grid_filters!r}: must be empty where features come from several layers"
+      )
+    numbers = sum(height * width * channels for height, width, channels in self.layer_shapes)
+    if self.image_shape != (1, 1, numbers):
+      raise ValueError(
+        f"layer_shapes={self.layer_shapes!r}: must pack into (height, width, channels) = "
+        f"{self.image_shape}, and make {numbers} numbers"
+      )
+
   @property
   def image_shape(self) -> tuple[int, int, int]:
     """Height, width, channels of the input."""
     return self.height, self.width, self.channels
 
   @property
-  def grid_shape(self) -> tuple[int, int]:
-    """Rows and columns of the feature grid."""
+  def grid_shapes(self) -> tuple[tuple[int, int], ...]:
+    """Rows and columns of the feature grid of each layer."""
+    if self.layer_shapes:
+      return tuple((rows, columns) for rows, columns, _ in self.layer_shapes)
     shrunk = 2 ** len(self.grid_filters)
-    return self.height // shrunk, self.width // shrunk
+    return ((self.height // shrunk, self.width // shrunk),)
+
+  @property
+  def grid_shape(self) -> tuple[int, int]:
+    """Rows and columns of the last layer's grid, which the first state is made from."""
+    return self.grid_shapes[-1]
 
   @property
   def num_glimpses(self) -> int:

@@ -1,10 +1,12 @@
 """The grid network: turns an image or a grid of features into one feature vector per cell."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["GridNetwork"]
+__all__ = ["GridNetwork", "PackedGrids", "unpack_grids"]
 
 
 @keras.saving.register_keras_serializable("wsram_tf")
@@ -108,3 +110,51 @@ def coordinates(rows: int, columns: int) -> np.ndarray:
   ranges = (np.linspace(-1.0, 1.0, count) for count in (rows, columns))
   places = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1)
   return np.concatenate([places, places**2], axis=-1)
+
+
+@keras.saving.register_keras_serializable("wsram_tf")
+class PackedGrids(keras.layers.Layer):
+  """Packs grids of several layers of a backbone into one tensor, as features are kept.
+
+  Args:
+    names: names of the layers, separated by commas; two backbones that pack other layers differ.
+
+  Call arguments:
+    grids: list of floats `[B, H, W, C]`, each with its own H, W and C.
+
+  Returns:
+    float `[B, 1, 1, F]`, where F is the sum of all H * W * C.
+
+  Example:
+
+  >>> tuple(PackedGrids()([tf.zeros([2, 4, 4, 3]), tf.zeros([2, 2, 2, 8])]).shape)
+  (2, 1, 1, 80)
+  """
+
+  def __init__(self, names: str = "", **kwargs):
+    super().__init__(**kwargs)
+    self.names = names
+
+  def build(self, grids_shape):
+    """Records the shapes of the grids."""
+    self.shapes = tuple(tuple(shape[1:]) for shape in grids_shape)
+
+  def call(self, grids: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Packs the grids of a batch; see the class."""
+    flat = [tf.reshape(grid, [-1, 1, 1, int(np.prod(grid.shape[1:]))]) for grid in grids]
+    return tf.concat(flat, axis=-1)
+
+  def compute_output_shape(self, grids_shape):
+    """Returns (B, 1, 1, F)."""
+    return grids_shape[0][0], 1, 1, sum(int(np.prod(shape[1:])) for shape in grids_shape)
+
+  def get_config(self):
+    """Returns the constructor's arguments."""
+    return {**super().get_config(), "names": self.names}
+
+
+def unpack_grids(packed: tf.Tensor, shapes: Sequence[tuple[int, int, int]]) -> list[tf.Tensor]:
+  """Reverses `PackedGrids`: returns a float `[B, H, W, C]` for each shape (H, W, C)."""
+  sizes = [height * width * channels for height, width, channels in shapes]
+  parts = tf.split(packed, sizes, axis=-1)
+  return [tf.reshape(part, [-1, *shape]) for part, shape in zip(parts, shapes, strict=True)]

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from wsram_tf import layers
 from wsram_tf.captions.config import CaptionModelConfig
-from wsram_tf.captions.vocabulary import PADDING
+from wsram_tf.captions.vocabulary import PADDING, START
 
 __all__ = ["CaptionInferenceNetwork"]
 
@@ -15,7 +15,9 @@ class CaptionInferenceNetwork(keras.Model):
   """Emits the parameters of q(a_n | caption, a_1..a_{n-1}, image).
 
   It serves training only. It reads the caption network's features and upper state and sends no
-  gradient into them. `encode` reads whole captions once; each call proposes one glimpse.
+  gradient into them. `encode` reads captions once; each call proposes one glimpse. The config's
+  `inference_reads` says how much of the caption a proposal depends on: all of it, the words before
+  the next one, or the one word before.
 
   Args:
     config: sizes of the caption network.
@@ -29,8 +31,8 @@ class CaptionInferenceNetwork(keras.Model):
     logits of the cells, float `[B * M, L]`.
 
   Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
-    Models, NIPS 2015, the inference network, arXiv 1509.06812. The bidirectional encoder is an
-    addition.
+    Models, NIPS 2015, the inference network, which reads the previous word, arXiv 1509.06812. The
+    encoders of all words and of the words so far are additions.
 
   Example:
 
@@ -50,10 +52,14 @@ class CaptionInferenceNetwork(keras.Model):
       self.embedding = keras.layers.Embedding(
         config.vocabulary_size, config.word_units, name="embedding"
       )
-      self.encoder = keras.layers.Bidirectional(
-        keras.layers.GRU(config.word_units, return_sequences=True, name="encoder_cell"),
-        name="encoder",
-      )
+      self.encoder = None
+      if config.inference_reads == "caption":
+        self.encoder = keras.layers.Bidirectional(
+          keras.layers.GRU(config.word_units, return_sequences=True, name="encoder_cell"),
+          name="encoder",
+        )
+      elif config.inference_reads == "prefix":
+        self.encoder = keras.layers.GRU(config.word_units, return_sequences=True, name="encoder")
       self.hidden = keras.layers.Dense(config.units, activation="relu", name="hidden")
     self.location_network = layers.CellLocationNetwork(
       config.location_units, name="location_network"
@@ -67,14 +73,16 @@ class CaptionInferenceNetwork(keras.Model):
       return
     config = self.config
     self.embedding.build((None, None))
-    self.encoder.build((None, None, config.word_units))
-    self.hidden.build((None, 2 * config.word_units + config.units))
+    if self.encoder:
+      self.encoder.build((None, None, config.word_units))
+    directions = 2 if config.inference_reads == "caption" else 1
+    self.hidden.build((None, directions * config.word_units + config.units))
     self.location_network.build((None, None, config.location_units), (None, config.units))
     self.location_keys.build((None, None, config.units))
     self.built = True
 
   def encode(self, captions: tf.Tensor) -> tf.Tensor:
-    """Encodes captions in both directions and skips padding.
+    """Encodes what a proposal reads of captions before each word, and skips padding.
 
     Args:
       captions: int `[B, T]`.
@@ -82,7 +90,10 @@ class CaptionInferenceNetwork(keras.Model):
     Returns:
       float `[B, T, E]`.
     """
-    return self.encoder(self.embedding(captions), mask=captions != PADDING)
+    if self.config.inference_reads != "caption":
+      captions = tf.pad(captions[:, :-1], [[0, 0], [1, 0]], constant_values=START)
+    words = self.embedding(captions)
+    return self.encoder(words, mask=captions != PADDING) if self.encoder else words
 
   def keys(self, features: tf.Tensor) -> tf.Tensor:
     """Computes the keys of all cells, once for all glimpses.

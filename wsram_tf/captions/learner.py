@@ -7,13 +7,8 @@ import keras
 import tensorflow as tf
 
 from wsram_tf import layers, numerics, objectives
-from wsram_tf.captions.caption_network import (
-  CaptionNetwork,
-  Grid,
-  deserialized_backbone,
-  serialized_backbone,
-  word_mask,
-)
+from wsram_tf.captions.backbones import deserialized_backbone, serialized_backbone
+from wsram_tf.captions.caption_network import CaptionNetwork, Grid, word_mask
 from wsram_tf.captions.config import CaptionLossConfig, CaptionModelConfig
 from wsram_tf.captions.inference_network import CaptionInferenceNetwork
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
@@ -67,6 +62,7 @@ class CaptionLearner(BaseLearner):
     "proposal_entropy",
     "prediction_gradient_norm",
     "inference_gradient_norm",
+    "negative_log_likelihood",
     "word_error_percent",
   )
   evaluation_metrics = (
@@ -233,10 +229,14 @@ class CaptionLearner(BaseLearner):
   def training_figures(
     self, drawn: sampling.DrawnSequences, scored: objectives.ScoredSequences, captions: tf.Tensor
   ) -> dict[str, tf.Tensor]:
-    """Returns the training metrics of captions; `BaseLearner` adds those of every learner."""
+    """Returns the training metrics of captions; `BaseLearner` adds those of every learner.
+
+    `negative_log_likelihood` is that of a caption, nats, given sampled glimpses.
+    """
     words = tf.cast(tf.broadcast_to(word_mask(captions), tf.shape(scored.is_correct)), "float32")
     return {
       "log_likelihood_per_word": (scored.log_likelihood, words),
+      "negative_log_likelihood": -tf.reduce_sum(scored.log_likelihood, axis=-1),
       "word_error_percent": (100.0 * (1.0 - scored.is_correct), words),
     }
 
@@ -262,8 +262,9 @@ class CaptionLearner(BaseLearner):
     seed = tf.stack([self.seed, self.count("bound")])
     uniforms = self.uniforms(images, samples + self.objective_config.num_samples, seed)
     grid, length = self.look(images), captions.shape[1]
+    actions = uniforms[:samples, :, :length, : self.sampler.action_size]
     greedy = network.attend(grid, captions).log_probs[0]
-    sampled = network.attend(grid, captions, uniforms[:samples, :, :length, :2]).log_probs
+    sampled = network.attend(grid, captions, actions).log_probs
     drawn = self.sample(grid, captions, uniforms[samples:])
     scored = self.score(drawn, captions)
     words = tf.cast(word_mask(captions), greedy.dtype)

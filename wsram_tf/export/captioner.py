@@ -89,6 +89,7 @@ def export_captioner(
     vocabulary_size=config.vocabulary_size,
     grid_rows=config.grid_shape[0],
     grid_columns=config.grid_shape[1],
+    layer_grids=[list(shape) for shape in config.grid_shapes] if config.layer_shapes else [],
     beam_width=decoding.beam_width,
     length_exponent=decoding.length_exponent,
   )
@@ -106,7 +107,8 @@ def build_caption_signatures(
   `serving_default` takes `image_bytes`. The other signature takes the network's own input: with a
   backbone, `caption_features` takes its grids, `features`; without one, `caption_images` takes
   `images` in 0..1. Each answers `caption` (words separated by spaces), `log_prob` (nats, of the
-  words and the end), and by position `words` and `locations`, empty and 0 after the last word.
+  words and the end), and by position `words` and `locations`, empty and 0 after the last word; of a
+  network of several layers also `layers`.
 
   Args:
     network: trained; glimpses are at its prior's mode.
@@ -151,9 +153,12 @@ def build_caption_signatures(
     words = tf.ensure_shape(tf.gather(table, found["words"]), [None, network.config.max_words])
     caption = tf.strings.strip(tf.strings.reduce_join(words, axis=1, separator=" "))
     # Locations after the last word have no meaning.
-    locations = tf.where((words != "")[..., tf.newaxis], found["locations"], 0.0)
+    is_word = words != ""
+    locations = tf.where(is_word[..., tf.newaxis], found["locations"], 0.0)
+    layers = [tf.where(is_word, found["layers"], 0)] if "layers" in found else []
     # The contract does not depend on the network's precision.
-    return [caption, tf.cast(found["log_prob"], tf.float32), words, tf.cast(locations, tf.float32)]
+    log_prob, locations = tf.cast(found["log_prob"], tf.float32), tf.cast(locations, tf.float32)
+    return [caption, log_prob, words, locations, *layers]
 
   def answer(make_grid, rows):
     # Without rows, some kernels that a server's optimiser picks fail.
@@ -165,7 +170,8 @@ def build_caption_signatures(
         for spec in describe.get_concrete_function().structured_outputs
       ],
     )
-    return dict(zip(("caption", "log_prob", "words", "locations"), outputs, strict=True))
+    names = ("caption", "log_prob", "words", "locations", "layers")
+    return dict(zip(names[: len(outputs)], outputs, strict=True))
 
   def caption_grids(grids):
     grids = checked_array(grids, shape, grid_name)

@@ -22,8 +22,8 @@ class GlimpseSequences(NamedTuple):
   """M glimpse sequences for each of B images, with the prediction network's outputs.
 
   Attributes:
-    actions: float `[M, B, N, A]`, (row, column) in [-1, 1], A = 2; where the model chooses a scale,
-      (row, column, scale), A = 3.
+    actions: float `[M, B, N, A]`, (row, column) in [-1, 1], A = 2; where the model chooses a scale
+      or a layer of features too, (row, column, scale or layer), A = 3.
     upper: float `[M, B, N, D]`, the upper layer's output before each glimpse.
     prior_parameters: float `[M, B, N, P]`, of the prior's distribution over each action.
     log_prior: float `[M, B, N]`, nats, log p(a_n | a_1..a_{n-1}, image).
@@ -45,7 +45,7 @@ class GlimpseSequences(NamedTuple):
 
   @property
   def scales(self) -> tf.Tensor | None:
-    """The scale of each glimpse, int64 `[M, B, N]`; None where a glimpse has all scales."""
+    """The scale or layer of each glimpse, int64 `[M, B, N]`; None where there is no choice."""
     return tf.cast(self.actions[..., 2], tf.int64) if self.actions.shape[-1] > 2 else None
 
 

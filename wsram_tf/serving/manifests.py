@@ -129,6 +129,8 @@ class CaptionerFacts(Facts):
     vocabulary_size: words, the special ones included.
     grid_rows: cells from top to bottom; each glimpse reads one cell.
     grid_columns: cells from left to right.
+    layer_grids: rows and columns of the cells of each layer, where a glimpse chooses a layer too
+      and the output `layers` names it; empty for one grid.
     beam_width: captions kept at each word of the search.
     length_exponent: captions are compared by log-probability / words ** this.
   """
@@ -141,6 +143,8 @@ class CaptionerFacts(Facts):
   grid_columns: int
   beam_width: int
   length_exponent: float
+  # Old manifests lack it.
+  layer_grids: list[list[int]] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -33,10 +33,13 @@ class Glimpses(NamedTuple):
 
 
 class Cells(NamedTuple):
-  """The grid of a captioner, which looks at one cell a glimpse: rows and columns."""
+  """The grids of a captioner, which looks at one cell a glimpse.
 
-  rows: int
-  columns: int
+  Attributes:
+    grids: rows and columns of the cells of each layer of features.
+  """
+
+  grids: tuple[tuple[int, int], ...]
 
 
 class Model(Protocol):
@@ -93,7 +96,8 @@ class ExportedModel:
     self.fit = facts.fit if facts.largest_pixels is None else "any size"
     if isinstance(facts, manifests.CaptionerFacts):
       self._signature = "serving_default"
-      self.glimpses = Cells(facts.grid_rows, facts.grid_columns)
+      grids = facts.layer_grids or [[facts.grid_rows, facts.grid_columns]]
+      self.glimpses = Cells(tuple((rows, columns) for rows, columns in grids))
     else:
       self._signature = "classify_bytes"
       self.glimpses = Glimpses(facts.glimpse_side, facts.glimpse_scales)
@@ -157,9 +161,10 @@ def describe(answer: Mapping[str, np.ndarray]) -> str:
   """
   looked = [f"{row:+.2f}, {column:+.2f}" for row, column in answer["locations"][0]]
   axes = "row, column"
-  if "scales" in answer:
-    axes += ", scale"
-    looked = [f"{at}, {scale}" for at, scale in zip(looked, answer["scales"][0], strict=True)]
+  for name in ("scales", "layers"):
+    if name in answer:
+      axes += f", {name[:-1]}"
+      looked = [f"{at}, {chosen}" for at, chosen in zip(looked, answer[name][0], strict=True)]
   looked = [f"({at})" for at in looked]
   if "caption" in answer:
     words = caption_words(answer)

@@ -100,7 +100,11 @@ class CaptionTask(Task):
       )
 
   def fit_model(
-    self, image_shape: tuple[int, int, int], vocabulary: Vocabulary, max_words: int
+    self,
+    image_shape: tuple[int, int, int],
+    vocabulary: Vocabulary,
+    max_words: int,
+    layer_shapes: tuple[tuple[int, int, int], ...] = (),
   ) -> None:
     """Makes `model` fit the data.
 
@@ -108,6 +112,7 @@ class CaptionTask(Task):
       image_shape: height, width and channels of the model's input: an image, or a feature grid.
       vocabulary: the words.
       max_words: words of the longest caption, its end included.
+      layer_shapes: shapes of the grids that the input packs; empty for one grid or an image.
 
     Raises:
       ValueError: if the model does not fit the shape.
@@ -121,6 +126,7 @@ class CaptionTask(Task):
       channels=channels,
       vocabulary_size=len(vocabulary),
       max_words=max_words,
+      layer_shapes=layer_shapes,
     )
 
   def configs(self) -> Iterable[Any]:

@@ -212,6 +212,11 @@ class FeatureConfig:
     "--download)",
     is_path=_is_keras_file,
   )
+  backbone_layers: str = setting(
+    "",
+    "for photographs: names of layers of the backbone, separated by commas; each glimpse chooses "
+    "one of them and a cell of its grid, as in the paper; empty: the backbone's last grid",
+  )
   features: str = setting(
     "",
     "for photographs: files of feature grids, without a suffix, computed where they do not exist; "

@@ -28,7 +28,8 @@ class FeatureMaker:
     run: the run that is resumed or evaluated, whose backbone is used; None for a new one.
 
   Attributes:
-    grid_shape: (H, W, C) of a photograph's grid.
+    grid_shape: (H, W, C) of a photograph's grid, or of its packed grids.
+    layer_shapes: (H, W, C) of each layer's grid; empty for one grid.
 
   Raises:
     ValueError: if there is no backbone, or settings contradict each other.
@@ -45,12 +46,13 @@ class FeatureMaker:
       )
     # A resumed run keeps its backbone, wherever the file came from.
     kept = None if run is None else run.path / BACKBONE
-    self.backbone = backbones.load_backbone(
-      kept if kept is not None and kept.exists() else config.backbone,
-      config.image_side,
-      download,
-    )
+    if kept is not None and kept.exists():
+      self.backbone = backbones.load_backbone(kept, config.image_side)
+    else:
+      names = [name.strip() for name in config.backbone_layers.split(",") if name.strip()]
+      self.backbone = backbones.load_backbone(config.backbone, config.image_side, download, names)
     self.grid_shape = backbones.grid_shape(self.backbone)
+    self.layer_shapes = backbones.layer_shapes(self.backbone)
     self.image_side = backbones.image_side(self.backbone)
     self.digest = backbones.backbone_digest(self.backbone)
 

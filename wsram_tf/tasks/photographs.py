@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -102,7 +102,7 @@ class PhotographTask(CaptionTask):
         f"least_word_count={self.photographs.least_word_count}: leaves an empty vocabulary; lower "
         "it"
       )
-    self.fit_model(self.maker.grid_shape, vocabulary, max_words)
+    self.fit_model(self.maker.grid_shape, vocabulary, max_words, self.maker.layer_shapes)
     self.check_words(run)
     self.maker.check(self.splits)
 
@@ -168,7 +168,7 @@ class PhotographTask(CaptionTask):
     captions = [self.vocabulary.decode(words) for words in answers["words"]]
     if run is not None:
       self.write_vocabulary(run)
-      self._write(run, captions, answers, learner.model_config.grid_shape)
+      self._write(run, captions, answers, learner.model_config.grid_shapes)
     return {
       **scores.all_scores(captions, self.test.captions),
       **evaluation_figures(learner, self._pairs(self.test)),
@@ -201,7 +201,7 @@ class PhotographTask(CaptionTask):
     run: RunFolder,
     captions: list[str],
     answers: dict[str, np.ndarray],
-    grid_shape: tuple[int, int],
+    grid_shapes: Sequence[tuple[int, int]],
   ) -> None:
     rows = [
       {"image": name, "caption": caption, "log_prob_nats": round(float(log_prob), 4)}
@@ -209,6 +209,8 @@ class PhotographTask(CaptionTask):
         self.test.names, captions, answers["log_prob"], strict=True
       )
     ]
+    for row, layers in zip(rows, answers.get("layers", ()), strict=False):
+      row["layers"] = layers[: len(row["caption"].split())].tolist()
     run.write_json(run.path / CAPTIONS, rows)
     files = self.splits.read(self.test.names[:DRAWN])
     run.save_figure(
@@ -217,7 +219,8 @@ class PhotographTask(CaptionTask):
         self.maker.pixels(self.test.names[:DRAWN], files),
         answers["locations"][:DRAWN],
         [caption.split() or ["(nothing)"] for caption in captions[:DRAWN]],
-        grid_shape,
+        grid_shapes,
+        layers=answers["layers"][:DRAWN] if "layers" in answers else None,
       ),
     )
 

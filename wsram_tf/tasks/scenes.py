@@ -1,6 +1,6 @@
 """Captions of scenes: one to three digits, made during training, with exact judgement."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -125,7 +125,7 @@ class SceneTask(CaptionTask):
     answers = describe_images(learner, test.images, self.decoding, batch_size)
     if run is not None:
       self.write_vocabulary(run)
-      run.save_figure(run.glimpses, draw_cases(test, answers, learner.model_config.grid_shape))
+      run.save_figure(run.glimpses, draw_cases(test, answers, learner.model_config.grid_shapes))
     right, on_digit = judge(test, answers)
     counts = np.array([len(scene.labels) for scene in test.scenes])
     return {
@@ -204,7 +204,7 @@ def percent(true: np.ndarray) -> float:
 def draw_cases(
   scene_set: scenes.SceneSet,
   answers: Mapping[str, np.ndarray],
-  grid_shape: tuple[int, int],
+  grid_shapes: Sequence[tuple[int, int]],
   cases: int = 3,
 ) -> Figure:
   """Draws correct cases, then equally many wrong ones, as far as there are any."""
@@ -214,5 +214,5 @@ def draw_cases(
     scene_language.VOCABULARY.decode(answers["words"][i]).split() or ["(nothing)"] for i in chosen
   ]
   return drawing.draw_captions(
-    scene_set.images[chosen], answers["locations"][chosen], words, grid_shape, right=right[chosen]
+    scene_set.images[chosen], answers["locations"][chosen], words, grid_shapes, right=right[chosen]
   )

@@ -164,7 +164,13 @@ def _draw(
   pixels = examples.to_float(np.asarray(image.convert("RGB")))
   if isinstance(glimpses, models.Cells):
     words = models.caption_words(answer) or [models.NO_WORDS]
-    figure = draw_captions(pixels[np.newaxis], answer["locations"], [words], glimpses)
+    figure = draw_captions(
+      pixels[np.newaxis],
+      answer["locations"],
+      [words],
+      glimpses.grids,
+      layers=answer.get("layers"),
+    )
   else:
     figure = Figure(figsize=(4, 4 * image.height / image.width), dpi=150)
     axes = figure.add_axes((0, 0, 1, 1))

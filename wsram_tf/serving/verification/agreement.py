@@ -72,7 +72,7 @@ def compare(
   if length_exponent is not None:
     scores = [_scores(outputs, length_exponent) for outputs in (answer, expected)]
     # At a tie words or locations differ; other numbers for the same words are a fault.
-    other_way = wrong["words"] | wrong["locations"]
+    other_way = wrong["words"] | wrong["locations"] | wrong.get("layers", False)
     tied = other_way & _are_whole(answer) & (np.abs(scores[0] - scores[1]) <= TIE_TOLERANCE)
   for name, rows in wrong.items():
     rows, what = np.flatnonzero(rows & ~tied)[:8], f"{signature}.{name}{where}"
