@@ -43,6 +43,7 @@ RUN_ELSEWHERE = {
     "tests/cli/test_train_captions.py"
   ),
   "python export/export_classifier.py --run_dir=runs/quickstart": ("tests/cli/test_export.py"),
+  "python trainers/reproduce_paper.py --scale=small": "tests/cli/test_paper.py",
   "python export/verify.py": "tests/serving/test_verification.py",
   "python export/predict.py --model_dir=models/digits": "tests/cli/test_prediction.py",
   "python export/predict.py IMAGE.png": "tests/cli/test_prediction.py",
@@ -81,6 +82,7 @@ NOT_RUN = {
   "python trainers/compare.py --program=train_mnist --flagfile=trainers/flagfiles/translated": (
     FULL_MNIST
   ),
+  "python trainers/reproduce_paper.py --experiments=table1": FULL_MNIST,
   "for name in mnist28": FULL_MNIST,
   "python trainers/train_captions.py --flagfile=trainers/flagfiles/scenes_long": FULL_MNIST,
   "python trainers/train_classifier.py --flagfile=trainers/flagfiles/needle.flags": "needs a GPU",

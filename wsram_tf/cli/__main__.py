@@ -12,6 +12,7 @@ PROGRAMS = {
   "train_captions": "training",
   "evaluate": "evaluation",
   "compare": "comparison",
+  "reproduce_paper": "paper",
   "export_classifier": "export",
   "export_captioner": "export",
   "verify": "export",

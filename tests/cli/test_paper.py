@@ -1,0 +1,75 @@
+"""The program reproduce_paper: its runs, its report, and what it refuses."""
+
+import pathlib
+
+import tensorflow as tf
+
+from tests.support import programs, small_runs
+from wsram_tf.paper import experiments
+from wsram_tf.runs.folder import RunFolder
+
+
+class ReproducePaperTest(tf.test.TestCase):
+  def test_runs_and_reports_and_goes_on(self):
+    out = pathlib.Path(self.get_temp_dir()) / "paper"
+    small = (*small_runs.CANVASES, "--gradient_draws=0", "--seed=1")
+    arguments = [
+      "--experiments=figure3",
+      "--scale=small",
+      "--seeds=1",
+      *(f"--run_flag={flag}" for flag in small),
+      f"--out_dir={out}",
+    ]
+    # The program makes the last run, as a process; this one makes the others, which is faster.
+    for method in ("VAR+c", "VAR+c-without-exploration", "WS-RAM+q+c"):
+      flags = experiments.flags_of(experiments.DIGITS, method, "small")
+      run_dir = f"--run_dir={out / 'digits' / method / 'seed_1'}"
+      ending = programs.endings("train_mnist", [*flags, *small, run_dir])
+      self.assertEqual(ending, [programs.TRAINED])
+    (ending,) = programs.endings("reproduce_paper", arguments)
+    self.assertIn("run 3 of 4: VAR+c-without-exploration, seed 1 is finished", ending)
+    self.assertIn("run 4 of 4: WS-RAM+q+c-without-exploration, seed 1 starts", ending)
+    self.assertIn(f"report: {out / 'paper.md'}", ending)
+    text = (out / "paper.md").read_text()
+    self.assertIn("## Figure 3: exploration", text)
+    self.assertGreater((out / "figure3.png").stat().st_size, 0)
+    for method in (
+      "VAR+c",
+      "VAR+c-without-exploration",
+      "WS-RAM+q+c",
+      "WS-RAM+q+c-without-exploration",
+    ):
+      self.assertIn(f"| {method} |", text)
+      run = RunFolder(out / "digits" / method / "seed_1")
+      self.assertIn("--choose_scale=true", run.read_flags())
+      shares = [run.read_results()[f"scale_{scale}_percent"] for scale in range(3)]
+      self.assertAllClose(sum(shares), 100.0)
+    (out / "paper.md").unlink()
+    again, only_report, other = programs.endings(
+      "reproduce_paper",
+      arguments,
+      [*arguments, "--report_only", "--experiments=table1,figure2"],
+      [*arguments, "--run_flag=--units=9"],
+    )
+    self.assertEqual(again.count("is finished"), 4)
+    self.assertNotIn("run 1", only_report)
+    self.assertIn("| WS-RAM+q+c | 1 | 1.62 |", (out / "paper.md").read_text())
+    self.assertIn("VAR+c/seed_1 has other flags than these (--units=9, not --units=8", other)
+
+  def test_refuses_by_name(self):
+    out = pathlib.Path(self.get_temp_dir()) / "paper"
+    cases = {
+      "flag --experiments=['table3']: must be names among table1": ["--experiments=table3"],
+      "flag --seeds=['1', '1']: must be integers": ["--seeds=1,1"],
+      "flickr8k_dir: must be given for table2 and figure4": ["--experiments=table2"],
+    }
+    endings = programs.endings(
+      "reproduce_paper", *([f"--out_dir={out}", *wrong] for wrong in cases.values())
+    )
+    for message, ending in zip(cases, endings, strict=True):
+      self.assertIn(message, ending)
+    self.assertFalse(out.exists())
+
+
+if __name__ == "__main__":
+  tf.test.main()

@@ -1,0 +1,118 @@
+"""The report on runs: the figures of made-up metrics, whose ratios are known."""
+
+import json
+import pathlib
+
+import tensorflow as tf
+
+from wsram_tf.paper import experiments, report
+from wsram_tf.runs.folder import RunFolder
+
+# Halving times of the error, in updates, and variances of the gradient.
+_METHODS = {
+  "VAR": (400, 8.0),
+  "VAR+c": (200, 2.0),
+  "WS-RAM": (400, 4.0),
+  "WS-RAM+c": (200, 1.0),
+  "WS-RAM+q": (200, 0.5),
+  "WS-RAM+q+c": (100, 0.25),
+  "VAR+c-without-exploration": (200, 2.0),
+  "WS-RAM+q+c-without-exploration": (100, 0.25),
+}
+
+
+def _write_run(run: RunFolder, halving: int, variance: float, seed: int) -> None:
+  run.path.mkdir(parents=True)
+  rows = []
+  for update in range(10, 1001, 10):
+    error = 90.0 * 0.5 ** (update / halving)
+    rows.append(
+      {
+        "update": update,
+        "train_seconds": 0.1 * update,
+        "error_percent": error,
+        "val_error_percent": error,
+        "prediction_gradient_variance": variance,
+        "effective_sample_size": 4.0,
+        "val_scale_0_percent": 25.0,
+        "val_scale_1_percent": 75.0,
+      }
+    )
+  run.write_metrics(rows)
+  results = {
+    "test_error_percent": 1.0 + seed,
+    "test_error_percent_averaged": 1.0,
+    "train_seconds": 60.0,
+  }
+  run.write_json(run.results, results)
+
+
+class ReportTest(tf.test.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.out = pathlib.Path(self.get_temp_dir()) / "paper"
+    self.runs = {
+      (label, seed): RunFolder(self.out / "digits" / label / f"seed_{seed}")
+      for seed in (1, 2)
+      for label in experiments.DIGITS.methods
+    }
+
+  def write(self) -> str:
+    names = ["table1", "figure2", "figure3"]
+    report.write(self.out, names, {experiments.DIGITS: self.runs})
+    return (self.out / report.REPORT).read_text()
+
+  def test_ratios_orders_and_the_claim_come_from_the_metrics(self):
+    for (label, seed), run in self.runs.items():
+      if label in _METHODS:
+        _write_run(run, *_METHODS[label], seed)
+    text = self.write()
+    self.assertIn("| VAR | 2 | 3.11 | 2.50 ± 0.71 | 1.00 ± 0.00 | at or below | 1 ± 0 |", text)
+    self.assertIn("| WS-RAM+q+c | 2 | 1.62 | 2.50 ± 0.71 | 1.00 ± 0.00 | above | 1 ± 0 |", text)
+    self.assertIn("| all-scales | 0 | - | - | - | - | - |", text)
+    for pair, ratio in (("VAR / VAR+c", "4.0"), ("WS-RAM / WS-RAM+q", "8.0")):
+      (line,) = [line for line in text.splitlines() if line.startswith(f"| {pair} |")]
+      self.assertIn(f"| {ratio}, ", line)
+    # WS-RAM+q+c falls twice as fast, in updates and in seconds.
+    claim = [line for line in text.splitlines() if line.startswith("| 100% |")]
+    self.assertRegex(claim[0], r"\| 2\.[01] ± 0\.0 \| 2\.[01] ± 0\.0 \|")
+    self.assertRegex(text, r"\| VAR\+c \| 6\.\d|\| VAR\+c \| 10\.\d")
+    self.assertIn("| 25 ± 0 | 75 ± 0 |", text)
+    for name in ("figure2.png", "figure3.png"):
+      self.assertIn(f"]({name})", text)
+      self.assertGreater((self.out / name).stat().st_size, 10_000)
+
+  def test_what_is_missing_is_left_open(self):
+    text = self.write()
+    self.assertIn("No run is finished.", text)
+    self.assertFalse((self.out / "figure2.png").exists())
+    _write_run(self.runs["WS-RAM", 1], 100, 1.0, 1)
+    text = self.write()
+    self.assertIn("| WS-RAM / WS-RAM+q | inference network |", text)
+    self.assertIn("| WS-RAM | 1 | 4.23 | 2.00 | 1.00 | at or below | 1 |", text)
+
+  def test_captions_have_their_own_sections(self):
+    group = experiments.CAPTIONS
+    runs = {("VAR+c", 1): RunFolder(self.out / "captions" / "VAR+c" / "seed_1")}
+    run = runs["VAR+c", 1]
+    run.path.mkdir(parents=True)
+    run.write_metrics(
+      [{"update": update, "negative_log_likelihood": 50 - update / 1000} for update in (1000, 2000)]
+    )
+    run.write_json(run.results, {f"bleu_{n}": 10.0 * n for n in range(1, 5)})
+    rows = [
+      {"caption": "a red dog", "layers": [1, 0, 0]},
+      {"caption": "two dogs", "layers": [1, 1]},
+    ]
+    run.write_json(run.path / "captions.json", rows)
+    report.write(self.out, ["table2", "figure4"], {group: runs})
+    text = (self.out / report.REPORT).read_text()
+    self.assertIn("| VAR+c | 1 | 62.3 | 10.0 | 41.6 | 20.0 | 26.9 | 30.0 | 17.2 | 40.0 |", text)
+    self.assertIn("| objects | 50 | 50 |\n| colours | 100 | 0 |\n| numbers | 0 | 100 |", text)
+    self.assertIn("| all words | 40 | 60 |", text)
+    self.assertIn("| 43.1 | 48.0 |", text)  # The paper at 2,000 updates, and these runs.
+    self.assertEqual(json.loads(run.results.read_text())["bleu_1"], 10.0)
+
+
+if __name__ == "__main__":
+  tf.test.main()
