@@ -16,6 +16,13 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Fewer mean that the search misses modules.
 FEWEST_LINES = 200
+# Modules that must show an example.
+SHOWN = (
+  "wsram_tf.export.classifier",
+  "wsram_tf.serving.image_files",
+  "wsram_tf.serving.models",
+  "wsram_tf.serving.verification.checks",
+)
 
 
 def modules() -> list[str]:
@@ -28,11 +35,14 @@ def modules() -> list[str]:
 def run_examples() -> int:
   """Runs all examples; prints the failures and the number of lines, and returns an exit status."""
   runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+  shown = set()
   for name in modules():
     for case in doctest.DocTestFinder().find(importlib.import_module(name)):
-      runner.run(case)
-  print(f"{runner.tries} lines, {runner.failures} failures")
-  return int(runner.failures > 0 or runner.tries < FEWEST_LINES)
+      if runner.run(case).attempted:
+        shown.add(name)
+  missing = sorted(set(SHOWN) - shown)
+  print(f"{runner.tries} lines, {runner.failures} failures; no example in {missing}")
+  return int(runner.failures > 0 or runner.tries < FEWEST_LINES or bool(missing))
 
 
 class ExamplesTest(unittest.TestCase):

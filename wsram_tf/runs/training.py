@@ -93,7 +93,7 @@ def train(
   ...   run = runs.train(
   ...     task,
   ...     f"{folder}/run",
-  ...     wsram_tf.TrainingConfig(batch_size=4),
+  ...     wsram_tf.TrainingConfig(batch_size=4, jit_compile="off"),
   ...     wsram_tf.OptimizerConfig(updates=2),
   ...   )  # doctest: +ELLIPSIS
   compiling the training step; ...
