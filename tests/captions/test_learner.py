@@ -1,6 +1,7 @@
 """The caption learner: enumerated losses and gradients, padding, mixed lengths, training."""
 
 import itertools
+import math
 
 import keras
 import numpy as np
@@ -41,29 +42,29 @@ class EnumeratedTest(Float64Test):
   def densities(self) -> tuple[dict, dict]:
     @tf.function
     def derive():
-      with tf.GradientTape(persistent=True) as tape:
+      with tf.GradientTape() as tape:
         drawn = caption_toy.score_cells(
           self.learner, self.images, self.captions, caption_toy.all_cells()
         )
         scored = self.learner.score(drawn, self.captions)
-        values = {
-          "prior": scored.log_prior[:, 0],
-          "likelihood": scored.log_likelihood[:, 0],
-          "proposal": scored.log_proposal[:, 0],
-        }
-      derivatives = {}
+        # [3, 64, 3]: one Jacobian of all takes a third of the time of three.
+        values = tf.stack([scored.log_prior, scored.log_likelihood, scored.log_proposal])[:, :, 0]
       variables = [v.value for group in self.learner.network_variables().values() for v in group]
-      for name, value in values.items():
-        parts = tape.jacobian(value, variables, unconnected_gradients="zero")
-        derivatives[name] = tf.concat([tf.reshape(p, [64, 3, -1]) for p in parts], axis=-1)
-      return values, derivatives
+      parts = tape.jacobian(values, variables, unconnected_gradients="zero")
+      return values, tf.concat([tf.reshape(p, [3, 64, 3, -1]) for p in parts], axis=-1)
 
-    return tf.nest.map_structure(lambda t: t.numpy(), derive())
+    names = ("prior", "likelihood", "proposal")
+    values, derivatives = (dict(zip(names, found.numpy(), strict=True)) for found in derive())
+    return values, derivatives
 
   def expected_gradient(self, estimator: str, credit_by_word: bool, num_samples: int = 2):
     """Computes the expected gradient of an estimator's losses over all tuples of samples, `[P]`."""
     chosen = objectives.ESTIMATORS[estimator]
-    tuples = np.indices([64] * num_samples).reshape(num_samples, -1)
+    tuples, orders = np.indices([64] * num_samples).reshape(num_samples, -1), 1.0
+    if num_samples > 2:  # Each set of samples once: their order does not matter.
+      tuples = tuples[:, (np.diff(tuples, axis=0) >= 0).all(axis=0)]
+      same = [(tuples[: m + 1] == tuples[m]).sum(axis=0) for m in range(num_samples)]
+      orders = math.factorial(num_samples) / np.prod(same, axis=0)
     parts = {name: tf.constant(value[tuples]) for name, value in self.values.items()}
     sampled = parts["prior" if chosen.samples_from == "prior" else "proposal"]
     with tf.GradientTape() as tape:
@@ -79,7 +80,7 @@ class EnumeratedTest(Float64Test):
       if chosen.inference_loss:
         loss += chosen.inference_loss(scored)
       probabilities = tf.exp(tf.reduce_sum(sampled, axis=[0, 2]))
-      loss = tf.reduce_sum(tf.stop_gradient(probabilities) * loss)
+      loss = tf.reduce_sum(tf.stop_gradient(probabilities) * orders * loss)
     total = 0.0
     for name, by_part in tape.gradient(loss, parts, unconnected_gradients="zero").items():
       by_sequence = np.stack(
@@ -273,7 +274,8 @@ class TrainingTest(tf.test.TestCase):
     learner.compile(keras.optimizers.Adam(0.02), jit_compile=False)
     data = _data()
     before = learner.evaluate(*data, verbose=0, return_dict=True)
-    learner.fit(*data, batch_size=12, epochs=60, verbose=0)
+    data_again = tf.data.Dataset.from_tensors(data).repeat()
+    learner.fit(data_again, steps_per_epoch=40, verbose=0)
     after = learner.evaluate(*data, verbose=0, return_dict=True)
     self.assertEqual(set(after), set(learner.evaluation_metrics))
     self.assertGreater(after["log_likelihood_per_word"], 0.5 * before["log_likelihood_per_word"])
@@ -281,8 +283,9 @@ class TrainingTest(tf.test.TestCase):
     learner.save(path)
     loaded = keras.saving.load_model(path)
     self.assertEqual(loaded.get_config(), learner.get_config())
-    for name, value in loaded.predict(data[0], verbose=0).items():
-      self.assertAllEqual(value, learner.predict(data[0], verbose=0)[name])
+    answer = learner(data[0])
+    for name, value in loaded(data[0]).items():
+      self.assertAllEqual(value, answer[name])
 
   def test_soft_attention_reads_the_weighted_mean_of_all_cells(self):
     images, captions = map(tf.constant, _data(4))
@@ -336,7 +339,7 @@ class TrainingTest(tf.test.TestCase):
   def test_refuses_by_name(self):
     images, captions = _data(4)
     learner = caption_toy.learner()
-    learner.compile("sgd", jit_compile=False)
+    learner.compile("sgd", run_eagerly=True)
     with_nan = images.copy()
     with_nan[1, 0, 0, 0] = np.nan
     hole = captions.copy()

@@ -95,7 +95,7 @@ class TrainedBackboneTest(tf.test.TestCase):
     whole, first = (make_learner(make_backbone(trainable=True)) for _ in range(2))
     began = make_backbone(trainable=True).get_weights()
     for learner in (whole, first):
-      learner.compile(keras.optimizers.Adam(0.01))
+      learner.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
     whole.fit(IMAGES, caption_toy.CAPTIONS, epochs=4, **arguments)
     first.fit(IMAGES, caption_toy.CAPTIONS, epochs=2, **arguments)
     first.save(path)
