@@ -16,7 +16,7 @@ class RefusalsTest(tf.test.TestCase):
   def setUpClass(cls):
     super().setUpClass()
     cls.learner = make_learner()
-    cls.learner.compile(optimizer="sgd", jit_compile=False)
+    cls.learner.compile(optimizer="sgd", run_eagerly=True)
 
   def _bad(self) -> list[tuple[np.ndarray, np.ndarray, str]]:
     images, labels = make_data(4)

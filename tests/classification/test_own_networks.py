@@ -70,7 +70,7 @@ class OwnNetworksTest(tf.test.TestCase):
       _CONFIG, glimpse_network=given.glimpse_network, context_network=given.context_network
     )
     first = learner.prediction_network.glimpse_network.what.kernel.numpy()
-    learner.compile("adam", jit_compile=False)
+    learner.compile("adam", run_eagerly=True)
     learner.fit(_IMAGES, np.arange(6), batch_size=6, verbose=0)
     self.assertNotAllClose(learner.prediction_network.glimpse_network.what.kernel, first)
     for weight, value in zip(given.weights, before, strict=True):

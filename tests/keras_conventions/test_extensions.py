@@ -22,7 +22,7 @@ class ExtensionTest(tf.test.TestCase):
     learner = wsram_tf.WakeSleepLearner(
       MODEL, wsram_tf.ObjectiveConfig("likelihood_only", num_samples=1)
     )
-    learner.compile("sgd", jit_compile=False)
+    learner.compile("sgd", run_eagerly=True)
     learner.fit(*make_data(), verbose=0)
     self.assertIsNone(learner.inference_network)
 
@@ -31,7 +31,7 @@ class ExtensionTest(tf.test.TestCase):
     self.addCleanup(wsram_tf.location_families.LOCATION_FAMILIES.pop, "wide")
     location = wsram_tf.LocationConfig(location_distribution="wide")
     learner = wsram_tf.WakeSleepLearner(dataclasses.replace(MODEL, location=location))
-    learner.compile("sgd", jit_compile=False)
+    learner.compile("sgd", run_eagerly=True)
     learner.fit(*make_data(), verbose=0)
     self.assertEqual(learner.prediction_network.location_distribution.scale, 0.3)
 

@@ -159,7 +159,7 @@ class FitTest(tf.test.TestCase):
 class SmallImagesTest(tf.test.TestCase):
   def test_small_images_need_no_other_settings(self):
     learner = wsram_tf.WakeSleepLearner(wsram_tf.ModelConfig(height=8, width=8, units=8))
-    learner.compile("adam", jit_compile=False)
+    learner.compile("adam", run_eagerly=True)
     images = np.random.default_rng(0).random([4, 8, 8, 1], np.float32)
     learner.fit(images, np.arange(4), verbose=0)
 

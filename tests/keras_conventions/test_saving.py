@@ -47,7 +47,7 @@ class SavingTest(tf.test.TestCase):
   def test_clones(self):
     learner = make_learner()
     clone = keras.models.clone_model(learner)
-    clone.compile("sgd", jit_compile=False)
+    clone.compile("sgd", run_eagerly=True)
     self.assertEqual(clone.get_config(), learner.get_config())
     clone.fit(*make_data(), verbose=0)
 
