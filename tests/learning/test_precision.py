@@ -30,12 +30,15 @@ def _batch() -> tuple[tf.Tensor, tf.Tensor]:
 
 def _update(learner, images, targets, compiled: bool):
   learner.compile(keras.optimizers.Adam(0.01), jit_compile=compiled)
-  return tf.function(learner.differentiate, jit_compile=compiled)(images, targets)
+  differentiate = learner.differentiate
+  if compiled:
+    differentiate = tf.function(differentiate, jit_compile=True)
+  return differentiate(images, targets)
 
 
 class PrecisionTest(tf.test.TestCase):
   def _check(self, exact, rounded, images, targets, compiled: bool):
-    expected = _update(exact, images, targets, compiled)
+    expected = _update(exact, images, targets, compiled=False)
     update = _update(rounded, images, targets, compiled)
     for name, loss in update.losses.items():
       self.assertEqual(loss.dtype, tf.float32, name)
@@ -65,7 +68,7 @@ class PrecisionTest(tf.test.TestCase):
 
   def test_trains_and_loads_from_a_file(self):
     learner, (images, labels) = _learner("bfloat16"), _batch()
-    learner.compile(keras.optimizers.Adam(0.01), jit_compile=False)
+    learner.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
     history = learner.fit(images, labels, batch_size=32, epochs=2, verbose=0).history
     self.assertTrue(np.isfinite(history["loss"]).all())
     path = f"{self.get_temp_dir()}/learner.keras"
