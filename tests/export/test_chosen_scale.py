@@ -17,7 +17,7 @@ class ChosenScaleExportTest(tf.test.TestCase):
   def test_is_verified_served_and_drawn(self):
     folder = exports.temporary_folder(self)
     glimpse = GlimpseConfig(glimpse_side=6, glimpse_scales=3, choose_scale=True)
-    network = exports.make_network(cell="relu", glimpse=glimpse)
+    network = exports.make_network(cell="relu", glimpse=glimpse, num_glimpses=3)
     version = export_classifier(network, folder / "models", "digits", verify=False)
     manifest = manifests.read_manifest(version)
     self.assertTrue(manifest.facts.choose_scale)

@@ -24,7 +24,7 @@ def train(path, evaluation):
   """Trains for a few updates, so that glimpses and classes differ from image to image."""
   keras.utils.set_random_seed(1)
   learner = WakeSleepLearner(
-    ModelConfig(height=60, width=60, units=64),
+    ModelConfig(height=60, width=60, units=64, num_glimpses=2),
     ObjectiveConfig(num_samples=2),
     num_evaluation_samples=1,
   )

@@ -37,6 +37,7 @@ __all__ = [
   "run_with_small_files",
   "temporary_folder",
   "write",
+  "write_other_weights",
 ]
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.fspath(ROOT)}
@@ -98,7 +99,7 @@ def predict(*arguments):
 
 def make_network(seed=1, **config):
   keras.utils.set_random_seed(seed)
-  settings = {"height": 40, "width": 36, "units": 48, "num_glimpses": 3, **config}
+  settings = {"height": 40, "width": 36, "units": 48, "num_glimpses": 2, **config}
   glimpse = settings.pop("glimpse", GlimpseConfig(glimpse_side=8))
   network = PredictionNetwork(ModelConfig(glimpse=glimpse, **settings))
   # Fresh biases are zero and would hide a wrong one.
@@ -138,6 +139,19 @@ def built_signatures(network):
 def write(export_dir, network, name="digits", verify=None):
   module, functions = built_signatures(network)
   return write_version(export_dir, module, functions, make_facts(network, name), verify)
+
+
+def write_other_weights(export_dir):
+  """Writes a version with the functions of `network()` and other weights."""
+  module, _ = built_signatures(network())
+  before = [variable.numpy() for variable in module.variables]
+  for variable in module.variables:
+    variable.assign(0.9 * variable)
+  try:
+    return write(export_dir, network())
+  finally:
+    for variable, value in zip(module.variables, before, strict=True):
+      variable.assign(value)
 
 
 @functools.cache
