@@ -29,6 +29,7 @@ class EvaluationTest(tf.test.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
+    small_runs.run_eagerly(cls.addClassCleanup)
     cls.shared = pathlib.Path(tempfile.mkdtemp())
     cls.addClassCleanup(shutil.rmtree, cls.shared)
     # From Python; `fit` prints.
@@ -133,6 +134,11 @@ class EvaluationTest(tf.test.TestCase):
 
 
 class MovedFilesTest(tf.test.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    small_runs.run_eagerly(cls.addClassCleanup)
+
   def setUp(self):
     super().setUp()
     self.folder = pathlib.Path(tempfile.mkdtemp())

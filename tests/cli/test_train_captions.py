@@ -59,6 +59,7 @@ class ScenesTest(tf.test.TestCase):
     self.assertTrue(list((run_dir / "tensorboard").iterdir()))
     vocabulary = Vocabulary.load(run_dir / "vocabulary.txt")
     self.assertEqual(vocabulary.words, scene_language.VOCABULARY.words)
+    small_runs.run_eagerly(self.addCleanup)
     again, refused = programs.endings(
       "evaluate", [f"--run_dir={run_dir}"], [f"--run_dir={run_dir}", "--importance_samples=3"]
     )
@@ -108,6 +109,7 @@ class PhotographsTest(tf.test.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
+    small_runs.run_eagerly(cls.addClassCleanup)
     cls.folder = pathlib.Path(tempfile.mkdtemp())
     cls.addClassCleanup(shutil.rmtree, cls.folder)
     cls.data, cls.backbone = cls.folder / "flickr8k", cls.folder / "backbone.keras"

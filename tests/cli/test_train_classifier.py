@@ -71,6 +71,7 @@ class TrainClassifierTest(tf.test.TestCase):
     self.assertTrue(re.search(r"0000.jpg: (one|two|zero) \(\d+\.\d%\), \d \(", printed))
 
   def test_needles_are_made_during_the_training(self):
+    small_runs.run_eagerly(self.addCleanup)
     run_dir = self.folder / "needles"
     ending = programs.endings(
       "train_classifier",

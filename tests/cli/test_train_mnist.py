@@ -92,6 +92,8 @@ class FlagfilesTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.named_parameters(_different_models())
   def test_flagfile_trains(self, name):
+    if name != "quickstart":
+      small_runs.run_eagerly(self.addCleanup)
     run_dir = pathlib.Path(self.get_temp_dir()) / name
     # By its name, from any folder.
     flags = [
@@ -191,6 +193,7 @@ class RunTest(tf.test.TestCase):
 
   @pytest.mark.smoke
   def test_a_run_is_evaluated_from_its_folder(self):
+    small_runs.run_eagerly(self.addCleanup)
     arguments = [f"--run_dir={self.whole}", "--importance_samples=20"]
     (ending,) = programs.endings("evaluate", arguments)
     answer, results = json.loads(ending), small_runs.figures(self.whole)
@@ -201,6 +204,7 @@ class RunTest(tf.test.TestCase):
     self.assertTrue(np.isfinite(answer["test_log_marginal_likelihood_nats"]))
 
   def test_diagnoses_are_recorded_and_the_best_weights_kept(self):
+    small_runs.run_eagerly(self.addCleanup)
     run_dir = self.folder / "diagnoses"
     grid = ("--location_distribution=grid", "--grid_rows=2", "--grid_columns=2")
     # This rate makes the first weights worse.

@@ -17,6 +17,11 @@ _OPTIMIZER = wsram_tf.OptimizerConfig(updates=2)
 
 
 class CompareTest(tf.test.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    small_runs.run_eagerly(cls.addClassCleanup)
+
   def test_makes_missing_runs_and_writes_the_table(self):
     out_dir = pathlib.Path(self.get_temp_dir()) / "comparison"
     objective = wsram_tf.ObjectiveConfig(estimator="variational_leave_one_out", num_samples=2)

@@ -24,6 +24,7 @@ class DistributionTest(tf.test.TestCase):
     folder = pathlib.Path(self.get_temp_dir())
     settings = (*two_workers.SMALL, "--num_glimpses=1", "--updates=3", "--evaluate_every=1")
     workers = two_workers.start_workers(*settings, f"--run_dir={folder / 'two'}")
+    small_runs.run_eagerly(self.addCleanup)
     try:
       ending = programs.endings("train_mnist", [*settings, f"--run_dir={folder / 'one'}"])
     finally:

@@ -36,6 +36,7 @@ class TrainTest(tf.test.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
+    small_runs.run_eagerly(cls.addClassCleanup)
     cls.shared = pathlib.Path(tempfile.mkdtemp())
     cls.addClassCleanup(shutil.rmtree, cls.shared)
     cls.whole = train(small_runs.array_task(), cls.shared / "whole")

@@ -4,10 +4,12 @@ import csv
 import json
 import pathlib
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import wsram_tf
 from wsram_tf import tasks
@@ -22,6 +24,7 @@ __all__ = [
   "digit_task",
   "figures",
   "rows",
+  "run_eagerly",
   "state",
 ]
 
@@ -34,11 +37,11 @@ _SHARED = (
   "--evaluate_every=1",
   "--jit_compile=off",
 )
-# One glimpse, since tracing many takes long.
+# One glimpse, since tracing many takes long, and few test canvases, since some are drawn.
 CANVASES = (
   *_SHARED,
   "--validation_canvases=20",
-  "--test_canvases=30",
+  "--test_canvases=3",
   "--evaluation_batch_size=10",
   "--num_glimpses=1",
 )
@@ -48,7 +51,7 @@ PLAIN = ("--estimator=variational", "--num_samples=1")
 SCENES = (
   *_SHARED,
   "--validation_scenes=10",
-  "--test_scenes=12",
+  "--test_scenes=4",
   "--evaluation_batch_size=6",
   "--word_units=4",
   "--cell=gru",
@@ -68,7 +71,7 @@ def digit_task(**options: Any) -> tasks.DigitTask:
     "objective": _PLAIN,
     "source": tasks.DigitSourceConfig(validation_digits=20),
     "evaluation": tasks.CanvasEvaluationConfig(
-      validation_canvases=20, test_canvases=30, evaluation_batch_size=10
+      validation_canvases=20, test_canvases=3, evaluation_batch_size=10
     ),
   }
   return tasks.DigitTask(**given | options)
@@ -102,6 +105,16 @@ def rows(run_dir: pathlib.Path) -> list[dict[str, str]]:
   """Reads the rows of a run's metrics.csv."""
   with (run_dir / "metrics.csv").open(newline="") as file:
     return list(csv.DictReader(file))
+
+
+def run_eagerly(add_cleanup: Callable[..., None]) -> None:
+  """Runs functions without tracing until a test or class ends: tracing takes longer than updates.
+
+  Args:
+    add_cleanup: `addCleanup` of a test case, or its `addClassCleanup`.
+  """
+  tf.config.run_functions_eagerly(True)
+  add_cleanup(tf.config.run_functions_eagerly, False)
 
 
 def state(path: pathlib.Path) -> list[np.ndarray]:

@@ -30,12 +30,12 @@ class DigitTaskTest(tf.test.TestCase):
   def test_evaluations_have_fixed_canvases(self):
     task = small_runs.digit_task()
     task.prepare(self.run_folder)
-    for data, count in ((task.validation_data, 20), (task.test_data, 30)):
+    for data, count in ((task.validation_data, 20), (task.test_data, 3)):
       first, second = (list(data().unbatch()) for _ in range(2))
       self.assertLen(first, count)
       self.assertAllEqual([image for image, _ in first], [image for image, _ in second])
     validation, test = (next(iter(data()))[0] for data in (task.validation_data, task.test_data))
-    self.assertNotAllClose(validation[:10], test[:10])
+    self.assertNotAllClose(validation[:3], test)
 
   def test_settings_hold_what_the_data_do_not_determine(self):
     lines = small_runs.digit_task().settings().lines
@@ -74,7 +74,7 @@ class NeedleTaskTest(tf.test.TestCase):
     # A digit of 28 pixels and little clutter leave most of the canvas black.
     self.assertLess(float(tf.reduce_mean(tf.cast(images > 0, tf.float32))), 0.3)
     learner = task.make_learner(clip_norm=1.0, seed=1)
-    learner.compile("adam", jit_compile=False)
+    learner.compile("adam", run_eagerly=True)
     results = task.score(learner)
     self.assertEqual(results["test_canvases"], 6)
     self.assertBetween(results["test_error_percent"], 0.0, 100.0)

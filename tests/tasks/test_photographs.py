@@ -50,7 +50,7 @@ class PhotographTaskTest(tf.test.TestCase):
     self.assertEqual((batches[0][0].shape, batches[0][1].shape), ((3, 4, 4, 5), (3, 4)))
     self.assertAllEqual(resumed[1], batches[2][1])
     learner = task.make_learner(clip_norm=1.0, seed=1)
-    learner.compile("adam", jit_compile=False)
+    learner.compile("adam", run_eagerly=True)
     results = task.score(learner, run)
     self.assertEqual((results["training_images"], results["training_captions"]), (7, 7))
     self.assertEqual((results["validation_images"], results["test_images"]), (2, 3))
