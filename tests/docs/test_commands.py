@@ -16,7 +16,7 @@ RUN = (
   (
     "python trainers/train_mnist.py --flagfile=trainers/flagfiles/quickstart.flags --run_dir=",
     "--updates=2 --evaluate_every=2 --batch_size=4 --units=8 --num_glimpses=1 --jit_compile=off "
-    "--validation_canvases=20 --test_canvases=20 --evaluation_batch_size=10",
+    "--validation_canvases=20 --test_canvases=3 --evaluation_batch_size=10",
   ),
   ("python trainers/evaluate.py --run_dir=runs/quickstart --importance", "--importance_samples=2"),
   ("python tests/support/example_images.py DIR", "3"),
@@ -92,10 +92,9 @@ NOT_RUN = {
 }
 
 
-# Prints the help of each program, in a copy of a process that has loaded TensorFlow.
+# Prints the help of each program, in a copy of one process.
 HELP = """
 import os, runpy, sys
-import tensorflow, wsram_tf
 for program in sys.argv[1:]:
   print(f"== {program}", flush=True)
   if not os.fork():

@@ -4,15 +4,22 @@ import contextlib
 import io
 import os
 import tempfile
+from unittest import mock
 
 import tensorflow as tf
 
 from tests.docs import pages
+from tests.support import small_runs
+from wsram_tf import location_families, objectives
 
 
 class ExamplesTest(tf.test.TestCase):
   def execute(self, name):
     """Runs the Python blocks of a page in one namespace; returns it."""
+    small_runs.run_eagerly(self.addCleanup)
+    # Other tests in this process must not find the page's estimators and families.
+    self.enterContext(mock.patch.dict(objectives.ESTIMATORS))
+    self.enterContext(mock.patch.dict(location_families.LOCATION_FAMILIES))
     page = pages.ROOT / "docs" / name
     namespace = {"__name__": "__main__"}
     found = pages.blocks(page, "python")
