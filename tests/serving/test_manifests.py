@@ -66,7 +66,8 @@ class ManifestsTest(unittest.TestCase):
     manifest = self.read(given)
     self.assertIsInstance(manifest.facts, manifests.CaptionerFacts)
     self.assertEqual(manifest.facts.feature_shape, [7, 7, 5])
-    self.assertEqual(manifests.manifest_values(manifest), {**given, "fit": "resize"})
+    filled = {**given, "fit": "resize", "layer_grids": []}
+    self.assertEqual(manifests.manifest_values(manifest), filled)
     self.assertEqual(self.read(manifests.manifest_values(manifest)), manifest)
 
   def test_wrong_ones_are_refused(self):
