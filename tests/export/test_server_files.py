@@ -147,7 +147,7 @@ class ServerFilesTest(tf.test.TestCase):
   def test_readme(self):
     write_server_files(self.models, "digits")
     text = (self.models / "README.md").read_text()
-    self.assertIn("| digits | 1 | 40 x 36 x 1 | 10 | 3 | 1.25% |", text)
+    self.assertIn("| digits | 1 | 40 x 36 x 1 | 10 | 2 | 1.25% |", text)
     for words in ("tensorflow_model_server --port", "docker run", "curl -s -d", "import grpc"):
       self.assertIn(words, text)
     self.assertNotIn(str(self.models), text)

@@ -54,6 +54,7 @@ _DIGITS = (
   "--cell=relu",
   "--glimpse_side=18",
   "--glimpse_scales=3",
+  "--learning_rate=0.002",
   *_EXPLORATION,
 )
 DIGITS = Group(
@@ -80,7 +81,7 @@ DIGITS = Group(
       "--gradient_images=64",
     ),
   },
-  updates={"small": 2_000, "full": 20_000},
+  updates={"small": 2_000, "full": 40_000},
   evaluations=40,
   methods={
     **{label: (f"--estimator={name}",) for label, name in _ESTIMATORS.items()},
