@@ -11,6 +11,7 @@ from wsram_tf.runs.folder import RunFolder
 
 class ReproducePaperTest(tf.test.TestCase):
   def test_runs_and_reports_and_goes_on(self):
+    small_runs.run_eagerly(self.addCleanup)
     out = pathlib.Path(self.get_temp_dir()) / "paper"
     small = (*small_runs.CANVASES, "--gradient_draws=0", "--seed=1")
     arguments = [
