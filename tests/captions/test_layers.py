@@ -1,4 +1,4 @@
-"""Captions over several layers: one layer, exact gradients, cells, backbones, what q reads."""
+"""Captions over several layers: one layer, cells, backbones, what q reads."""
 
 import os
 import pathlib
@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from tests.captions import test_learner
 from tests.support import caption_toy, example_photos
 from wsram_tf.captions import backbones
 from wsram_tf.captions.grid_network import PackedGrids, unpack_grids
@@ -17,23 +16,6 @@ from wsram_tf.locations import GridLocations, LayeredGridLocations
 
 # Four cells in all, as in the toy of one grid.
 _TWO = {"height": 1, "width": 1, "channels": 13, "layer_shapes": ((1, 3, 3), (1, 1, 4))}
-
-
-class EnumeratedLayersTest(test_learner.EnumeratedTest):
-  """The exact gradients of `EnumeratedTest`, where a glimpse is a layer and a cell in it."""
-
-  values = derivatives = None
-  # The others check the estimators alone, which do not depend on the family of actions.
-  test_bias_shrinks_with_samples = test_probabilities_are_whole = None
-  test_credit_by_word_leaves_the_variational_gradient_as_it_is = None
-
-  def setUp(self):
-    test_learner.Float64Test.setUp(self)
-    self.images = tf.constant(np.random.default_rng(7).normal(size=[1, 1, 1, 13]))
-    self.captions = tf.constant(caption_toy.CAPTIONS[:1])
-    self.learner = caption_toy.learner(**_TWO)
-    if EnumeratedLayersTest.values is None:
-      EnumeratedLayersTest.values, EnumeratedLayersTest.derivatives = self.densities()
 
 
 class LayersTest(tf.test.TestCase):

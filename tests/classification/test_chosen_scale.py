@@ -104,13 +104,12 @@ class ChosenScaleTest(tf.test.TestCase):
     for name, values in answers[0].items():
       self.assertAllEqual(values, answers[1][name])
 
-  def test_eager_graph_and_compiled_agree(self):
-    learners = [_learner(estimator="wake_sleep_mixture", inference_phase="mix") for _ in range(3)]
+  def test_eager_and_compiled_agree(self):
+    learners = [_learner(estimator="wake_sleep_mixture", inference_phase="mix") for _ in range(2)]
     eager = _trained(learners[0], run_eagerly=True)
-    for learner, compiled in zip(learners[1:], (False, True), strict=True):
-      for name, values in _trained(learner, jit_compile=compiled).items():
-        with self.subTest(name, compiled=compiled):
-          self.assertAllClose(values, eager[name], rtol=1e-4, atol=1e-5)
+    for name, values in _trained(learners[1], jit_compile=True).items():
+      with self.subTest(name):
+        self.assertAllClose(values, eager[name], rtol=1e-4, atol=1e-5)
 
   def test_saved_and_loaded(self):
     learner = _learner("keyed_grid", cell="relu")

@@ -59,8 +59,6 @@ class VariationsTest(PredictionNetworkTest):
   def test_compiled(self):
     for name, loops in (
       ("lstm", True),
-      ("grid", False),
-      ("keyed grid", True),
       ("chosen scale", True),
       ("keyed grid, chosen scale", False),
     ):

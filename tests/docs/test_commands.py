@@ -18,12 +18,14 @@ RUN = (
     "--updates=2 --evaluate_every=2 --batch_size=4 --units=8 --num_glimpses=1 --jit_compile=off "
     "--validation_canvases=20 --test_canvases=3 --evaluation_batch_size=10",
   ),
-  ("python trainers/evaluate.py --run_dir=runs/quickstart --importance", "--importance_samples=2"),
   ("python tests/support/example_images.py DIR", "3"),
 )
 # Commands that other tests run: how they begin, and the test's file.
 RUN_ELSEWHERE = {
   "python trainers/evaluate.py --run_dir=runs/quickstart": "tests/cli/test_train_mnist.py",
+  "python trainers/evaluate.py --run_dir=runs/quickstart --importance": (
+    "tests/cli/test_train_mnist.py"
+  ),
   "python trainers/train_mnist.py --resume": "tests/cli/test_train_mnist.py",
   "python trainers/train_mnist.py --extension=": "tests/cli/test_evaluation.py",
   "python trainers/train_classifier.py --image_dir=": "tests/cli/test_train_classifier.py",

@@ -16,11 +16,13 @@ from wsram_tf.serving import manifests
 
 CONFIGS = {
   "default": {},
-  "colour": {"channels": 3},
-  "gru": {"cell": "gru"},
   "grid": {"location": LocationConfig(location_distribution="grid")},
-  "learned scale": {"location": LocationConfig(location_distribution="normal_learned_scale")},
-  "keyed grid": {
+  "gru, learned scale": {
+    "cell": "gru",
+    "location": LocationConfig(location_distribution="normal_learned_scale"),
+  },
+  "colour, keyed grid": {
+    "channels": 3,
     "location": LocationConfig(location_distribution="keyed_grid"),
     "context_side": 10,  # No cell's middle lies between two ways to cut its patch.
   },
