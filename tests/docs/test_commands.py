@@ -84,6 +84,7 @@ NOT_RUN = {
   "python trainers/compare.py --program=train_mnist --flagfile=trainers/flagfiles/translated": (
     FULL_MNIST
   ),
+  "python trainers/train_mnist.py --digits=mnist": FULL_MNIST,
   "python trainers/reproduce_paper.py --experiments=table1": FULL_MNIST,
   "for name in mnist28": FULL_MNIST,
   "python trainers/train_captions.py --flagfile=trainers/flagfiles/scenes_long": FULL_MNIST,
