@@ -4,7 +4,7 @@ import pathlib
 
 import tensorflow as tf
 
-from tests.support import programs, small_runs
+from tests.support import example_photos, programs, small_runs
 from wsram_tf.paper import experiments
 from wsram_tf.runs.folder import RunFolder
 
@@ -56,6 +56,35 @@ class ReproducePaperTest(tf.test.TestCase):
     self.assertNotIn("run 1", only_report)
     self.assertIn("| WS-RAM+q+c | 1 | 1.62 |", (out / "paper.md").read_text())
     self.assertIn("VAR+c/seed_1 has other flags than these (--units=9, not --units=8", other)
+
+  def test_captions_are_trained_over_layers_and_reported(self):
+    small_runs.run_eagerly(self.addCleanup)
+    folder = pathlib.Path(self.get_temp_dir())
+    out, backbone = folder / "captions_paper", folder / "backbone.keras"
+    example_photos.write_flickr8k(folder / "flickr8k")
+    example_photos.write_layered_backbone(backbone)
+    data = [f"--backbone={backbone}", "--backbone_layers=fine,coarse"]
+    small = [
+      *("--updates=2", "--evaluate_every=1", "--batch_size=4", "--num_samples=2"),
+      *("--units=8", "--word_units=4", "--location_units=4"),
+      *("--least_word_count=1", "--max_words=4", "--jit_compile=off"),
+    ]
+    for method in ("VAR+c", "WS-RAM+q+c"):
+      flags = experiments.flags_of(experiments.CAPTIONS, method, "small")
+      run_dir = f"--run_dir={out / 'captions' / method / 'seed_1'}"
+      flags += [f"--data_dir={folder / 'flickr8k'}", *data, *small, "--seed=1", run_dir]
+      self.assertEqual(programs.endings("train_captions", flags), [programs.TRAINED])
+    (ending,) = programs.endings(
+      "reproduce_paper",
+      [
+        *("--experiments=table2,figure4", "--scale=small", f"--flickr8k_dir={folder / 'flickr8k'}"),
+        *(*data, *(f"--run_flag={flag}" for flag in small), f"--out_dir={out}"),
+      ],
+    )
+    self.assertEqual(ending.count("is finished"), 2, ending)
+    text = (out / "paper.md").read_text()
+    self.assertIn("| WS-RAM+q+c | 1 | 61.1 |", text)
+    self.assertGreater((out / "figure4.png").stat().st_size, 0)
 
   def test_refuses_by_name(self):
     out = pathlib.Path(self.get_temp_dir()) / "paper"

@@ -98,13 +98,34 @@ DIGITS = Group(
   },
   seeds={"small": (1, 2), "full": (1, 2, 3)},
 )
+_CAPTIONS = (
+  "--dataset=flickr8k",
+  "--grid_filters=",
+  "--grid_reach=1",
+  "--max_words=18",
+  "--inference_reads=previous_word",
+  "--credit_horizon=4",
+  "--entropy_bonus=0.01",
+  "--num_samples=5",
+  "--batch_size=128",
+  "--beam_width=3",
+)
 CAPTIONS = Group(
   name="captions",
   program="train_captions",
-  shared={},
-  updates={},
-  evaluations=8,
-  methods={},
+  shared={
+    "small": (*_CAPTIONS, "--units=128", "--word_units=64", "--location_units=64"),
+    "full": (
+      *_CAPTIONS,
+      "--units=384",
+      "--word_units=256",
+      "--location_units=128",
+      "--dropout=0.3",
+    ),
+  },
+  updates={"small": 444, "full": 2_664},
+  evaluations=12,
+  methods={label: (f"--estimator={_ESTIMATORS[label]}",) for label in ("VAR+c", "WS-RAM+q+c")},
   seeds={"small": (1,), "full": (1, 2)},
 )
 

@@ -18,7 +18,8 @@ def reproduce_paper(arguments: Sequence[str] | None = None) -> None:
 
   reproduce_paper --scale=small --experiments=table1,figure2,figure3 --out_dir=DIR
   reproduce_paper --experiments=table1,figure2,figure3 --data_dir=DIR --out_dir=DIR
-  reproduce_paper --experiments=table2,figure4 --flickr8k_dir=DIR --backbone=FILE --out_dir=DIR
+  reproduce_paper --experiments=table2,figure4 --flickr8k_dir=DIR --backbone=FILE.keras \
+    --backbone_layers=NAME,NAME --out_dir=DIR
 
   Each run is a process, in DIR/GROUP/METHOD/seed_SEED. When it is started again, the program skips
   finished runs and resumes the others; several processes may share the work. After each run it
@@ -46,8 +47,8 @@ def _flags() -> ProgramFlags:
   flags.define_list(
     "seeds",
     [],
-    "seeds, integers from 0 on, separated by commas; absent: 1,2,3 for digits at full scale, 1,2 "
-    "otherwise",
+    "seeds, integers from 0 on, separated by commas; absent: 1,2,3 for digits and 1,2 for captions "
+    "at full scale, 1,2 and 1 at small scale",
     lambda seeds: not seeds or are_seeds(seeds),
     f"must be integers from 0 to {LARGEST_INTEGER}, separated by commas, each once",
   )
@@ -55,6 +56,10 @@ def _flags() -> ProgramFlags:
   flags.define_path("data_dir", "folder of prepared TensorFlow Datasets with mnist, for full scale")
   flags.define_path("flickr8k_dir", "folder of Flickr8k, for table2 and figure4")
   flags.define_path("backbone", "the backbone, a .keras file, for table2 and figure4")
+  flags.define_text(
+    "backbone_layers",
+    "layers of the backbone that glimpses choose from, separated by commas; absent: its last grid",
+  )
   flags.define_bool("download", False, "fetch mnist where it is not prepared")
   flags.define_texts(
     "run_flag",
@@ -103,6 +108,7 @@ def _lines(flags: ProgramFlags, group: experiments.Group) -> dict[Key, list[str]
       if not getattr(flags, name):
         raise ValueError(f"{name}: must be given for table2 and figure4")
     data = [f"--data_dir={flags.flickr8k_dir}", f"--backbone={flags.backbone}"]
+    data += [f"--backbone_layers={flags.backbone_layers}"] if flags.backbone_layers else []
   else:
     data = [f"--data_dir={flags.data_dir}"] if flags.data_dir else []
     data += ["--download"] if flags.download else []
