@@ -60,7 +60,7 @@ def exploration_figure(rows: Rows) -> Figure:
     rows,
     ("error_percent", "exploration_training_error", "training error, %", 100.0),
   )
-  panels[0].legend(fontsize="x-small")
+  panels[0].legend(fontsize="x-small", loc="lower left")
   for axes, (method, runs) in zip(panels[1:], shown.items(), strict=True):
     scales = sum(name.startswith("val_scale_") for name in runs[0][0])
     shares = [mean_curve(runs, f"val_scale_{scale}_percent") for scale in range(scales)]
