@@ -23,8 +23,8 @@ def reproduce_paper(arguments: Sequence[str] | None = None) -> None:
 
   Each run is a process, in DIR/GROUP/METHOD/seed_SEED. When it is started again, the program skips
   finished runs and resumes the others; several processes may share the work. After each run it
-  writes DIR/paper.md and a plot for each figure, from all finished runs. Full scale takes about a
-  core for a day; small scale a quarter of an hour for each experiment on digits.
+  writes DIR/paper.md and a plot for each figure, from all finished runs. A run on
+  digits takes about half an hour of one core at full scale.
   """
   program.run(
     "reproduce_paper",
