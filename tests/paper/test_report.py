@@ -90,6 +90,7 @@ class ReportTest(tf.test.TestCase):
     text = self.write()
     self.assertIn("| WS-RAM / WS-RAM+q | inference network |", text)
     self.assertIn("| WS-RAM | 1 | 4.23 | 2.00 | 1.00 | at or below | 1 |", text)
+    self.assertNotIn("Order at", text)  # One method alone has no order.
 
   def test_captions_have_their_own_sections(self):
     group = experiments.CAPTIONS

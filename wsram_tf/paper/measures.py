@@ -1,8 +1,7 @@
 """Compares curves over updates: values at a point, updates to a level, ratios and orders."""
 
 import itertools
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,7 +10,6 @@ from wsram_tf.paper.published import Curve
 __all__ = [
   "agreeing_pairs",
   "curve_of",
-  "mean_and_spread",
   "smoothed_value",
   "speed_up",
   "updates_to_reach",
@@ -89,12 +87,6 @@ def speed_up(slow: Curve, fast: Curve, fraction: float) -> float | None:
   """
   reached = updates_to_reach(fast, smoothed_value(slow, fraction))
   return fraction * float(slow[0][-1]) / reached if reached else None
-
-
-def mean_and_spread(values: Iterable[float]) -> tuple[float, float | None]:
-  """The mean, and the standard deviation where there are several values."""
-  known = list(values)
-  return statistics.mean(known), statistics.stdev(known) if len(known) > 1 else None
 
 
 def agreeing_pairs(first: Mapping[str, float], second: Mapping[str, float]) -> tuple[int, int]:

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from wsram_tf import files
 from wsram_tf.paper import experiments, figures, measures, published, words
-from wsram_tf.runs.folder import RunFolder
+from wsram_tf.runs.comparison import mean_cell
+from wsram_tf.runs.folder import CAPTIONS, RunFolder
 
 __all__ = ["REPORT", "write"]
 
@@ -75,7 +76,7 @@ def _read(runs: Mapping[tuple[str, int], RunFolder]) -> _Finished:
     if run.results.exists():
       finished.results.setdefault(label, []).append(run.read_results())
       finished.rows.setdefault(label, []).append(run.read_metrics(until_update=_LAST))
-      captions = run.path / "captions.json"
+      captions = run.path / CAPTIONS
       if captions.exists():
         found = json.loads(captions.read_text(encoding="utf-8"))
         finished.captions.setdefault(label, []).append(found)
@@ -91,12 +92,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _cell(values: Sequence[float | None], decimals: int) -> str:
-  known = [value for value in values if value is not None]
-  if not known:
-    return "-"
-  mean, spread = measures.mean_and_spread(known)
-  text = f"{mean:.{decimals}f}"
-  return text if spread is None else f"{text} ± {spread:.{decimals}f}"
+  return mean_cell([value for value in values if value is not None], decimals) or "-"
 
 
 def _table_1(finished: _Finished) -> tuple[list[str], None]:
@@ -174,11 +170,13 @@ def _orders(
   ours: Mapping[tuple[str, str, float], float],
   methods: Sequence[str],
 ) -> list[str]:
-  """One line a point: the order of the methods in the paper and here."""
+  """One line a point: the order of the methods in the paper and here; none for one method."""
   lines = []
   for point in POINTS:
     mine = {m: ours[panel, m, point] for m in methods if (panel, m, point) in ours}
     theirs = {m: measures.smoothed_value(paper[m], point) for m in mine if m in paper}
+    if len(theirs) < 2:
+      continue
     same, pairs = measures.agreeing_pairs(theirs, mine)
     verdict = "holds" if same == pairs else f"holds for {same} of {pairs} pairs"
     orders = [" < ".join(sorted(theirs, key=values.__getitem__)) for values in (theirs, mine)]

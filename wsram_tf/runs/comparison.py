@@ -7,7 +7,7 @@ import math
 import os
 import pathlib
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ from wsram_tf.runs.folder import RunFolder
 from wsram_tf.runs.task import Layout, Task
 from wsram_tf.runs.training import train
 
-__all__ = ["ComparisonFolder", "compare", "make_runs", "markdown_table", "plot"]
+__all__ = ["ComparisonFolder", "compare", "make_runs", "markdown_table", "mean_cell", "plot"]
 
 
 def compare(
@@ -218,12 +218,13 @@ def markdown_table(finished: Mapping[tuple[str, int], Mapping[str, float]], layo
     reverse=not layout.lowest_first,
   )
   for label, row in ordered:
-    cells = [_cell(row[name], layout.columns[name][1]) for name in shown]
+    cells = [mean_cell(row[name], layout.columns[name][1]) for name in shown]
     lines.append(f"| {label} | {len(row[shown[0]])} | {' | '.join(cells)} |")
   return "\n".join(lines) + "\n"
 
 
-def _cell(values: list[float], decimals: int) -> str:
+def mean_cell(values: Sequence[float], decimals: int) -> str:
+  """Formats the mean and, for several values, the standard deviation; empty without a value."""
   if not values:
     return ""
   mean = f"{statistics.mean(values):.{decimals}f}"

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
   import keras
   from matplotlib.figure import Figure
 
-__all__ = ["BACKBONE", "CLASS_NAMES", "VOCABULARY", "RunFolder", "RunFolderError"]
+__all__ = ["BACKBONE", "CAPTIONS", "CLASS_NAMES", "VOCABULARY", "RunFolder", "RunFolderError"]
 
-# Files of single tasks that an export reads too.
+# Files of single tasks that others read too.
+CAPTIONS = "captions.json"
 CLASS_NAMES = "class_names.txt"
 VOCABULARY = "vocabulary.txt"
 BACKBONE = "backbone.keras"

@@ -13,7 +13,7 @@ import tensorflow as tf
 from wsram_tf import drawing
 from wsram_tf.captions import CaptionLearner, DecodingConfig, Vocabulary, scores
 from wsram_tf.captions.data import captioned_images, coco_captions, flickr8k, pairs
-from wsram_tf.runs.folder import RunFolder
+from wsram_tf.runs.folder import CAPTIONS, RunFolder
 from wsram_tf.runs.record import Settings, stored_path
 from wsram_tf.tasks.captions import CaptionTask, describe_images, evaluation_figures
 from wsram_tf.tasks.config import CaptionEvaluationConfig, FeatureConfig, PhotographConfig
@@ -22,7 +22,6 @@ from wsram_tf.tasks.photo_features import FeatureMaker
 __all__ = ["PHOTOGRAPH_SETS", "PhotographTask"]
 
 PHOTOGRAPH_SETS = ("flickr8k", "coco_captions")
-CAPTIONS = "captions.json"
 DRAWN = 6  # Photographs in the picture of a run.
 
 
