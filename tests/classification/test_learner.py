@@ -171,22 +171,21 @@ class LossesTest(tf.test.TestCase):
 
 
 class TrainingTest(tf.test.TestCase):
-  def test_eager_graph_and_compiled_agree(self):
+  def test_eager_and_compiled_agree(self):
     learners = [
-      make_learner(estimator="wake_sleep_mixture", inference_phase="mix") for _ in range(3)
+      make_learner(estimator="wake_sleep_mixture", inference_phase="mix") for _ in range(2)
     ]
     eager = _trained(learners[0], run_eagerly=True)
-    for learner, compiled in zip(learners[1:], (False, True), strict=True):
-      history = _trained(learner, jit_compile=compiled)
-      self.assertEqual(set(history), set(eager))
-      for name, values in eager.items():
-        with self.subTest(name, compiled=compiled):
-          self.assertAllClose(history[name], values, rtol=1e-4, atol=1e-5)
-      for variable, expected in zip(
-        learner.trainable_variables, learners[0].trainable_variables, strict=True
-      ):
-        with self.subTest(variable.path, compiled=compiled):
-          self.assertAllClose(variable.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
+    compiled = _trained(learners[1], jit_compile=True)
+    self.assertEqual(set(compiled), set(eager))
+    for name, values in eager.items():
+      with self.subTest(name):
+        self.assertAllClose(compiled[name], values, rtol=1e-4, atol=1e-5)
+    for variable, expected in zip(
+      learners[1].trainable_variables, learners[0].trainable_variables, strict=True
+    ):
+      with self.subTest(variable.path):
+        self.assertAllClose(variable.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
 
   def test_same_seed_gives_same_numbers(self):
     first, again, other = (

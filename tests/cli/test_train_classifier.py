@@ -84,12 +84,12 @@ class TrainClassifierTest(tf.test.TestCase):
         "--needle_clutter=2",
         "--context_side=10",
         "--validation_canvases=4",
-        "--test_canvases=6",
+        "--test_canvases=4",
         f"--run_dir={run_dir}",
       ],
     )
     self.assertEqual(ending, [programs.TRAINED])
-    self.assertEqual(small_runs.figures(run_dir)["test_canvases"], 6)
+    self.assertEqual(small_runs.figures(run_dir)["test_canvases"], 4)
     self.assertFalse((run_dir / "class_names.txt").exists())
     self.assertStartsWith((run_dir / "flags.flags").read_text(), "# task: needles\n")
 

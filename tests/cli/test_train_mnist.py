@@ -92,8 +92,7 @@ class FlagfilesTest(tf.test.TestCase, parameterized.TestCase):
 
   @parameterized.named_parameters(_different_models())
   def test_flagfile_trains(self, name):
-    if name != "quickstart":
-      small_runs.run_eagerly(self.addCleanup)
+    small_runs.run_eagerly(self.addCleanup)
     run_dir = pathlib.Path(self.get_temp_dir()) / name
     # By its name, from any folder.
     flags = [

@@ -87,6 +87,7 @@ class FitTest(tf.test.TestCase):
   def test_validation_split_and_validation_data(self):
     images, labels = make_data()
     one_hot = keras.utils.to_categorical(labels, MODEL.num_classes)
+    learner = make_learner()
     for arguments in (
       {"validation_split": 0.2},
       {"validation_data": (images, one_hot)},
@@ -95,7 +96,7 @@ class FitTest(tf.test.TestCase):
       {"validation_data": (images, labels, np.ones(COUNT))},
     ):
       with self.subTest(arguments.keys()):
-        history = make_learner().fit(images, one_hot, batch_size=4, verbose=0, **arguments).history
+        history = learner.fit(images, one_hot, batch_size=4, verbose=0, **arguments).history
         self.assertIn("val_loss", history)
 
   def test_train_on_batch_and_test_on_batch(self):

@@ -28,25 +28,26 @@ class MetricsTest(tf.test.TestCase):
     self.assertAllClose(history["val_loss"], -np.array(history["val_log_likelihood"]))
 
   def test_compiled_metrics_are_computed(self):
-    for compiled in (False, True):
-      learner = make_learner(
-        metrics=["accuracy"],
-        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy("weighted")],
-        jit_compile=compiled,
-        run_eagerly=not compiled,
-      )
-      weights = np.arange(COUNT, dtype=np.float32)
-      history = learner.fit(
-        *make_data(), validation_data=(*make_data(), weights), sample_weight=weights, verbose=0
-      ).history
-      self.assertLessEqual({"accuracy", "weighted", "val_accuracy", "val_weighted"}, history.keys())
-      images, labels = make_data()
-      right = learner(images)["class_id"].numpy() == labels
-      figures = learner.evaluate(images, labels, sample_weight=weights, verbose=0, return_dict=True)
-      self.assertAllClose(figures["accuracy"], right.mean())
-      self.assertAllClose(figures["accuracy"], 1 - figures["error_percent"] / 100)
-      self.assertAllClose(figures["weighted"], np.average(right, weights=weights))
-      self.assertAllClose(history["val_accuracy"][-1], figures["accuracy"])
+    def make(**how):
+      weighted = [keras.metrics.SparseCategoricalAccuracy("weighted")]
+      return make_learner(metrics=["accuracy"], weighted_metrics=weighted, **how)
+
+    learner, (images, labels) = make(), make_data()
+    weights = np.arange(COUNT, dtype=np.float32)
+    history = learner.fit(
+      images, labels, validation_data=(images, labels, weights), sample_weight=weights, verbose=0
+    ).history
+    self.assertLessEqual({"accuracy", "weighted", "val_accuracy", "val_weighted"}, history.keys())
+    right = learner(images)["class_id"].numpy() == labels
+    figures = learner.evaluate(images, labels, sample_weight=weights, verbose=0, return_dict=True)
+    self.assertAllClose(figures["accuracy"], right.mean())
+    self.assertAllClose(figures["accuracy"], 1 - figures["error_percent"] / 100)
+    self.assertAllClose(figures["weighted"], np.average(right, weights=weights))
+    self.assertAllClose(history["val_accuracy"][-1], figures["accuracy"])
+    compiled = make(jit_compile=True, run_eagerly=False)
+    compiled = compiled.fit(images, labels, sample_weight=weights, verbose=0).history
+    for name in ("accuracy", "weighted"):
+      self.assertAllClose(compiled[name], history[name])
 
   def test_a_loss_is_refused(self):
     with self.assertRaisesRegex(ValueError, "loss='mse': must be None.*estimator"):

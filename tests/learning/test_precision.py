@@ -15,7 +15,7 @@ def _learner(precision: str) -> wsram_tf.WakeSleepLearner:
     width=16,
     num_classes=3,
     units=16,
-    num_glimpses=2,
+    num_glimpses=1,
     context_side=4,
     glimpse=wsram_tf.GlimpseConfig(glimpse_side=6, glimpse_scales=2, glimpse_filters=(4,)),
     precision=precision,

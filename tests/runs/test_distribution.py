@@ -22,7 +22,7 @@ _CLUSTER = {"worker": ["a:1", "b:1"]}
 class DistributionTest(tf.test.TestCase):
   def test_two_workers_train_as_one_process(self):
     folder = pathlib.Path(self.get_temp_dir())
-    settings = (*two_workers.SMALL, "--num_glimpses=1", "--updates=3", "--evaluate_every=1")
+    settings = (*two_workers.SMALL, *small_runs.CANVASES, "--updates=3")
     workers = two_workers.start_workers(*settings, f"--run_dir={folder / 'two'}")
     small_runs.run_eagerly(self.addCleanup)
     try:

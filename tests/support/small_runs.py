@@ -37,12 +37,13 @@ _SHARED = (
   "--evaluate_every=1",
   "--jit_compile=off",
 )
-# One glimpse, since tracing many takes long, and few test canvases, since some are drawn.
+# One glimpse, since tracing many takes long, and batches of one size, which are traced once.
+# Few test canvases, since some are drawn.
 CANVASES = (
   *_SHARED,
-  "--validation_canvases=20",
+  "--validation_canvases=3",
   "--test_canvases=3",
-  "--evaluation_batch_size=10",
+  "--evaluation_batch_size=3",
   "--num_glimpses=1",
 )
 # For tests in which the model does not matter: the estimator that traces fastest.
@@ -50,9 +51,9 @@ PLAIN = ("--estimator=variational", "--num_samples=1")
 # One digit, because each word of the longest caption is traced.
 SCENES = (
   *_SHARED,
-  "--validation_scenes=10",
-  "--test_scenes=4",
-  "--evaluation_batch_size=6",
+  "--validation_scenes=3",
+  "--test_scenes=3",
+  "--evaluation_batch_size=3",
   "--word_units=4",
   "--cell=gru",
   "--grid_filters=2,2,2",
@@ -71,7 +72,7 @@ def digit_task(**options: Any) -> tasks.DigitTask:
     "objective": _PLAIN,
     "source": tasks.DigitSourceConfig(validation_digits=20),
     "evaluation": tasks.CanvasEvaluationConfig(
-      validation_canvases=20, test_canvases=3, evaluation_batch_size=10
+      validation_canvases=3, test_canvases=3, evaluation_batch_size=3
     ),
   }
   return tasks.DigitTask(**given | options)
