@@ -1,19 +1,14 @@
-"""The examples in the docstrings of the package run and print what they show.
-
-Run as a program, this file runs them. The test starts it in a process of its own, because examples
-register names and load exports.
-"""
+"""The examples in the docstrings of the package run and print what they show."""
 
 import doctest
 import importlib
-import os
-import pathlib
+import io
 import pkgutil
-import subprocess
-import sys
 import unittest
+from unittest import mock
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from wsram_tf import location_families, objectives
+
 # Fewer mean that the search misses modules.
 FEWEST_LINES = 200
 # Modules that must show an example.
@@ -32,31 +27,26 @@ def modules() -> list[str]:
   return ["wsram_tf", *(module.name for module in found if not module.name.endswith("__main__"))]
 
 
-def run_examples() -> int:
-  """Runs all examples; prints the failures and the number of lines, and returns an exit status."""
-  runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-  shown = set()
-  for name in modules():
-    for case in doctest.DocTestFinder().find(importlib.import_module(name)):
-      if runner.run(case).attempted:
-        shown.add(name)
-  missing = sorted(set(SHOWN) - shown)
-  print(f"{runner.tries} lines, {runner.failures} failures; no example in {missing}")
-  return int(runner.failures > 0 or runner.tries < FEWEST_LINES or bool(missing))
-
-
 class ExamplesTest(unittest.TestCase):
+  def setUp(self):
+    super().setUp()
+    # Examples register names.
+    for registered in (objectives.ESTIMATORS, location_families.LOCATION_FAMILIES):
+      patch = mock.patch.dict(registered)
+      patch.start()
+      self.addCleanup(patch.stop)
+
   def test_examples(self):
-    done = subprocess.run(
-      [sys.executable, __file__],
-      cwd=ROOT,
-      env={**os.environ, "PYTHONPATH": str(ROOT)},
-      stdout=subprocess.PIPE,
-      text=True,
-      check=False,
-    )
-    self.assertEqual(done.returncode, 0, done.stdout)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    shown, failures = set(), io.StringIO()
+    for name in modules():
+      for case in doctest.DocTestFinder().find(importlib.import_module(name)):
+        if runner.run(case, out=failures.write).attempted:
+          shown.add(name)
+    self.assertFalse(runner.failures, failures.getvalue())
+    self.assertGreater(runner.tries, FEWEST_LINES)
+    self.assertLessEqual(set(SHOWN), shown)
 
 
 if __name__ == "__main__":
-  sys.exit(run_examples())
+  unittest.main()

@@ -30,10 +30,8 @@ class FitTest(tf.test.TestCase):
       ("lists of arrays", list(images), list(labels)),
       ("nested lists", images.tolist(), labels.tolist()),
       ("tensors", tf.constant(images), tf.constant(labels)),
-      ("float64 images", images.astype(np.float64), labels),
-      ("[B, 1] labels", images, labels[:, np.newaxis]),
+      ("float64 images, [B, 1] labels", images.astype(np.float64), labels[:, np.newaxis]),
       ("float labels", images, labels.astype(np.float32)),
-      ("uint8 labels", images, labels.astype(np.uint8)),
       ("one-hot labels", images, one_hot),
       ("whole one-hot labels", images, one_hot.astype(np.int64)),
     ):

@@ -37,11 +37,12 @@ def _batches(count: int, bad: int | None = None, value: float = np.nan) -> tf.da
   return tf.data.Dataset.from_tensor_slices((images, labels))
 
 
-def _fit(learner, data, updates: int, jit_compile: bool = False, **arguments):
-  learner.compile(keras.optimizers.Adam(0.01), jit_compile=jit_compile, steps_per_execution=updates)
+def _fit(learner, data, updates: int, **compile_arguments):
+  compile_arguments = {"jit_compile": False, **compile_arguments}
+  learner.compile(keras.optimizers.Adam(0.01), steps_per_execution=updates, **compile_arguments)
   # Else the input's own rule stops a NaN before the guard.
   learner.checked = lambda x, y, *weights: (x, y, None)
-  return learner.fit(data, steps_per_epoch=updates, epochs=1, verbose=0, **arguments).history
+  return learner.fit(data, steps_per_epoch=updates, epochs=1, verbose=0).history
 
 
 def _weights(learner) -> list[np.ndarray]:
@@ -79,7 +80,7 @@ class UpdateGuardTest(tf.test.TestCase):
     # Its loss need not be: on some devices a rectifier makes zero of NaN.
     self.assertIn("prediction_gradient_norm", caught.exception.bad_terms)
     self.assertEqual(int(learner.optimizer.iterations), _BAD)
-    _fit(before, _batches(_BAD), _BAD)
+    _fit(before, _batches(_BAD), _BAD, run_eagerly=True)
     for mine, theirs in zip(_weights(learner), _weights(before), strict=True):
       self.assertAllClose(mine, theirs, rtol=1e-6, atol=1e-7)
     for values in learner.optimizer.variables:
