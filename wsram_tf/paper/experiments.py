@@ -52,6 +52,7 @@ _DIGITS = (
   "--num_samples=5",
   "--choose_scale",
   "--cell=relu",
+  "--context_side=24",
   "--glimpse_side=18",
   "--glimpse_scales=3",
   "--learning_rate=0.002",
