@@ -105,7 +105,7 @@ class ChosenScaleTest(tf.test.TestCase):
       self.assertAllEqual(values, answers[1][name])
 
   def test_eager_and_compiled_agree(self):
-    learners = [_learner(estimator="wake_sleep_mixture") for _ in range(2)]
+    learners = [_learner(estimator="wake_sleep_mixture", inference_phase="mix") for _ in range(2)]
     eager = _trained(learners[0], run_eagerly=True)
     for name, values in _trained(learners[1], jit_compile=True).items():
       with self.subTest(name):

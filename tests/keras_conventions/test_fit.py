@@ -32,6 +32,7 @@ class FitTest(tf.test.TestCase):
       ("tensors", tf.constant(images), tf.constant(labels)),
       ("float64 images, [B, 1] labels", images.astype(np.float64), labels[:, np.newaxis]),
       ("float labels", images, labels.astype(np.float32)),
+      ("uint8 labels", images, labels.astype(np.uint8)),
       ("one-hot labels", images, one_hot),
       ("whole one-hot labels", images, one_hot.astype(np.int64)),
     ):
