@@ -22,7 +22,7 @@ from wsram_tf.tasks.photo_features import FeatureMaker
 __all__ = ["PHOTOGRAPH_SETS", "PhotographTask"]
 
 PHOTOGRAPH_SETS = ("flickr8k", "coco_captions")
-DRAWN = 6  # Photographs in the picture of a run.
+DRAWN = 10  # Photographs in the picture of a run.
 
 
 class PhotographTask(CaptionTask):
