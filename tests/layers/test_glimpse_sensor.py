@@ -1,4 +1,4 @@
-"""The glimpse sensor: pixels, edges, scales and both methods, compared with loops in NumPy."""
+"""The glimpse sensor: pixels, edges, scales, ways of cutting, compared with loops in NumPy."""
 
 import itertools
 import math
@@ -11,6 +11,7 @@ from wsram_tf.layers import GlimpseSensor
 from wsram_tf.locations import locations_to_pixels
 
 HEIGHT, WIDTH = 10, 13
+CUTTINGS = ("gather", "levels", "loop")
 # Corners, edges, the middle, and values that the sensor must clip.
 COORDINATES = (-7.5, -1.0, -0.3, 0.0, 0.45, 1.0, 1.2)
 
@@ -48,9 +49,12 @@ def _naive_glimpse(image: np.ndarray, location, side: int, scales: int) -> np.nd
   return glimpse
 
 
-def _sense(sensor: GlimpseSensor, images, locations, loops: bool = False) -> tf.Tensor:
-  prepared = sensor.prepare(images, loop_over_images=loops)
-  return sensor(prepared, locations, loop_over_images=loops)
+def _sense(sensor: GlimpseSensor, images, locations, cutting: str = "gather") -> tf.Tensor:
+  return sensor(sensor.prepare(images, cutting), locations, cutting=cutting)
+
+
+def _compiled(sensor: GlimpseSensor, cutting: str):
+  return tf.function(lambda images, at: _sense(sensor, images, at, cutting), jit_compile=True)
 
 
 class GlimpseSensorTest(tf.test.TestCase):
@@ -92,17 +96,16 @@ class GlimpseSensorTest(tf.test.TestCase):
     expected = [_naive_glimpse(images[r // samples], at, 3, 2) for r, at in enumerate(locations)]
     self.assertAllClose(patches, expected, rtol=1e-12, atol=1e-12)
 
-  def test_loop_and_gather_agree_exactly(self):
+  def test_all_ways_of_cutting_agree_exactly(self):
     for side, scales, samples, channels in [(3, 1, 1, 1), (3, 3, 4, 3), (4, 2, 3, 1)]:
       with self.subTest(f"G={side} S={scales} M={samples} C={channels}"):
         images = tf.constant(_images(4, channels, np.float32))
         locations = tf.constant(_locations()[: 4 * samples], tf.float32)
         sensor = GlimpseSensor(side, scales)
         expected = _sense(sensor, images, locations)
-        loops = tf.function(lambda i, at, s=sensor: _sense(s, i, at, True), jit_compile=True)
-        self.assertAllEqual(loops(images, locations), expected)
-        gather = tf.function(lambda i, at, s=sensor: _sense(s, i, at), jit_compile=True)
-        self.assertAllEqual(gather(images, locations), expected)
+        self.assertAllEqual(_sense(sensor, images, locations, "levels"), expected)
+        for cutting in CUTTINGS:
+          self.assertAllEqual(_compiled(sensor, cutting)(images, locations), expected)
 
   def test_a_chosen_scale_is_that_of_all_scales_exactly(self):
     for side, samples, channels in [(3, 4, 3), (4, 3, 1)]:
@@ -115,9 +118,9 @@ class GlimpseSensorTest(tf.test.TestCase):
       sensor = GlimpseSensor(side, 3, choose_scale=True)
       self.assertEqual(expected.shape, [4 * samples, 1, side, side, channels])
       self.assertAllEqual(_sense(sensor, images, actions), expected)
-      for loops in (False, True):
-        compiled = tf.function(lambda i, a, s=sensor, x=loops: _sense(s, i, a, x), jit_compile=True)
-        self.assertAllEqual(compiled(images, actions), expected)
+      self.assertAllEqual(_sense(sensor, images, actions, "levels"), expected)
+      for cutting in CUTTINGS:
+        self.assertAllEqual(_compiled(sensor, cutting)(images, actions), expected)
 
   def test_image_size_may_be_unknown_before_running(self):
     images = tf.constant(_images(3, 2, np.float32))
@@ -128,6 +131,9 @@ class GlimpseSensorTest(tf.test.TestCase):
     model = keras.Model(inputs, sensor(*inputs))
     self.assertAllEqual(model([images, locations]), expected)
     self.assertAllEqual(model.predict([images.numpy(), locations.numpy()], verbose=0), expected)
+    specs = [tf.TensorSpec([None, None, None, 2]), tf.TensorSpec([None, 2])]
+    levels = tf.function(lambda i, at: _sense(sensor, i, at, "levels"), input_signature=specs)
+    self.assertAllEqual(levels(images, locations), expected)
 
   def test_canvases_smaller_than_the_widest_patch(self):
     locations = _locations()[3:49:9]
@@ -138,17 +144,16 @@ class GlimpseSensorTest(tf.test.TestCase):
         expected = [_naive_glimpse(images[0], at, 3, 3) for at in locations.astype(np.float32)]
         images, at = tf.constant(images), tf.constant(locations, tf.float32)
         self.assertAllClose(_sense(sensor, images, at), expected, rtol=1e-6, atol=1e-6)
-        for loops in (False, True):
-          compiled = tf.function(
-            lambda i, a, s=sensor, x=loops: _sense(s, i, a, x), jit_compile=True
-          )
-          self.assertAllEqual(compiled(images, at), _sense(sensor, images, at))
+        self.assertAllEqual(_sense(sensor, images, at, "levels"), _sense(sensor, images, at))
+        for cutting in CUTTINGS:
+          self.assertAllEqual(_compiled(sensor, cutting)(images, at), _sense(sensor, images, at))
 
   def test_reads_zero_beyond_a_canvas_of_infinities(self):
     sensor = GlimpseSensor(4, 1)
     images = tf.fill([1, 6, 6, 1], np.float32(np.inf))
-    patch = _sense(sensor, images, tf.constant([[-1.0, -1.0]]))[0, 0, :, :, 0]
-    self.assertAllEqual(patch == 0.0, np.add.outer(np.arange(4) < 2, np.arange(4) < 2))
+    for cutting in ("gather", "levels"):
+      patch = _sense(sensor, images, tf.constant([[-1.0, -1.0]]), cutting)[0, 0, :, :, 0]
+      self.assertAllEqual(patch == 0.0, np.add.outer(np.arange(4) < 2, np.arange(4) < 2))
 
   def test_large_images_use_wide_indices(self):
     side, batch = 1025, 2
@@ -178,16 +183,20 @@ class GlimpseSensorTest(tf.test.TestCase):
     sensor = GlimpseSensor(3, 1)
     images, locations = tf.constant(_images(1, 1, np.float32)), tf.zeros([1, 2])
 
-    def operations(loops: bool) -> set[str]:
-      function = tf.function(lambda i, at: _sense(sensor, i, at, loops))
+    def operations(cutting: str) -> set[str]:
+      function = tf.function(lambda i, at: _sense(sensor, i, at, cutting))
       graph = function.get_concrete_function(images, locations).graph
       return {operation.type for operation in graph.get_operations()}
 
     for _ in range(2):
-      self.assertIn("StatelessWhile", operations(True))
-      self.assertNotIn("GatherV2", operations(True))
-      self.assertIn("GatherV2", operations(False))
-      self.assertNotIn("StatelessWhile", operations(False))
+      self.assertIn("StatelessWhile", operations("loop"))
+      self.assertNotIn("GatherV2", operations("loop"))
+      for cutting in ("gather", "levels"):
+        self.assertIn("GatherV2", operations(cutting))
+    with self.assertRaisesRegex(
+      ValueError, "cutting='slices': must be one of gather, levels, loop"
+    ):
+      operations("slices")
 
   def test_unknown_batch(self):
     images = tf.constant(_images(3))

@@ -12,6 +12,7 @@ from wsram_tf.classification.own_networks import deserialized, fresh
 from wsram_tf.classification.prediction_network import PredictionNetwork, View
 from wsram_tf.classification.sampling import draw_sequences, dream
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
+from wsram_tf.layers.glimpse_sensor import Cutting
 from wsram_tf.learning import inputs, sampling
 from wsram_tf.learning.base_learner import BaseLearner
 from wsram_tf.learning.sequences import GlimpseSequences
@@ -122,9 +123,18 @@ class WakeSleepLearner(BaseLearner):
 
   def look(self, images: tf.Tensor) -> View:
     """Prepares images `[B, H, W, C]`, for the fastest way to cut glimpses on this device."""
-    on_cpu = not tf.config.list_logical_devices("GPU")
-    compiled = self.jit_compile and not tf.executing_eagerly()
-    return self.prediction_network.look(images, loop_over_images=compiled and on_cpu)
+    return self.prediction_network.look(images, cutting=self._cutting())
+
+  def _cutting(self) -> Cutting:
+    if tf.config.list_logical_devices("GPU"):
+      return "gather"
+    if self.jit_compile and not tf.executing_eagerly():
+      return "loop"
+    # The values that must be computed for levels, and the pixels that a gather reads.
+    config, sensor = self.model_config, self.prediction_network.glimpse_sensor
+    glimpses = self.objective_config.num_samples * config.num_glimpses
+    of_levels = config.height * config.width * sensor.scales
+    return "levels" if of_levels <= glimpses * sensor.extent**2 else "gather"
 
   def sample(
     self,

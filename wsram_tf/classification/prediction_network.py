@@ -9,6 +9,7 @@ from wsram_tf import layers
 from wsram_tf.classification.checks import LabelRules
 from wsram_tf.classification.config import ModelConfig
 from wsram_tf.classification.own_networks import check_outputs, deserialized, serialized
+from wsram_tf.layers.glimpse_sensor import Cutting
 from wsram_tf.learning.checked_model import CheckedModel
 from wsram_tf.learning.sequences import (
   ChooseAction,
@@ -27,15 +28,15 @@ class View(NamedTuple):
   """B images, prepared once for all glimpses and samples.
 
   Attributes:
-    prepared: float `[B, H', W', C]`, what `GlimpseSensor.prepare` returned.
-    loop_over_images: how the glimpse sensor cuts patches from it.
+    prepared: what `GlimpseSensor.prepare` returned.
+    cutting: how the glimpse sensor cuts patches from it.
     context: list of floats `[B, D]`, the first state of the core's upper layer.
     cells: float `[B, L, F]`, the features of each cell; None unless the prior is a `keyed_grid`.
     keys: float `[B, L, K]`, the vectors that the prior compares a state with; None likewise.
   """
 
   prepared: tf.Tensor
-  loop_over_images: bool
+  cutting: Cutting
   context: list[tf.Tensor]
   cells: tf.Tensor | None
   keys: tf.Tensor | None
@@ -180,23 +181,23 @@ class PredictionNetwork(CheckedModel):
     """The rules of the network's images, and of its labels in training."""
     return LabelRules(self.config.image_shape, self.config.num_classes)
 
-  def look(self, images: tf.Tensor, *, loop_over_images: bool = False) -> View:
+  def look(self, images: tf.Tensor, *, cutting: Cutting = "gather") -> View:
     """Prepares images once for all glimpses and samples.
 
     This is the only part of the work that grows with the area of an image.
 
     Args:
       images: float `[B, H, W, C]` in 0..1.
-      loop_over_images: how the glimpse sensor cuts patches; see `GlimpseSensor.prepare`.
+      cutting: how the glimpse sensor cuts patches; see `GlimpseSensor.prepare`.
     """
-    prepared = self.glimpse_sensor.prepare(images, loop_over_images)
+    prepared = self.glimpse_sensor.prepare(images, cutting)
     low_resolution = self.context_network.low_resolution(images)
     cells = keys = None
     if self.cell_network:
       cells = self.cell_network(low_resolution)
       keys = self.location_keys(cells)
     context = self.context_network(low_resolution)
-    return View(prepared, loop_over_images, context, cells, keys)
+    return View(prepared, cutting, context, cells, keys)
 
   def prior(self, view: View, upper: tf.Tensor) -> tf.Tensor:
     """The prior's parameters, float `[R, P]`, before a glimpse.
@@ -228,7 +229,7 @@ class PredictionNetwork(CheckedModel):
       # The score log p(a) takes the sample as a constant: else its gradient would flow back into
       # the distribution that drew the sample.
       action = tf.stop_gradient(choose_action(n, upper, self.prior(view, upper)))
-      patches = self.glimpse_sensor(view.prepared, action, loop_over_images=view.loop_over_images)
+      patches = self.glimpse_sensor(view.prepared, action, cutting=view.cutting)
       state = self.core(self.glimpse_network(patches, self._where(action)), state)
       actions.append(action)
       uppers.append(upper)

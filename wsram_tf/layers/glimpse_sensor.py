@@ -1,6 +1,7 @@
 """The glimpse sensor: cuts square patches at several scales around a location, without weights."""
 
 import functools
+from typing import Literal, get_args
 
 import keras
 import tensorflow as tf
@@ -8,9 +9,10 @@ from tensorflow.compiler.tf2xla.python import xla
 
 from wsram_tf.locations import locations_to_pixels
 
-__all__ = [
-  "GlimpseSensor",
-]
+__all__ = ["Cutting", "GlimpseSensor"]
+
+# How the sensor reads the pixels of a patch; see `GlimpseSensor.prepare`.
+Cutting = Literal["gather", "levels", "loop"]
 
 
 def halve(images: tf.Tensor) -> tf.Tensor:
@@ -43,6 +45,12 @@ def _sides(images: tf.Tensor) -> tuple[int | tf.Tensor, int | tf.Tensor, int]:
   return height, width, channels
 
 
+def _image_of_row(rows: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+  """Returns the image at which each row looks, for integers of one type."""
+  # An empty batch has no rows, so any divisor is correct.
+  return tf.range(rows) // tf.maximum(rows // tf.maximum(images, 1), 1)
+
+
 @keras.saving.register_keras_serializable("wsram_tf")
 class GlimpseSensor(keras.layers.Layer):
   """Cuts S square patches of G x G pixels around each location.
@@ -68,7 +76,7 @@ class GlimpseSensor(keras.layers.Layer):
     locations: float `[R, 2]`, (row, column) in [-1, 1]; with `choose_scale` float `[R, 3]`, (row,
       column, scale), where the scale is a whole number from 0 to S - 1. R = B * M; the M glimpses
       of an image are consecutive, so row r looks at image r // M.
-    loop_over_images: as given to `prepare`.
+    cutting: as given to `prepare`.
 
   Returns:
     float `[R, S, G, G, C]`; with `choose_scale` `[R, 1, G, G, C]`.
@@ -103,42 +111,63 @@ class GlimpseSensor(keras.layers.Layer):
     """Largest distance by which a patch reaches beyond the canvas, in pixels."""
     return (self.extent + 1) // 2
 
-  def prepare(self, images: tf.Tensor, loop_over_images: bool = False) -> tf.Tensor:
+  @property
+  def border(self) -> int:
+    """Pixels of zeros around each level, the side of the largest block of an average."""
+    return 2 ** (self.scales - 1)
+
+  @property
+  def _insets(self) -> list[int]:
+    """From the first pixel of the widest patch to that of the patch of each scale, in pixels."""
+    return [(self.extent - self.side * 2**scale) // 2 for scale in range(self.scales)]
+
+  def prepare(self, images: tf.Tensor, cutting: Cutting = "gather") -> tf.Tensor:
     """Prepares images for `call`, once for all glimpses.
 
-    XLA on a CPU recomputes the indices of a gather for each pixel, so a loop of slices over the
-    images is several times faster there. The loop needs a padded copy of the images. Elsewhere the
-    gather is faster, and its cost does not depend on the size of the images. Both give the same
-    patches.
+    All ways of cutting give the same patches, to the last bit. Which is fastest depends on the
+    device and on the number of glimpses:
+
+    - `gather` reads all pixels of the widest patch. Its cost does not depend on the size of the
+      images, so it suits few glimpses of large images.
+    - `levels` averages each whole image over blocks at every pixel, one level for each scale, and
+      then reads only `side * side` values of each patch. It suits many glimpses of small images.
+    - `loop` loops over a padded copy of the images and slices it. It is the fastest under XLA on a
+      CPU, which recomputes the indices of a gather for each pixel.
 
     Args:
       images: float `[B, H, W, C]`.
-      loop_over_images: whether to loop.
+      cutting: how `call` will cut the patches.
 
     Returns:
-      the images; for the loop, a copy with `margin` pixels of zeros on each side.
+      for `gather` the images; for `loop` a copy with `margin` pixels of zeros on each side; for
+      `levels` float `[S, B, H + 2 * border, W + 2 * border, C]`.
+
+    Raises:
+      ValueError: if cutting is none of them.
     """
-    if not loop_over_images:
-      return images
-    return tf.pad(images, [[0, 0], [self.margin] * 2, [self.margin] * 2, [0, 0]])
+    if cutting not in get_args(Cutting):
+      raise ValueError(f"cutting={cutting!r}: must be one of {', '.join(get_args(Cutting))}")
+    if cutting == "loop":
+      return tf.pad(images, [[0, 0], [self.margin] * 2, [self.margin] * 2, [0, 0]])
+    return self._levels(images) if cutting == "levels" else images
 
   def call(
-    self, prepared: tf.Tensor, locations: tf.Tensor, loop_over_images: bool = False
+    self, prepared: tf.Tensor, locations: tf.Tensor, cutting: Cutting = "gather"
   ) -> tf.Tensor:
     """Cuts one glimpse per row; see the class."""
-    height, width, channels = _sides(prepared)
-    margin = self.margin if loop_over_images else 0
     locations = tf.stop_gradient(locations)
+    if cutting == "levels":
+      return self._read_levels(prepared, locations)
+    height, width, channels = _sides(prepared)
+    margin = self.margin if cutting == "loop" else 0
     scales = tf.cast(locations[:, 2], tf.int32) if self.choose_scale else None
-    centre = locations_to_pixels(locations[:, :2], height - 2 * margin, width - 2 * margin)
-    first = tf.cast(tf.floor(centre - self.extent / 2 + 0.5), tf.int32) + margin
-    if not loop_over_images or None in (prepared.shape[0], locations.shape[0]):
+    first = self._first_pixel(locations, height - 2 * margin, width - 2 * margin) + margin
+    if cutting == "gather" or None in (prepared.shape[0], locations.shape[0]):
       patches = self._scale_down(self._gather(prepared, first))
       return patches if scales is None else tf.gather(patches, scales[:, tf.newaxis], batch_dims=1)
     samples = locations.shape[0] // prepared.shape[0]
     if scales is not None:
-      insets = [(self.extent - self.side * 2**scale) // 2 for scale in range(self.scales)]
-      first += tf.gather(tf.constant(insets), scales)[:, tf.newaxis]
+      first += tf.gather(tf.constant(self._insets), scales)[:, tf.newaxis]
       scales = tf.reshape(scales, [-1, samples])
     # All starts at once: in the loop, each number would be an operation of its own.
     images = tf.repeat(tf.range(prepared.shape[0]), samples)[:, tf.newaxis]
@@ -156,6 +185,48 @@ class GlimpseSensor(keras.layers.Layer):
     patches = tf.map_fn(cut, tf.range(prepared.shape[0]), fn_output_signature=prepared.dtype)
     per_glimpse = self.scales if scales is None else 1
     return tf.reshape(patches, [-1, per_glimpse, self.side, self.side, channels])
+
+  def _first_pixel(
+    self, locations: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
+  ) -> tf.Tensor:
+    """The first row and column of each row's widest patch, int32 `[R, 2]`, from -`margin` on."""
+    centre = locations_to_pixels(locations[:, :2], height, width)
+    return tf.cast(tf.floor(centre - self.extent / 2 + 0.5), tf.int32)
+
+  def _levels(self, images: tf.Tensor) -> tf.Tensor:
+    """Averages images over blocks that start at every pixel, `2**s` pixels a side for scale s."""
+    border = [self.border] * 2
+    levels = [tf.pad(images, [[0, 0], border, border, [0, 0]])]
+    for scale in range(self.scales - 1):
+      # Four blocks of the level below, added in the order of `halve`.
+      step, below = 2**scale, levels[-1]
+      rows = below[:, :-step] + below[:, step:]
+      blocks = (rows[:, :, :-step] + rows[:, :, step:]) * 0.25
+      levels.append(tf.pad(blocks, [[0, 0], [0, step], [0, step], [0, 0]]))
+    return tf.stack(levels)
+
+  def _read_levels(self, levels: tf.Tensor, locations: tf.Tensor) -> tf.Tensor:
+    size = levels.shape.num_elements()
+    integers = tf.int32 if size and size < 2**31 else tf.int64  # int64 indices are slower.
+    _, batch, height, width, _ = tf.unstack(tf.shape(levels, integers))
+    border, scales = self.border, tf.range(self.scales, dtype=integers)[tf.newaxis]
+    first = self._first_pixel(
+      locations, *(tf.cast(side, tf.int32) - 2 * border for side in (height, width))
+    )
+    if self.choose_scale:
+      scales = tf.cast(locations[:, 2:3], integers)
+    # Offsets of the pixels of each patch, [R or 1, scales, G].
+    blocks = tf.gather(tf.constant([2**scale for scale in range(self.scales)], integers), scales)
+    offsets = tf.range(self.side, dtype=integers) * blocks[..., tf.newaxis]
+    offsets += tf.gather(tf.constant(self._insets, integers), scales)[..., tf.newaxis] + border
+    starts = tf.cast(first, integers)[..., tf.newaxis, tf.newaxis]
+    # The outermost rows and columns of all levels are zero.
+    rows = tf.clip_by_value(starts[:, 0] + offsets, 0, height - 1)
+    columns = tf.clip_by_value(starts[:, 1] + offsets, 0, width - 1)
+    grids = scales * batch + _image_of_row(tf.shape(first, integers)[0], batch)[:, tf.newaxis]
+    indices = (grids[..., tf.newaxis] * height + rows)[..., tf.newaxis] * width
+    indices += columns[..., tf.newaxis, :]
+    return tf.gather(tf.reshape(levels, [-1, levels.shape[-1]]), indices)
 
   def _cut_scale(self, prepared: tf.Tensor, begin: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     """Cuts the patch of one scale, float `[1, G, G, C]`; the branches have different sizes."""
@@ -175,8 +246,7 @@ class GlimpseSensor(keras.layers.Layer):
       height, width = tf.cast(height, integers), tf.cast(width, integers)
     first = tf.cast(first, integers)
     batch, count = tf.shape(canvas, integers)[0], tf.shape(first, integers)[0]
-    # An empty batch has no rows, so any divisor is correct.
-    image = tf.range(count) // tf.maximum(count // tf.maximum(batch, 1), 1)
+    image = _image_of_row(count, batch)
     steps = tf.range(self.extent, dtype=integers)
     rows, columns = (first[:, axis, tf.newaxis] + steps for axis in (0, 1))  # [R, E]
     inside_rows = (rows >= 0) & (rows < height)
