@@ -24,6 +24,15 @@ for main in (training.train_mnist, training.train_classifier, training.train_cap
     assert not end.code, end.code
 print("loaded:", *sorted({"tensorflow", "keras", "matplotlib"} & sys.modules.keys()))
 """
+# Prints which of two modules are loaded after a program's error.
+_WRONG_UPDATES = """
+import sys
+from wsram_tf.cli.programs.training import train_mnist
+try:
+  train_mnist(["--updates=3", "--evaluate_every=2"])
+finally:
+  print(*sorted({"keras", "sklearn"} & sys.modules.keys()))
+"""
 # Writes a line to the standard error, as TensorFlow does where it is loaded.
 _NOTE = """
 import os, sys
@@ -67,7 +76,7 @@ class StartingTest(unittest.TestCase):
     note = "I0000 00:00:1 1 a note of TensorFlow\n"
     for command, given, expected in (
       # Beyond the flags, so that TensorFlow is loaded.
-      (["-m", "wsram_tf.cli", "train_mnist", "--updates=3", "--evaluate_every=2"], {}, last),
+      (["-c", _WRONG_UPDATES], {}, last),
       # Without TensorFlow, which takes seconds to load.
       (["-c", _NOTE, note], {}, ""),
       (["-c", _NOTE, note], {level: "0"}, note),
@@ -80,6 +89,7 @@ class StartingTest(unittest.TestCase):
         env={**environment, **given},
       )
       self.assertEqual(done.stderr, expected)
+      self.assertEqual(done.stdout, "keras\n" if expected == last else "")  # No scikit-learn.
 
   def test_help_and_wrong_flags_load_no_tensorflow(self):
     done = subprocess.run(

@@ -1,8 +1,9 @@
 """The frame of every program: one-line errors, Ctrl-C, and a quiet start of TensorFlow."""
 
+import contextlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from wsram_tf.serving.quiet import quiet_tensorflow
@@ -43,6 +44,23 @@ def stop(message: str) -> NoReturn:
 
 
 def load_tensorflow() -> None:
-  """Imports TensorFlow without the notes that it writes at its start."""
-  with quiet_tensorflow():
-    import tensorflow  # noqa: F401
+  """Imports TensorFlow and Keras without the notes that TensorFlow writes at its start.
+
+  Hides scikit-learn from Keras, which would import it for wrappers that no program uses; with SciPy
+  and pandas this takes a second.
+  """
+  with quiet_tensorflow(), _hidden("sklearn"):
+    import keras  # noqa: F401
+
+
+@contextlib.contextmanager
+def _hidden(module: str) -> Iterator[None]:
+  """Lets imports of a module fail while the block runs, unless it is imported already."""
+  if module in sys.modules:
+    yield
+    return
+  sys.modules[module] = None  # pyright: ignore[reportArgumentType]
+  try:
+    yield
+  finally:
+    del sys.modules[module]
