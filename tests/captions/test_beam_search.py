@@ -52,6 +52,18 @@ class BeamSearchTest(tf.test.TestCase):
       said = (greedy["words"] != PADDING).numpy()
       self.assertAllEqual(greedy["locations"][said], beam["locations"][said])
 
+  def test_mixed_precision_finds_the_captions_of_full_precision(self):
+    images = tf.constant(caption_toy.grids(5))
+    config = wsram_tf.DecodingConfig(beam_width=3)
+    plain = _network(1)
+    mixed = CaptionNetwork(caption_toy.model_config(precision="bfloat16"))
+    mixed(images)
+    mixed.set_weights(plain.get_weights())
+    expected, answer = (beam_search(network, images, config) for network in (plain, mixed))
+    self.assertEqual(answer["log_prob"].dtype, tf.float32)
+    self.assertAllClose(answer["log_prob"], expected["log_prob"], rtol=0.02)
+    self.assertAllEqual(answer["words"], expected["words"])
+
   def test_full_width_is_brute_force(self):
     images = caption_toy.grids(3)
     longer = 0

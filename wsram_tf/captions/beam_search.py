@@ -39,7 +39,8 @@ def beam_search(
   width, vocabulary = config.beam_width, network.config.vocabulary_size
   grid, batch = network.look(images), tf.shape(images)[0]
   state = network.initial_state(grid, width)
-  dtype = state.upper[0].dtype
+  # The states may be bfloat16; log-probabilities never are.
+  dtype = tf.as_dtype(network.classifier.compute_dtype)
   lowest = tf.constant(dtype.min, dtype)
   # All beams start equal; the lowest log-probability excludes all but one.
   log_prob = tf.tile(tf.where(tf.range(width) == 0, 0.0, lowest)[tf.newaxis], [batch, 1])
