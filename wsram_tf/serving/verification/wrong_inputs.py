@@ -124,7 +124,8 @@ def _wrong_files(right: np.ndarray, any_size: bool) -> list[WrongInput]:
 
 def large_files(jpeg: bytes, any_size: bool) -> list[WrongInput]:
   """Makes small files of LARGE_SIDE squared pixels: a PNG, and a JPEG that claims so many."""
-  png = examples.png_bytes(PIL.Image.new("L", (LARGE_SIDE, LARGE_SIDE)))
+  # One bit a pixel, because eight take a second to write.
+  png = examples.png_bytes(PIL.Image.new("1", (LARGE_SIDE, LARGE_SIDE)))
   frame = jpeg.index(b"\xff\xc0")  # Marker, length (2 bytes), precision (1), height, width (2, 2).
   side = LARGE_SIDE.to_bytes(2, "big")
   claiming = jpeg[: frame + 5] + side + side + jpeg[frame + 9 :]
