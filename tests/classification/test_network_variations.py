@@ -57,12 +57,12 @@ class VariationsTest(PredictionNetworkTest):
     self.assertEqual(nothing["locations"].shape, [0, GLIMPSES, 2])
 
   def test_compiled(self):
-    for name, loops in (
-      ("lstm", True),
-      ("chosen scale", True),
-      ("keyed grid, chosen scale", False),
+    for name, cutting in (
+      ("lstm", "loop"),
+      ("chosen scale", "loop"),
+      ("keyed grid, chosen scale", "levels"),
     ):
-      with self.subTest(f"{name} loops={loops}"):
+      with self.subTest(f"{name} cutting={cutting}"):
         network, images, uniforms = (
           make_network(CONFIGS[name]),
           make_images(),
@@ -70,8 +70,8 @@ class VariationsTest(PredictionNetworkTest):
         )
 
         @tf.function(jit_compile=True)
-        def attend(images, uniforms, network=network, loops=loops):
-          view = network.look(images, loop_over_images=loops)
+        def attend(images, uniforms, network=network, cutting=cutting):
+          view = network.look(images, cutting=cutting)
           return network.attend(view, uniforms)
 
         self.assertSequences(
