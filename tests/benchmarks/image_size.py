@@ -30,6 +30,7 @@ from matplotlib.figure import Figure
 import wsram_tf
 from wsram_tf.classification.prediction_network import View
 from wsram_tf.data import canvases, digits
+from wsram_tf.observations import PixelObservation, area_means
 
 OURS, AFTER_COPY = "this model", "this model after the coarse copy"
 RIVALS = ("MobileNetV3Small", "ResNet50")
@@ -108,12 +109,13 @@ def make_function(series: str, side: int) -> tuple[Callable, Callable]:
     return lambda images: network.attend(network.look(images)).log_probs, lambda images: (images,)
 
   def after_copy(images: tf.Tensor, low_resolution: tf.Tensor) -> tf.Tensor:
+    observation = PixelObservation(images, network.glimpse_sensor)
     context = network.context_network(low_resolution)
-    return network.attend(View(images, False, context, None, None)).log_probs
+    return network.attend(View(observation, context, None, None)).log_probs
 
   return (
     after_copy,
-    lambda images: (images, network.context_network.low_resolution(images)),
+    lambda images: (images, area_means(images, config.context_side)),
   )
 
 

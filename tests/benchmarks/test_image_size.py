@@ -8,6 +8,7 @@ import tensorflow as tf
 import wsram_tf
 from tests.benchmarks import image_size
 from wsram_tf.classification.prediction_network import View
+from wsram_tf.observations import PixelObservation
 
 
 def _count(function, *shapes) -> int:
@@ -50,9 +51,10 @@ class MultiplyAddsTest(tf.test.TestCase):
       network = wsram_tf.PredictionNetwork(config)
 
       def look(images, low_resolution, network=network):
+        observation = PixelObservation(images, network.glimpse_sensor)
         cells = network.cell_network(low_resolution)
         context, keys = network.context_network(low_resolution), network.location_keys(cells)
-        return network.attend(View(images, False, context, cells, keys)).log_probs
+        return network.attend(View(observation, context, cells, keys)).log_probs
 
       counts.append(_count(look, [1, side, side, 1], [1, 12, 12, 1]))
     self.assertEqual(counts[0], counts[1])

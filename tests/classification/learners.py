@@ -60,7 +60,7 @@ def make_learner(
   location = wsram_tf.LocationConfig(location_distribution=family, grid_rows=3, grid_columns=4)
   return wsram_tf.WakeSleepLearner(
     dataclasses.replace(MODEL, cell=cell, location=location),
-    wsram_tf.ObjectiveConfig(num_samples=3, **objective),
+    wsram_tf.ObjectiveConfig(**{"num_samples": 3, **objective}),
     exploration,
     seed=seed,
   )

@@ -27,6 +27,7 @@ from wsram_tf import layers
 from wsram_tf.classification.prediction_network import PredictionNetwork
 from wsram_tf.learning.sequences import samples_first, samples_last
 from wsram_tf.location_families import make_location_distribution
+from wsram_tf.observations import PixelObservation, area_means
 
 
 class PathsTest(PredictionNetworkTest):
@@ -38,9 +39,9 @@ class PathsTest(PredictionNetworkTest):
       with self.subTest(name):
         network, images = make_network(CONFIGS[name]), make_images()
         context, core = network.context_network, network.core
-        low = context.low_resolution(images)
+        low = area_means(images, CONTEXT)
         with (
-          mock.patch.object(context, "low_resolution", return_value=low),
+          mock.patch.object(PixelObservation, "low_resolution", return_value=low),
           tf.GradientTape(persistent=True) as tape,
         ):
           tape.watch([low, images])
@@ -64,10 +65,10 @@ class PathsTest(PredictionNetworkTest):
     fixed = tf.constant(np.random.default_rng(4).uniform(-1, 1, [GLIMPSES, IMAGES, 2]))
     for name in ("lstm", "gru", "keyed grid"):
       network, images = make_network(CONFIGS[name]), make_images()
-      low = network.context_network.low_resolution(images)
+      low = area_means(images, CONTEXT)
       found = []
       for copy in (low, 1.0 - low):
-        with mock.patch.object(network.context_network, "low_resolution", return_value=copy):
+        with mock.patch.object(PixelObservation, "low_resolution", return_value=copy):
           found.append(network.unroll(network.look(images), 1, lambda n, upper, prior: fixed[n]))
       self.assertAllEqual(found[0].log_probs, found[1].log_probs)
       self.assertAllGreater(np.abs(found[0].log_prior - found[1].log_prior), 0.0)
@@ -179,7 +180,7 @@ class SequencesTest(PredictionNetworkTest):
       network, images = make_network(CONFIGS[cell]), make_images(count=1)
       found = network.attend(network.look(images))
       sensor, core = network.glimpse_sensor, network.core
-      upper = network.context_network(network.context_network.low_resolution(images))
+      upper = network.context_network(area_means(images, CONTEXT))
       lower = [tf.zeros([1, UNITS], tf.float64) for _ in upper]
       for n in range(GLIMPSES):
         location = tf.tanh(network.location_network(upper[0]))

@@ -10,6 +10,7 @@ from wsram_tf.classification.config import GlimpseConfig, LocationConfig, ModelC
 from wsram_tf.classification.prediction_network import PredictionNetwork
 from wsram_tf.location_families import make_location_distribution
 from wsram_tf.locations import action_size
+from wsram_tf.observations import area_means
 
 # B, M, N, and the size of the canvas; the context copy averages blocks of 5 x 6 pixels.
 IMAGES, SAMPLES, GLIMPSES = 3, 2, 3
@@ -93,7 +94,7 @@ class PredictionNetworkTest(tf.test.TestCase):
     """The prior's parameters, written out."""
     if not network.cell_network:
       return network.location_network(upper)
-    cells = network.cell_network(network.context_network.low_resolution(images))
+    cells = network.cell_network(area_means(images, network.config.context_side))
     return network.location_network(network.location_keys(cells), upper)
 
   def assertSequences(self, found, expected):

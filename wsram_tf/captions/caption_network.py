@@ -20,6 +20,7 @@ from wsram_tf.learning.sequences import (
   stacked_glimpses,
 )
 from wsram_tf.locations import GridLocations, LayeredGridLocations, action_size
+from wsram_tf.observations import area_means
 
 __all__ = ["CaptionNetwork", "Grid", "word_mask"]
 
@@ -194,7 +195,7 @@ class CaptionNetwork(CheckedModel):
       [tf.reshape(grid, [-1, grid.shape[1] * grid.shape[2], units]) for grid in grids], axis=1
     )
     rows = tf.reshape(features, [-1, units])
-    context = self.context_network(self.context_network.low_resolution(grids[-1]))
+    context = self.context_network(area_means(grids[-1], self.config.context_side))
     return Grid(features, rows, self.location_keys(features), context)
 
   def initial_state(self, grid: Grid, num_samples: int) -> layers.CoreState:

@@ -151,7 +151,7 @@ class WakeSleepLearner(BaseLearner):
       uniforms: what `uniforms` returned.
       temperature: of the sampling distribution.
     """
-    target = tf.one_hot(labels, self.model_config.num_classes, dtype=view.prepared.dtype)
+    target = tf.one_hot(labels, self.model_config.num_classes, dtype=view.observation.dtype)
     sampler = self.sampler._replace(temperature=temperature)
     return draw_sequences(
       self.prediction_network, self.inference_network, view, target, uniforms, sampler
@@ -174,7 +174,7 @@ class WakeSleepLearner(BaseLearner):
   def dream(self, view: View, seed: tf.Tensor) -> tf.Tensor:
     """log q of one sequence an image from the model, given its label: float `[1, B, N]`, nats."""
     # A random stream of its own leaves the wake phase's samples as they are.
-    numbers = self.uniforms(view.prepared, 2, tf.stack([-1 - seed[0], seed[1]]))
+    numbers = self.uniforms(view.context[0], 2, tf.stack([-1 - seed[0], seed[1]]))
     return dream(
       self.prediction_network,
       self.inference_network,

@@ -20,6 +20,7 @@ from wsram_tf.learning.sequences import (
   stacked_glimpses,
 )
 from wsram_tf.location_families import make_location_distribution
+from wsram_tf.observations import Observation, PixelObservation
 
 __all__ = ["PredictionNetwork", "View"]
 
@@ -28,15 +29,13 @@ class View(NamedTuple):
   """B images, prepared once for all glimpses and samples.
 
   Attributes:
-    prepared: what `GlimpseSensor.prepare` returned.
-    cutting: how the glimpse sensor cuts patches from it.
+    observation: gives the patches of each glimpse.
     context: list of floats `[B, D]`, the first state of the core's upper layer.
     cells: float `[B, L, F]`, the features of each cell; None unless the prior is a `keyed_grid`.
     keys: float `[B, L, K]`, the vectors that the prior compares a state with; None likewise.
   """
 
-  prepared: tf.Tensor
-  cutting: Cutting
+  observation: Observation
   context: list[tf.Tensor]
   cells: tf.Tensor | None
   keys: tf.Tensor | None
@@ -61,8 +60,8 @@ class PredictionNetwork(CheckedModel):
     glimpse_network: a layer of your own in place of `layers.GlimpseNetwork`, with its call
       arguments and its output. With `choose_scale` its patches are `[R, 1, G, G, C]` and its
       locations `[R, 2 + S]`.
-    context_network: a layer of your own in place of `layers.ContextNetwork`, with its method
-      `low_resolution`, its call argument and its outputs.
+    context_network: a layer of your own in place of `layers.ContextNetwork`, with its call argument
+      and its outputs.
 
   Raises:
     ValueError: if a network of your own returns other shapes.
@@ -190,14 +189,14 @@ class PredictionNetwork(CheckedModel):
       images: float `[B, H, W, C]` in 0..1.
       cutting: how the glimpse sensor cuts patches; see `GlimpseSensor.prepare`.
     """
-    prepared = self.glimpse_sensor.prepare(images, cutting)
-    low_resolution = self.context_network.low_resolution(images)
+    observation = PixelObservation(images, self.glimpse_sensor, cutting)
+    low_resolution = observation.low_resolution(self.config.context_side)
     cells = keys = None
     if self.cell_network:
       cells = self.cell_network(low_resolution)
       keys = self.location_keys(cells)
     context = self.context_network(low_resolution)
-    return View(prepared, cutting, context, cells, keys)
+    return View(observation, context, cells, keys)
 
   def prior(self, view: View, upper: tf.Tensor) -> tf.Tensor:
     """The prior's parameters, float `[R, P]`, before a glimpse.
@@ -229,7 +228,7 @@ class PredictionNetwork(CheckedModel):
       # The score log p(a) takes the sample as a constant: else its gradient would flow back into
       # the distribution that drew the sample.
       action = tf.stop_gradient(choose_action(n, upper, self.prior(view, upper)))
-      patches = self.glimpse_sensor(view.prepared, action, cutting=view.cutting)
+      patches = view.observation.patches(action)
       state = self.core(self.glimpse_network(patches, self._where(action)), state)
       actions.append(action)
       uppers.append(upper)
@@ -288,9 +287,8 @@ class PredictionNetwork(CheckedModel):
     if scales is not None:
       chosen = tf.cast(scales, actions.dtype)[..., tf.newaxis]
       actions = tf.concat([actions, chosen], axis=-1)
-    prepared = self.glimpse_sensor.prepare(images)
-    glimpses = [self.glimpse_sensor(prepared, at) for at in tf.unstack(actions, axis=1)]
-    return tf.stack(glimpses, axis=1)
+    observation = PixelObservation(images, self.glimpse_sensor)
+    return tf.stack([observation.patches(at) for at in tf.unstack(actions, axis=1)], axis=1)
 
   def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Classifies by one sequence at the prior's mode; see the class."""

@@ -80,7 +80,7 @@ def dream(
   labels = tf.reduce_sum(
     tf.cast(below[..., :-1] <= label_uniforms[..., tf.newaxis], tf.int32), axis=-1
   )
-  target = tf.one_hot(labels, log_probs.shape[-1], dtype=view.prepared.dtype)  # [M, B, K]
+  target = tf.one_hot(labels, log_probs.shape[-1], dtype=view.observation.dtype)  # [M, B, K]
   proposal = label_proposal(inference_network, view, target, uniforms.shape[2])
   parameters = proposal.along(sequences.upper)
   return prediction_network.location_distribution.log_prob(parameters, sequences.actions)

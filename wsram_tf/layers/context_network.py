@@ -1,18 +1,9 @@
 """The context network: computes the upper layer's first state from a low-resolution image."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 __all__ = ["ContextNetwork"]
-
-
-def area_weights(size: int, new_size: int) -> np.ndarray:
-  """Makes weights `[new_size, size]` that average `size` pixels over `new_size` equal intervals."""
-  edges = np.linspace(0, size, new_size + 1)
-  first = np.arange(size)
-  overlap = np.minimum(edges[1:, None], first + 1) - np.maximum(edges[:-1, None], first)
-  return np.maximum(overlap, 0) * new_size / size
 
 
 @keras.saving.register_keras_serializable("wsram_tf")
@@ -23,8 +14,6 @@ class ContextNetwork(keras.layers.Layer):
 
   - builds with `build(low_resolution_shape)`, where the shape is `(None, side, side, C)` with the
     config's `context_side`;
-  - has a method `low_resolution(images)` from float `[B, H, W, C]` in 0..1 to float
-    `[B, side, side, C]`, once per batch; the cell network reads the same result;
   - is called with `low_resolution` and returns a list of `num_states` tensors, float `[B, D]`, with
     the config's `units` as D; the first is the initial output of the upper layer;
   - treats the images of a batch independently, with B unknown before running;
@@ -41,7 +30,7 @@ class ContextNetwork(keras.layers.Layer):
     activation: of the first state: `tanh`, or `relu` for a core of ReLU units.
 
   Call arguments:
-    low_resolution: float `[B, side, side, C]`, from `low_resolution(images)`.
+    low_resolution: float `[B, side, side, C]`, from `Observation.low_resolution`.
 
   Returns:
     list of `num_states` floats `[B, D]`; the first (the output state) is the activation's.
@@ -52,10 +41,7 @@ class ContextNetwork(keras.layers.Layer):
   Example:
 
   >>> network = ContextNetwork(side=12, units=32, num_states=2)
-  >>> low_resolution = network.low_resolution(tf.zeros([4, 100, 100, 1]))
-  >>> tuple(low_resolution.shape)
-  (4, 12, 12, 1)
-  >>> [tuple(state.shape) for state in network(low_resolution)]
+  >>> [tuple(state.shape) for state in network(tf.zeros([4, 12, 12, 1]))]
   [(4, 32), (4, 32)]
   """
 
@@ -72,29 +58,6 @@ class ContextNetwork(keras.layers.Layer):
     """Creates the weights for low-resolution images of this static shape."""
     self.hidden.build((None, self.side * self.side * low_resolution_shape[-1]))
     self.states.build((None, self.units))
-
-  def low_resolution(self, images: tf.Tensor) -> tf.Tensor:
-    """Averages images over `side` x `side` equal areas.
-
-    Args:
-      images: float `[B, H, W, C]`.
-
-    Returns:
-      float `[B, side, side, C]`.
-    """
-    rows = tf.constant(area_weights(images.shape[1], self.side), images.dtype)
-    # Columns first, as one matrix product that needs no transposed copy of the images.
-    _, height, width, channels = images.shape
-    columns = tf.constant(area_weights(width, self.side), images.dtype)
-    if channels > 1:
-      # Computed in the graph: as a constant, a wide image's matrix would dominate an export's size.
-      each = tf.eye(channels, dtype=images.dtype)
-      columns = tf.einsum("dw,ce->dcwe", columns, each)
-      columns = tf.reshape(columns, [self.side * channels, width * channels])
-    flat = tf.reshape(images, [-1, width * channels])
-    averaged = tf.matmul(flat, columns, transpose_b=True)
-    averaged = tf.reshape(averaged, [-1, height, self.side, channels])
-    return tf.einsum("ah,bhdc->badc", rows, averaged)
 
   def call(self, low_resolution: tf.Tensor) -> list[tf.Tensor]:
     """Encodes one image per row; see the class."""
