@@ -117,7 +117,7 @@ class GlimpseSensor(keras.layers.Layer):
     return 2 ** (self.scales - 1)
 
   @property
-  def _insets(self) -> list[int]:
+  def insets(self) -> list[int]:
     """From the first pixel of the widest patch to that of the patch of each scale, in pixels."""
     return [(self.extent - self.side * 2**scale) // 2 for scale in range(self.scales)]
 
@@ -161,13 +161,13 @@ class GlimpseSensor(keras.layers.Layer):
     height, width, channels = _sides(prepared)
     margin = self.margin if cutting == "loop" else 0
     scales = tf.cast(locations[:, 2], tf.int32) if self.choose_scale else None
-    first = self._first_pixel(locations, height - 2 * margin, width - 2 * margin) + margin
+    first = self.first_pixel(locations, height - 2 * margin, width - 2 * margin) + margin
     if cutting == "gather" or None in (prepared.shape[0], locations.shape[0]):
       patches = self._scale_down(self._gather(prepared, first))
       return patches if scales is None else tf.gather(patches, scales[:, tf.newaxis], batch_dims=1)
     samples = locations.shape[0] // prepared.shape[0]
     if scales is not None:
-      first += tf.gather(tf.constant(self._insets), scales)[:, tf.newaxis]
+      first += tf.gather(tf.constant(self.insets), scales)[:, tf.newaxis]
       scales = tf.reshape(scales, [-1, samples])
     # All starts at once: in the loop, each number would be an operation of its own.
     images = tf.repeat(tf.range(prepared.shape[0]), samples)[:, tf.newaxis]
@@ -186,10 +186,19 @@ class GlimpseSensor(keras.layers.Layer):
     per_glimpse = self.scales if scales is None else 1
     return tf.reshape(patches, [-1, per_glimpse, self.side, self.side, channels])
 
-  def _first_pixel(
+  def first_pixel(
     self, locations: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
   ) -> tf.Tensor:
-    """The first row and column of each row's widest patch, int32 `[R, 2]`, from -`margin` on."""
+    """Places the widest patches.
+
+    Args:
+      locations: float `[R, 2]` or more columns, (row, column) in [-1, 1].
+      height: of the images, pixels.
+      width: of the images, pixels.
+
+    Returns:
+      row and column of the first pixel of each row's widest patch, int32 `[R, 2]`, from -`margin`.
+    """
     centre = locations_to_pixels(locations[:, :2], height, width)
     return tf.cast(tf.floor(centre - self.extent / 2 + 0.5), tf.int32)
 
@@ -210,7 +219,7 @@ class GlimpseSensor(keras.layers.Layer):
     integers = tf.int32 if size and size < 2**31 else tf.int64  # int64 indices are slower.
     _, batch, height, width, _ = tf.unstack(tf.shape(levels, integers))
     border, scales = self.border, tf.range(self.scales, dtype=integers)[tf.newaxis]
-    first = self._first_pixel(
+    first = self.first_pixel(
       locations, *(tf.cast(side, tf.int32) - 2 * border for side in (height, width))
     )
     if self.choose_scale:
@@ -218,7 +227,7 @@ class GlimpseSensor(keras.layers.Layer):
     # Offsets of the pixels of each patch, [R or 1, scales, G].
     blocks = tf.gather(tf.constant([2**scale for scale in range(self.scales)], integers), scales)
     offsets = tf.range(self.side, dtype=integers) * blocks[..., tf.newaxis]
-    offsets += tf.gather(tf.constant(self._insets, integers), scales)[..., tf.newaxis] + border
+    offsets += tf.gather(tf.constant(self.insets, integers), scales)[..., tf.newaxis] + border
     starts = tf.cast(first, integers)[..., tf.newaxis, tf.newaxis]
     # The outermost rows and columns of all levels are zero.
     rows = tf.clip_by_value(starts[:, 0] + offsets, 0, height - 1)

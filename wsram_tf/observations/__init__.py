@@ -2,5 +2,6 @@
 
 from wsram_tf.observations.interface import Observation
 from wsram_tf.observations.pixels import PixelObservation, area_means
+from wsram_tf.observations.sparse import SparseObservation
 
-__all__ = ["Observation", "PixelObservation", "area_means"]
+__all__ = ["Observation", "PixelObservation", "SparseObservation", "area_means"]
