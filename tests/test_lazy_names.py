@@ -26,7 +26,7 @@ class LazyNamesTest(unittest.TestCase):
     loaded = output(
       "import sys, wsram_tf\n"
       "import wsram_tf.captions.config, wsram_tf.captions.data.scene_config\n"
-      "import wsram_tf.classification.config, wsram_tf.config, wsram_tf.data.canvas_config\n"
+      "import wsram_tf.classification.config, wsram_tf.config, wsram_tf.data.canvases.config\n"
       "wsram_tf.ModelConfig(), wsram_tf.ObjectiveConfig(), wsram_tf.TrainingConfig()\n"
       "heavy = 'tensorflow', 'tensorflow_probability', 'keras', 'matplotlib', 'numpy'\n"
       "print([name for name in heavy if name in sys.modules])"

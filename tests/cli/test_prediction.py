@@ -13,7 +13,7 @@ from absl.testing import absltest
 
 from tests.support import exports, model_servers
 from wsram_tf.data import canvases, digits
-from wsram_tf.data.canvas_config import CanvasConfig
+from wsram_tf.data.canvases.config import CanvasConfig
 from wsram_tf.serving.examples import as_bytes_array
 
 

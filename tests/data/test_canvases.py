@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf.data.canvas_config import CanvasConfig
 from wsram_tf.data.canvases import canvas_dataset, evaluation_canvases
+from wsram_tf.data.canvases.config import CanvasConfig
 from wsram_tf.data.digits import Digits
 
 _HEIGHT, _WIDTH = 20, 24

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf.data.rendering import add_clutter, cut_pieces, render_digits
+from wsram_tf.data.canvases.rendering import add_clutter, cut_pieces, render_digits
 
 
 def _naive_canvas(digit, side, top, left, canvas_shape) -> np.ndarray:

@@ -13,7 +13,7 @@ from tests.support import exports
 from wsram_tf.classification import ModelConfig, WakeSleepLearner
 from wsram_tf.config import ObjectiveConfig
 from wsram_tf.data import canvases, digits
-from wsram_tf.data.canvas_config import CanvasConfig
+from wsram_tf.data.canvases.config import CanvasConfig
 from wsram_tf.export.finished_run import load_run
 
 NUM_CANVASES = 2_000

@@ -72,7 +72,7 @@ class ConformanceTest(tf.test.TestCase):
 
     @tf.function(jit_compile=True)
     def observe(pixels, locations):
-      observation = SparseObservation(pixels, (20, 20), sensor)
+      observation = SparseObservation(pixels, (20, 20), sensor, static_shapes=True)
       return observation.low_resolution(5), observation.patches(locations)
 
     observation = SparseObservation(pixels, (20, 20), sensor)

@@ -6,7 +6,7 @@ import tensorflow as tf
 import wsram_tf
 from tests.support import small_runs
 from wsram_tf import tasks
-from wsram_tf.data.canvas_config import CanvasConfig
+from wsram_tf.data.canvases.config import CanvasConfig
 from wsram_tf.runs.folder import RunFolder
 
 

@@ -11,7 +11,7 @@ from wsram_tf.captions.data.scene_config import SceneConfig
 from wsram_tf.classification.config import GlimpseConfig, LocationConfig, ModelConfig
 from wsram_tf.cli.flags import PathParser, ProgramFlags
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
-from wsram_tf.data.canvas_config import CanvasConfig
+from wsram_tf.data.canvases.config import CanvasConfig
 from wsram_tf.runs import record
 from wsram_tf.tasks import config
 

@@ -21,6 +21,8 @@ class SparseObservation:
       image occurs once; pixels of value 0 fill the rows of images with fewer than T.
     shape: (H, W) of the images, pixels, each below 2**24, so that float32 holds rows and columns.
     sensor: gives the sides, scales and places of the patches.
+    static_shapes: read all visible pixels for each glimpse, as XLA requires; otherwise those near
+      the glimpse alone.
 
   Raises:
     ValueError: if a side of `shape` is out of its range.
@@ -35,12 +37,19 @@ class SparseObservation:
   (1, 10, 10, 1)
   """
 
-  def __init__(self, pixels: tf.Tensor, shape: tuple[int, int], sensor: GlimpseSensor):
+  def __init__(
+    self,
+    pixels: tf.Tensor,
+    shape: tuple[int, int],
+    sensor: GlimpseSensor,
+    static_shapes: bool = False,
+  ):
     if not all(1 <= side < 2**24 for side in shape):
       raise ValueError(f"shape={tuple(shape)}: each side must be from 1 to {2**24 - 1} pixels")
     self.dtype = pixels.dtype
     self._shape = tuple(shape)
     self._sensor = sensor
+    self._static_shapes = static_shapes
     self._places = tf.cast(pixels[..., :2], tf.int32)  # [B, T, 2]
     self._values = pixels[..., 2:]  # [B, T, C]
 
@@ -71,35 +80,56 @@ class SparseObservation:
     sensor = self._sensor
     locations = tf.stop_gradient(locations)
     first = sensor.first_pixel(locations, *self._shape)  # [R, 2]
-    rows = tf.shape(first)[0]
-    # An empty batch has no rows, so any number of samples is correct.
-    samples = rows // tf.maximum(tf.shape(self._places)[0], 1)
-    places = tf.repeat(self._places, samples, axis=0) - first[:, tf.newaxis]  # [R, T, 2]
-    values = tf.repeat(self._values, samples, axis=0)
+    count = tf.shape(first)[0]
+    batch, listed = tf.unstack(tf.shape(self._places)[:2])
+    # An empty batch has no rows, so any divisor is correct.
+    images = tf.range(count) // tf.maximum(count // tf.maximum(batch, 1), 1)
+    places = tf.gather(self._places, images) - first[:, tf.newaxis]  # [R, T, 2]
+    rows = tf.repeat(tf.range(count), listed)
+    if self._static_shapes:
+      places = tf.reshape(places, [-1, 2])
+      pixels = tf.range(count * listed)
+    else:
+      # Few pixels lie in a patch.
+      near = tf.reduce_all((places >= 0) & (places < sensor.extent), axis=-1)
+      pixels = tf.where(tf.reshape(near, [-1]))[:, 0]
+      places, rows = tf.gather(tf.reshape(places, [-1, 2]), pixels), tf.gather(rows, pixels)
+      pixels = tf.cast(pixels, tf.int32)
+    at = tf.gather(images, rows) * listed + pixels % listed
+    values = tf.gather(tf.reshape(self._values, [-1, self._values.shape[-1]]), at)
     if sensor.choose_scale:
-      scales = tf.cast(locations[:, 2], tf.int32)[:, tf.newaxis]
-      inset = tf.gather(tf.constant(sensor.insets), scales)[..., tf.newaxis]
-      patches = [self._patch(places - inset, values, scales)]
+      scales = tf.gather(tf.cast(locations[:, 2], tf.int32), rows)
+      insets = tf.gather(tf.constant(sensor.insets), scales)[:, tf.newaxis]
+      patches = [self._patch(places - insets, values, rows, count, scales)]
     else:
       patches = [
-        self._patch(places - inset, values, tf.constant(scale))
+        self._patch(places - inset, values, rows, count, tf.fill(tf.shape(rows), scale))
         for scale, inset in enumerate(sensor.insets)
       ]
     return tf.stack(patches, axis=1)
 
-  def _patch(self, places: tf.Tensor, values: tf.Tensor, scales: tf.Tensor) -> tf.Tensor:
-    """Sums pixels at places from the patch's first pixel, int32 `[R, T, 2]`, at one scale a row."""
+  def _patch(
+    self, places: tf.Tensor, values: tf.Tensor, rows: tf.Tensor, count: tf.Tensor, scales: tf.Tensor
+  ) -> tf.Tensor:
+    """Sums pixels into the patches of `count` rows.
+
+    Args:
+      places: int32 `[K, 2]`, from the first pixel of the patch.
+      values: float `[K, C]`.
+      rows: int32 `[K]`, the row of each pixel.
+      count: R.
+      scales: int32 `[K]`.
+
+    Returns:
+      float `[R, G, G, C]`.
+    """
     side = self._sensor.side
     # A shift, because the division of a negative place must round down.
-    cells = tf.bitwise.right_shift(
-      places, tf.broadcast_to(scales[..., tf.newaxis], tf.shape(places))
-    )
+    cells = tf.bitwise.right_shift(places, tf.stack([scales, scales], axis=-1))
     inside = tf.reduce_all((cells >= 0) & (cells < side), axis=-1)
-    rows = tf.range(tf.shape(places)[0])[:, tf.newaxis]
-    segments = (rows * side + cells[..., 0]) * side + cells[..., 1]
-    count = tf.shape(places)[0] * side * side
-    shares = tf.cast(tf.bitwise.left_shift(1, 2 * scales), self.dtype)[..., tf.newaxis]
-    summed = _sum_segments(values / shares, tf.where(inside, segments, -1), count)
+    segments = (rows * side + cells[:, 0]) * side + cells[:, 1]
+    shares = tf.cast(tf.bitwise.left_shift(1, 2 * scales), self.dtype)[:, tf.newaxis]
+    summed = _sum_segments(values / shares, tf.where(inside, segments, -1), count * side * side)
     return tf.reshape(summed, [-1, side, side, values.shape[-1]])
 
 

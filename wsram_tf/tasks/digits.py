@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from wsram_tf.classification import ModelConfig
 from wsram_tf.data import canvases, digits
-from wsram_tf.data.canvas_config import CanvasConfig
+from wsram_tf.data.canvases.config import CanvasConfig
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.tasks.classification import ClassificationTask
 from wsram_tf.tasks.config import (

@@ -19,6 +19,7 @@ from wsram_tf.captions.data.scene_language import (
   Scene,
   caption_templates,
 )
+from wsram_tf.data.canvases.rendering import render_digits
 from wsram_tf.data.digits import Digits
 from wsram_tf.data.pipelines import (
   EVALUATION_STREAM,
@@ -28,7 +29,6 @@ from wsram_tf.data.pipelines import (
   random_integers,
   stream_key,
 )
-from wsram_tf.data.rendering import render_digits
 
 __all__ = ["SceneSet", "check_layout", "evaluation_scenes", "scene_dataset"]
 

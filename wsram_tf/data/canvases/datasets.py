@@ -1,13 +1,16 @@
 """Canvases: digits at random places and scales, drawn afresh in a tf.data pipeline.
 
 Every batch is a pure function of the seed and the step. Each batch is drawn at once, by a few
-tensor operations.
+tensor operations. The same numbers give the same canvas, as pixels or as a list of its visible
+pixels; the list's cost does not depend on the size of the canvas.
 """
 
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf.data.canvas_config import CanvasConfig
+from wsram_tf.data.canvases.config import CanvasConfig
+from wsram_tf.data.canvases.rendering import add_clutter, cut_pieces, render_digits
+from wsram_tf.data.canvases.sparse import pixels_of_squares, visible_pixels
 from wsram_tf.data.digits import Digits
 from wsram_tf.data.pipelines import (
   EVALUATION_STREAM,
@@ -18,7 +21,6 @@ from wsram_tf.data.pipelines import (
   shuffled_indices,
   stream_key,
 )
-from wsram_tf.data.rendering import add_clutter, cut_pieces, render_digits
 
 __all__ = ["canvas_dataset", "evaluation_canvases"]
 
@@ -31,6 +33,7 @@ def canvas_dataset(
   *,
   canvas_width: int | None = None,
   clutter_side: int = 8,
+  as_visible_pixels: bool = False,
   batch_size: int,
   seed: int,
   start_step: int = 0,
@@ -46,12 +49,14 @@ def canvas_dataset(
     canvas: H (`canvas_side`), the digits' sizes and the number of pieces of clutter.
     canvas_width: W, pixels; default: H.
     clutter_side: pixels, the side of a piece of clutter.
+    as_visible_pixels: list the visible pixels in place of drawing the canvas.
     batch_size: canvases per batch, B.
     seed: 0 to 2**63 - 1; with the step, determines a batch.
     start_step: the step of the first batch: the number of batches to leave out.
 
   Returns:
-    dataset of (images float32 `[B, H, W, 1]` within 0..1, labels int32 `[B]`).
+    dataset of (images float32 `[B, H, W, 1]` within 0..1, labels int32 `[B]`); as visible pixels
+    images are float32 `[B, T, 3]`, as `SparseObservation` takes them.
 
   Raises:
     ValueError: if the digits are empty or malformed, or a number is out of its range.
@@ -64,7 +69,7 @@ def canvas_dataset(
   >>> tuple(images.shape), sorted(set(labels.numpy().tolist()))
   ((8, 60, 60, 1), [0, 1, 2])
   """
-  layout = _Layout(digits, canvas, canvas_width, clutter_side, batch_size)
+  layout = _Layout(digits, canvas, canvas_width, clutter_side, as_visible_pixels, batch_size)
   if start_step < 0:
     raise ValueError(f"start_step={start_step}: must be at least 0")
   key = stream_key(seed, TRAINING_STREAM)
@@ -83,6 +88,7 @@ def evaluation_canvases(
   *,
   canvas_width: int | None = None,
   clutter_side: int = 8,
+  as_visible_pixels: bool = False,
   num_canvases: int,
   batch_size: int,
   seed: int,
@@ -98,13 +104,14 @@ def evaluation_canvases(
     canvas: as `canvas_dataset` takes it.
     canvas_width: as `canvas_dataset` takes it.
     clutter_side: as `canvas_dataset` takes it.
+    as_visible_pixels: as `canvas_dataset` takes it.
     num_canvases: number of canvases in the set.
     batch_size: canvases per batch, B; the last batch may hold fewer.
     seed: 0 to 2**63 - 1.
 
   Returns:
-    finite dataset of (images float32 `[B, H, W, 1]` within 0..1, labels int32 `[B]`), rendered
-    anew on each pass; B is static where batch_size divides num_canvases.
+    finite dataset of (images, labels) as from `canvas_dataset`, rendered anew on each pass; B is
+    static where batch_size divides num_canvases.
 
   Raises:
     ValueError: if the digits are empty or malformed, or a number is out of its range.
@@ -116,7 +123,7 @@ def evaluation_canvases(
   >>> [labels.numpy().tolist() for _, labels in data]
   [[0, 1, 2, 0], [1]]
   """
-  layout = _Layout(digits, canvas, canvas_width, clutter_side, batch_size)
+  layout = _Layout(digits, canvas, canvas_width, clutter_side, as_visible_pixels, batch_size)
   if num_canvases < 1:
     raise ValueError(f"num_canvases={num_canvases}: must be at least 1")
   numbers = _evaluation_numbers(layout, seed, num_canvases)
@@ -149,12 +156,14 @@ class _Layout:
     canvas: CanvasConfig,
     canvas_width: int | None,
     clutter_side: int,
+    as_visible_pixels: bool,
     batch_size: int,
   ):
     _check_digits(digits)
     self.canvas = canvas
     self.shape = canvas.canvas_side, canvas.canvas_side if canvas_width is None else canvas_width
     self.clutter_side = clutter_side
+    self.as_visible_pixels = as_visible_pixels
     if batch_size < 1:
       raise ValueError(f"batch_size={batch_size}: must be at least 1")
     if self.shape[1] < canvas.largest_digit:
@@ -173,27 +182,52 @@ class _Layout:
     return random_integers(key, place, [count, 3 + 5 * self.canvas.num_clutter])
 
   def draw(self, indices: tf.Tensor, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Draws canvases float32 `[B, H, W, 1]` of digits `indices`, with their labels."""
+    """Draws the canvases of digits `indices`, as the datasets give them, with their labels."""
     height, width = self.shape
     smallest, largest = self.canvas.smallest_digit, self.canvas.largest_digit
     sides = smallest + numbers[:, 0] % (largest - smallest + 1)
     tops, lefts = numbers[:, 1] % (height - sides + 1), numbers[:, 2] % (width - sides + 1)
     digits = tf.cast(tf.gather(self.images, indices), tf.float32) / 255.0
-    canvases = render_digits(digits, sides, tops, lefts, self.shape, largest)
-    if self.canvas.num_clutter:
-      others, cut_tops, cut_lefts, tops, lefts = tf.split(numbers[:, 3:], 5, axis=1)  # [B, P]
-      pieces = cut_pieces(self.images, indices, others, cut_tops, cut_lefts, self.clutter_side)
-      canvases = add_clutter(
-        canvases,
-        pieces,
-        tops % (height - self.clutter_side + 1),
-        lefts % (width - self.clutter_side + 1),
+    clutter = self._clutter(indices, numbers[:, 3:]) if self.canvas.num_clutter else None
+    if self.as_visible_pixels:
+      images = self._list_pixels(digits, sides, tops, lefts, clutter)
+    else:
+      images = render_digits(digits, sides, tops, lefts, self.shape, largest)
+      if clutter is not None:
+        images = add_clutter(images, *clutter)
+      images = images[..., tf.newaxis]
+    return images, tf.gather(self.labels, indices)
+
+  def _clutter(self, indices: tf.Tensor, numbers: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Cuts pieces `[B, P, k, k]` of other digits, and chooses their rows and columns `[B, P]`."""
+    others, cut_tops, cut_lefts, tops, lefts = tf.split(numbers, 5, axis=1)
+    side = self.clutter_side
+    pieces = cut_pieces(self.images, indices, others, cut_tops, cut_lefts, side)
+    return pieces, tops % (self.shape[0] - side + 1), lefts % (self.shape[1] - side + 1)
+
+  def _list_pixels(
+    self,
+    digits: tf.Tensor,
+    sides: tf.Tensor,
+    tops: tf.Tensor,
+    lefts: tf.Tensor,
+    clutter: tuple[tf.Tensor, ...] | None,
+  ) -> tf.Tensor:
+    largest, origin = self.canvas.largest_digit, tf.zeros_like(tops)
+    squares = render_digits(digits, sides, origin, origin, (largest, largest), largest)
+    squares, sides, tops, lefts = (one[:, tf.newaxis] for one in (squares, sides, tops, lefts))
+    lists = [pixels_of_squares(squares, sides, tops, lefts)]
+    if clutter is not None:
+      pieces, tops, lefts = clutter
+      lists.append(
+        pixels_of_squares(pieces, tf.fill(tf.shape(tops), self.clutter_side), tops, lefts)
       )
-    return canvases[..., tf.newaxis], tf.gather(self.labels, indices)
+    return visible_pixels(tf.concat(lists, axis=1))
 
   def _check_clutter(self, digits: Digits, batch_size: int) -> None:
     height, width = self.shape
-    if batch_size * height * width >= 2**31:  # Pieces are placed by offsets of 32 bits.
+    # Pieces are placed by offsets of 32 bits.
+    if not self.as_visible_pixels and batch_size * height * width >= 2**31:
       raise ValueError(
         f"batch_size={batch_size}: must be at most {(2**31 - 1) // (height * width)} for canvases "
         f"of {height} x {width} pixels with clutter"
