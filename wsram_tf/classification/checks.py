@@ -119,7 +119,7 @@ def check_images(images: np.ndarray, image_shape: Sequence[int]) -> None:
     ValueError: with the argument, its value and the rule.
   """
   _check_images_static(images.shape, tf.as_dtype(images.dtype), tuple(image_shape))
-  _check_pixels(images)
+  check_pixels(images)
 
 
 def check_image_batch(images: tf.Tensor, image_shape: Sequence[int]) -> tf.Tensor:
@@ -129,7 +129,7 @@ def check_image_batch(images: tf.Tensor, image_shape: Sequence[int]) -> tf.Tenso
   with tf.control_dependencies(_image_shape_assertions(images, image_shape)):
     images = tf.identity(images)
   images.set_shape((None, *image_shape))
-  with tf.control_dependencies(_pixel_assertions(images)):
+  with tf.control_dependencies(pixel_assertions(images)):
     return tf.identity(images)
 
 
@@ -157,7 +157,12 @@ def check_arrays(
   )
   if not images.size:
     raise ValueError(f"images: must hold at least one pixel, got shape {images.shape}")
-  _check_pixels(images)
+  check_pixels(images)
+  check_label_values(labels, num_classes)
+
+
+def check_label_values(labels: np.ndarray, num_classes: int) -> None:
+  """Raises ValueError if labels do not lie within 0..num_classes - 1."""
   if labels.min() < 0 or labels.max() >= num_classes:
     raise ValueError(
       f"labels: must lie within 0..{num_classes - 1} (num_classes - 1), got values from "
@@ -191,11 +196,13 @@ def check_batch(
   # The assertions above guarantee these shapes.
   images.set_shape((None, *image_shape))
   labels.set_shape((images.shape[0],))
-  with tf.control_dependencies(_value_assertions(images, labels, num_classes)):
+  values = [*pixel_assertions(images), *label_value_assertions(labels, num_classes)]
+  with tf.control_dependencies(values):
     return tf.identity(images), tf.identity(labels)
 
 
-def _check_pixels(images: np.ndarray) -> None:
+def check_pixels(images: np.ndarray) -> None:
+  """Raises ValueError if values do not lie within 0..1."""
   if not images.size:
     return
   # One pass instead of two: as unsigned integers, the bits of 0..1 are at most the bits of 1. Those
@@ -246,6 +253,15 @@ def _check_static(
   image_shape: tuple[int, ...],
 ) -> None:
   _check_images_static(images_shape, images_dtype, image_shape)
+  check_labels_static(images_shape, labels_shape, labels_dtype)
+
+
+def check_labels_static(
+  images_shape: tuple[int | None, ...] | None,
+  labels_shape: tuple[int | None, ...] | None,
+  labels_dtype: tf.DType,
+) -> None:
+  """Raises ValueError if the dtype or the shape of labels breaks a rule."""
   if not labels_dtype.is_integer:
     raise ValueError(f"labels: must be of an integer dtype, got {labels_dtype.name}")
   if labels_shape is not None and len(labels_shape) != 1:
@@ -278,7 +294,12 @@ def _image_shape_assertions(
 def _shape_assertions(
   images: tf.Tensor, labels: tf.Tensor, image_shape: tuple[int, ...]
 ) -> list[tf.Operation | None]:
-  assertions = _image_shape_assertions(images, image_shape)
+  return [*_image_shape_assertions(images, image_shape), *label_shape_assertions(images, labels)]
+
+
+def label_shape_assertions(images: tf.Tensor, labels: tf.Tensor) -> list[tf.Operation | None]:
+  """Makes assertions that there is one label for each image."""
+  assertions = []
   if labels.shape.rank is None:
     assertions.append(
       tf.debugging.Assert(
@@ -295,7 +316,8 @@ def _shape_assertions(
   return assertions
 
 
-def _pixel_assertions(images: tf.Tensor) -> list[tf.Operation | None]:
+def pixel_assertions(images: tf.Tensor) -> list[tf.Operation | None]:
+  """Makes assertions that values are finite and lie within 0..1."""
   # Minimum and maximum reveal every NaN and infinity at a fraction of the cost of a mask.
   lowest, highest = tf.reduce_min(images), tf.reduce_max(images)
   is_empty = tf.equal(tf.size(images), 0)  # Its minimum is infinite, but it is valid.
@@ -313,13 +335,11 @@ def _pixel_assertions(images: tf.Tensor) -> list[tf.Operation | None]:
   ]
 
 
-def _value_assertions(
-  images: tf.Tensor, labels: tf.Tensor, num_classes: int
-) -> list[tf.Operation | None]:
+def label_value_assertions(labels: tf.Tensor, num_classes: int) -> list[tf.Operation | None]:
+  """Makes an assertion that labels lie within 0..num_classes - 1."""
   smallest, largest = tf.reduce_min(labels), tf.reduce_max(labels)
   in_range = (smallest >= 0) & (largest < tf.cast(num_classes, labels.dtype))
   return [
-    *_pixel_assertions(images),
     tf.debugging.Assert(
       in_range | tf.equal(tf.size(labels), 0),
       [
@@ -328,5 +348,5 @@ def _value_assertions(
         "to",
         largest,
       ],
-    ),
+    )
   ]

@@ -140,6 +140,12 @@ class ModelConfig:
     minimum=1,
   )
   precision: str = setting("float32", PRECISION_HELP, choices=PRECISIONS)
+  observation: str = setting(
+    "pixels",
+    "form of the images; visible_pixels: a list of the pixels that are not black, whose cost does "
+    "not grow with the canvas",
+    choices=("pixels", "visible_pixels"),
+  )
   glimpse: GlimpseConfig = dataclasses.field(default_factory=GlimpseConfig)
   location: LocationConfig = dataclasses.field(default_factory=LocationConfig)
 

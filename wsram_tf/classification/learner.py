@@ -123,12 +123,13 @@ class WakeSleepLearner(BaseLearner):
 
   def look(self, images: tf.Tensor) -> View:
     """Prepares images `[B, H, W, C]`, for the fastest way to cut glimpses on this device."""
-    return self.prediction_network.look(images, cutting=self._cutting())
+    compiled = self.jit_compile and not tf.executing_eagerly()
+    return self.prediction_network.look(images, cutting=self._cutting(compiled), compiled=compiled)
 
-  def _cutting(self) -> Cutting:
+  def _cutting(self, compiled: bool) -> Cutting:
     if tf.config.list_logical_devices("GPU"):
       return "gather"
-    if self.jit_compile and not tf.executing_eagerly():
+    if compiled:
       return "loop"
     # The values that must be computed for levels, and the pixels that a gather reads.
     config, sensor = self.model_config, self.prediction_network.glimpse_sensor

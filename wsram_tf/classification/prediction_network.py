@@ -9,6 +9,7 @@ from wsram_tf import layers
 from wsram_tf.classification.checks import LabelRules
 from wsram_tf.classification.config import ModelConfig
 from wsram_tf.classification.own_networks import check_outputs, deserialized, serialized
+from wsram_tf.classification.pixel_lists import PixelListRules
 from wsram_tf.layers.glimpse_sensor import Cutting
 from wsram_tf.learning.checked_model import CheckedModel
 from wsram_tf.learning.sequences import (
@@ -20,7 +21,7 @@ from wsram_tf.learning.sequences import (
   stacked_glimpses,
 )
 from wsram_tf.location_families import make_location_distribution
-from wsram_tf.observations import Observation, PixelObservation
+from wsram_tf.observations import Observation, PixelObservation, SparseObservation
 
 __all__ = ["PredictionNetwork", "View"]
 
@@ -178,18 +179,36 @@ class PredictionNetwork(CheckedModel):
   @property
   def input_rules(self) -> LabelRules:
     """The rules of the network's images, and of its labels in training."""
-    return LabelRules(self.config.image_shape, self.config.num_classes)
+    rules = PixelListRules if self.config.observation == "visible_pixels" else LabelRules
+    return rules(self.config.image_shape, self.config.num_classes)
 
-  def look(self, images: tf.Tensor, *, cutting: Cutting = "gather") -> View:
+  def observe(
+    self, images: tf.Tensor, *, cutting: Cutting = "gather", compiled: bool = False
+  ) -> Observation:
+    """Makes the observation of images in the form that the configuration names.
+
+    Args:
+      images: float `[B, H, W, C]` in 0..1; with `visible_pixels` `[B, T, 2 + C]`, as
+        `SparseObservation` takes them.
+      cutting: how the glimpse sensor cuts patches; see `GlimpseSensor.prepare`.
+      compiled: whether XLA compiles the calls.
+    """
+    if self.config.observation == "visible_pixels":
+      shape = self.config.image_shape[:2]
+      return SparseObservation(images, shape, self.glimpse_sensor, static_shapes=compiled)
+    return PixelObservation(images, self.glimpse_sensor, cutting)
+
+  def look(self, images: tf.Tensor, *, cutting: Cutting = "gather", compiled: bool = False) -> View:
     """Prepares images once for all glimpses and samples.
 
     This is the only part of the work that grows with the area of an image.
 
     Args:
-      images: float `[B, H, W, C]` in 0..1.
-      cutting: how the glimpse sensor cuts patches; see `GlimpseSensor.prepare`.
+      images: as `observe` takes them.
+      cutting: as `observe` takes it.
+      compiled: as `observe` takes it.
     """
-    observation = PixelObservation(images, self.glimpse_sensor, cutting)
+    observation = self.observe(images, cutting=cutting, compiled=compiled)
     low_resolution = observation.low_resolution(self.config.context_side)
     cells = keys = None
     if self.cell_network:
@@ -287,7 +306,7 @@ class PredictionNetwork(CheckedModel):
     if scales is not None:
       chosen = tf.cast(scales, actions.dtype)[..., tf.newaxis]
       actions = tf.concat([actions, chosen], axis=-1)
-    observation = PixelObservation(images, self.glimpse_sensor)
+    observation = self.observe(images)
     return tf.stack([observation.patches(at) for at in tf.unstack(actions, axis=1)], axis=1)
 
   def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
