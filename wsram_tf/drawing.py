@@ -38,9 +38,23 @@ def glimpse_colour(n: int, num_glimpses: int) -> tuple[float, ...]:
   return colormaps["plasma"](0.25 + 0.65 * n / max(num_glimpses - 1, 1))
 
 
-def show_image(axes: Axes, image: np.ndarray) -> None:
-  """Shows a float image `[H, W, C]` in 0..1, grey or colour, without ticks."""
-  axes.imshow(np.squeeze(image[..., :3]), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+def show_image(axes: Axes, image: np.ndarray, shape: tuple[int, int] | None = None) -> None:
+  """Shows a float image `[H, W, C]` in 0..1, grey or colour, without ticks.
+
+  Args:
+    axes: the axes to draw on.
+    image: the image.
+    shape: (H, W) in the axes' pixels, where the image is a reduced copy; None: its own.
+  """
+  height, width = shape or image.shape[:2]
+  axes.imshow(
+    np.squeeze(image[..., :3], axis=2) if image.shape[2] == 1 else image[..., :3],
+    cmap="gray",
+    vmin=0,
+    vmax=1,
+    interpolation="nearest",
+    extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+  )
   axes.set_xticks([])
   axes.set_yticks([])
 
@@ -52,6 +66,7 @@ def draw_glimpse_squares(
   glimpse_side: int,
   glimpse_scales: int,
   chosen_scales: np.ndarray | None = None,
+  shape: tuple[int, int] | None = None,
 ) -> None:
   """Draws an image and, with numbers in order, the squares of each glimpse.
 
@@ -62,9 +77,10 @@ def draw_glimpse_squares(
     glimpse_side: side of the finest patch, pixels.
     glimpse_scales: number of scales.
     chosen_scales: int `[N]`, the scale of each glimpse; None where a glimpse has all scales.
+    shape: (H, W) that the model saw, pixels, where the image is a reduced copy; None: its own.
   """
-  height, width = image.shape[:2]
-  show_image(axes, image)
+  height, width = shape or image.shape[:2]
+  show_image(axes, image, shape)
   centres = locations_to_pixels(np.asarray(locations, np.float32), height, width).numpy()
   for n, (row, column) in enumerate(centres):
     colour = glimpse_colour(n, len(centres))
@@ -93,6 +109,7 @@ def draw_glimpses(
   right: Sequence[bool] | None = None,
   columns: int = 2,
   chosen_scales: np.ndarray | None = None,
+  shape: tuple[int, int] | None = None,
 ) -> Figure:
   """Draws one panel for each image: the image with its glimpses, and the patches of each glimpse.
 
@@ -104,6 +121,7 @@ def draw_glimpses(
     right: whether each answer is correct: green or red captions. None: unknown, black captions.
     columns: panels side by side.
     chosen_scales: int `[B, N]`, the scale of each glimpse; None where a glimpse has all scales.
+    shape: (H, W) that the model saw, pixels, where images are reduced copies; None: their own.
 
   Returns:
     the figure; `figure.savefig(path)` saves it.
@@ -120,7 +138,7 @@ def draw_glimpses(
     panel.suptitle(captions[b], size=8, color=colour)
     canvas, seen = panel.subfigures(1, 2, width_ratios=(2.3, 0.75 * num_glimpses))
     chosen = None if chosen_scales is None else chosen_scales[b]
-    draw_glimpse_squares(canvas.subplots(), images[b], locations[b], side, scales, chosen)
+    draw_glimpse_squares(canvas.subplots(), images[b], locations[b], side, scales, chosen, shape)
     cells = seen.subplots(scales, num_glimpses, squeeze=False)
     for n in range(num_glimpses):
       for scale in range(scales):
@@ -145,7 +163,7 @@ def show_glimpses(
 
   Args:
     model: a `WakeSleepLearner` or a `PredictionNetwork`.
-    images: float `[B, H, W, C]` in 0..1, or one image `[H, W, C]`; at most 64.
+    images: as the model takes them, float `[B, H, W, C]` in 0..1, or one image; at most 64.
     labels: int `[B]`, the true classes: captions are green for correct answers, else red. None
       where they are unknown.
     class_names: K names, by label; empty to show numbers.
@@ -171,7 +189,7 @@ def show_glimpses(
       f"model of {type(model).__name__}: must be a WakeSleepLearner or a PredictionNetwork"
     )
   images = np.asarray(images)
-  images = images[np.newaxis] if images.ndim == 3 else images
+  images = images[np.newaxis] if images.ndim == network.input_rank - 1 else images
   if not 1 <= len(images) <= MOST_SHOWN:
     raise ValueError(f"images of length {len(images)}: must be 1 to {MOST_SHOWN} images")
   if labels is not None and np.shape(labels) != (len(images),):
@@ -200,13 +218,14 @@ def draw_answers(
   scales = answer.get("scales")
   patches = network.patches(images, answer["locations"], scales).numpy()
   return draw_glimpses(
-    images,
+    network.pictures(images),
     answer["locations"],
     patches,
     captions,
     right=None if labels is None else class_id == np.asarray(labels),
     columns=columns,
     chosen_scales=scales,
+    shape=network.config.image_shape[:2],
   )
 
 

@@ -40,6 +40,15 @@ class VisiblePixelsTest(tf.test.TestCase):
           self.assertAllClose(one, other, rtol=1e-4, atol=1e-5)
         self.assertAllClose(*(one["probabilities"] for one in answers), atol=1e-4)
 
+  def test_reads_pixels_with_the_same_weights(self):
+    images, _ = learners.make_data()
+    network = _learner("visible_pixels").prediction_network
+    expected = network.predict_on_batch(_lists(images))
+    answer = network.with_observation("pixels").predict_on_batch(images)
+    self.assertAllClose(answer["probabilities"], expected["probabilities"], atol=1e-5)
+    self.assertAllClose(answer["locations"], expected["locations"], atol=1e-5)
+    self.assertIs(network.with_observation("visible_pixels"), network)
+
   def test_saves_and_reads_a_dataset_of_lists_of_any_length(self):
     images, labels = learners.make_data()
     learner, lists = _learner("visible_pixels"), _lists(images)

@@ -1,11 +1,14 @@
 """Tasks on canvases of digits: their data, their settings, and scores of a learner."""
 
+import dataclasses
+import functools
+
 import numpy as np
 import tensorflow as tf
 
 import wsram_tf
 from tests.support import small_runs
-from wsram_tf import tasks
+from wsram_tf import runs, tasks
 from wsram_tf.data.canvases.config import CanvasConfig
 from wsram_tf.runs.folder import RunFolder
 
@@ -47,12 +50,38 @@ class DigitTaskTest(tf.test.TestCase):
   def test_convolutions_are_found(self):
     convolutional = wsram_tf.GlimpseConfig(glimpse_filters=(4,))
     keyed = wsram_tf.LocationConfig(location_distribution="keyed_grid")
-    self.assertFalse(small_runs.digit_task().has_convolutions)
+    self.assertFalse(small_runs.digit_task().avoids_xla_on_cpu)
     for options in ({"glimpse": convolutional}, {"location": keyed}):
-      self.assertTrue(small_runs.digit_task(model=wsram_tf.ModelConfig(**options)).has_convolutions)
+      self.assertTrue(
+        small_runs.digit_task(model=wsram_tf.ModelConfig(**options)).avoids_xla_on_cpu
+      )
 
 
 class NeedleTaskTest(tf.test.TestCase):
+  def test_a_huge_canvas_is_learned_and_drawn_as_visible_pixels(self):
+    model = wsram_tf.ModelConfig(
+      units=4, num_glimpses=1, context_side=8, observation="visible_pixels"
+    )
+    make = functools.partial(
+      tasks.NeedleTask,
+      objective=wsram_tf.ObjectiveConfig(estimator="variational", num_samples=1),
+      source=tasks.DigitSourceConfig(validation_digits=20),
+      evaluation=tasks.CanvasEvaluationConfig(
+        validation_canvases=4, test_canvases=5, evaluation_batch_size=3
+      ),
+      needle=tasks.NeedleConfig(needle_side=100_000, needle_clutter=2),
+    )
+    small_runs.run_eagerly(self.addCleanup)
+    training = wsram_tf.TrainingConfig(batch_size=4, evaluate_every=1, jit_compile="off")
+    run_dir = f"{self.get_temp_dir()}/run"
+    run = runs.train(
+      make(model=model), run_dir, training=training, optimizer=wsram_tf.OptimizerConfig(updates=1)
+    )
+    self.assertEqual(run.results["test_canvases"], 5)
+    self.assertGreater((run.path / "glimpses.png").stat().st_size, 0)
+    with self.assertRaisesRegex(ValueError, "needle_side=100000: must be at most 4096 with"):
+      make(model=dataclasses.replace(model, observation="pixels"))
+
   def test_scores_a_learner_on_large_canvases(self):
     task = tasks.NeedleTask(
       needle=tasks.NeedleConfig(needle_side=64, needle_clutter=2),

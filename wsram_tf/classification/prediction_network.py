@@ -1,8 +1,10 @@
 """The prediction network: the prior over glimpse sequences, and the likelihood of the class."""
 
+import dataclasses
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from wsram_tf import layers
@@ -24,6 +26,9 @@ from wsram_tf.location_families import make_location_distribution
 from wsram_tf.observations import Observation, PixelObservation, SparseObservation
 
 __all__ = ["PredictionNetwork", "View"]
+
+# Side of the reduced copies of large images in pictures, pixels.
+LARGEST_PICTURE = 512
 
 
 class View(NamedTuple):
@@ -217,6 +222,18 @@ class PredictionNetwork(CheckedModel):
     context = self.context_network(low_resolution)
     return View(observation, context, cells, keys)
 
+  @property
+  def input_rank(self) -> int:
+    """Axes of a batch of images, in the form that the configuration names."""
+    return 3 if self.config.observation == "visible_pixels" else 4
+
+  def pictures(self, images: np.ndarray) -> np.ndarray:
+    """Returns images `[B, H, W, C]` to show; of lists of visible pixels reduced copies."""
+    if self.config.observation == "pixels":
+      return images
+    side = min(LARGEST_PICTURE, *self.config.image_shape[:2])
+    return self.observe(tf.convert_to_tensor(images)).low_resolution(side).numpy()
+
   def prior(self, view: View, upper: tf.Tensor) -> tf.Tensor:
     """The prior's parameters, float `[R, P]`, before a glimpse.
 
@@ -308,6 +325,22 @@ class PredictionNetwork(CheckedModel):
       actions = tf.concat([actions, chosen], axis=-1)
     observation = self.observe(images)
     return tf.stack([observation.patches(at) for at in tf.unstack(actions, axis=1)], axis=1)
+
+  def with_observation(self, observation: str) -> "PredictionNetwork":
+    """Returns a network of the same weights that reads another form of images.
+
+    Args:
+      observation: as in `ModelConfig`.
+
+    Returns:
+      the network itself where it reads this form.
+    """
+    if observation == self.config.observation:
+      return self
+    config = dataclasses.replace(self.config, observation=observation).to_dict()
+    network = type(self).from_config({**self.get_config(), "config": config})
+    network.set_weights(self.get_weights())
+    return network
 
   def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Classifies by one sequence at the prior's mode; see the class."""

@@ -73,8 +73,9 @@ def export_classifier(
     finished = finished_run.FinishedRun(run, source or "network", None, (), "resize")
   else:
     finished = finished_run.load_run(run, extensions)
-  config = finished.network.config
-  module, signatures = build_signatures(finished.network, averaged_samples, finished.class_names)
+  network = finished.network.with_observation("pixels")  # Clients send images.
+  config = network.config
+  module, signatures = build_signatures(network, averaged_samples, finished.class_names)
   if "classify_bytes" not in signatures and report:
     report(f"classify_bytes is left out: no image file holds {config.channels} channels")
   facts = manifests.ClassifierFacts(

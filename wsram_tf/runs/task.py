@@ -91,8 +91,8 @@ class Task(abc.ABC):
 
   @property
   @abc.abstractmethod
-  def has_convolutions(self) -> bool:
-    """Whether the model has convolutions, which XLA slows down on a CPU."""
+  def avoids_xla_on_cpu(self) -> bool:
+    """Whether XLA slows the model down on a CPU, for instance one with convolutions."""
 
   @abc.abstractmethod
   def make_learner(self, *, clip_norm: float, seed: int) -> BaseLearner:

@@ -189,10 +189,10 @@ def evaluation_interval(training: TrainingConfig, optimizer: OptimizerConfig) ->
   return every
 
 
-def use_xla(jit_compile: str, has_convolutions: bool) -> bool:
+def use_xla(jit_compile: str, avoids_xla_on_cpu: bool) -> bool:
   """Returns whether to compile with XLA on this device."""
   on_cpu = not tf.config.list_physical_devices("GPU")
-  return {"on": True, "off": False, "auto": not (has_convolutions and on_cpu)}[jit_compile]
+  return {"on": True, "off": False, "auto": not (avoids_xla_on_cpu and on_cpu)}[jit_compile]
 
 
 def steps_per_execution(every: int) -> int:
@@ -238,7 +238,7 @@ def _train(
   learner.on_nan = training.on_nan  # A resumed run may choose again.
   learner.compile(
     optimizer,
-    jit_compile=use_xla(training.jit_compile, task.has_convolutions),
+    jit_compile=use_xla(training.jit_compile, task.avoids_xla_on_cpu),
     steps_per_execution=steps_per_execution(every),
   )
   start = int(optimizer.iterations)

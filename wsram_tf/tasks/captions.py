@@ -78,7 +78,7 @@ class CaptionTask(Task):
   )
   batch_size = 64
   # The grid network ends in a convolution.
-  has_convolutions = True
+  avoids_xla_on_cpu = True
 
   def __init__(
     self,

@@ -48,6 +48,8 @@ class ClassificationTask(Task):
     data_figures: facts about the images for results.json.
   """
 
+  # Forms of images that the task makes.
+  observations: tuple[str, ...] = ("pixels",)
   # The error of a few thousand images is too coarse to distinguish evaluations.
   chosen_by = "val_log_likelihood"
   progress = {
@@ -102,8 +104,14 @@ class ClassificationTask(Task):
       num_classes: K.
 
     Raises:
-      ValueError: if the glimpses or the low-resolution copy do not fit into the images.
+      ValueError: if the glimpses or the low-resolution copy do not fit into the images, or the task
+        does not make images in the form of the model's `observation`.
     """
+    if self.model.observation not in self.observations:
+      raise ValueError(
+        f"observation={self.model.observation!r}: must be among {', '.join(self.observations)} for "
+        f"the task {self.name}"
+      )
     height, width, channels = image_shape
     self.model = ModelConfig.from_dict(
       {
@@ -133,10 +141,11 @@ class ClassificationTask(Task):
       raise ValueError(f"begin_with={run.path}: its classes must be the same, in the same order")
 
   @property
-  def has_convolutions(self) -> bool:
-    """Whether the glimpse network or the location network has convolutions."""
+  def avoids_xla_on_cpu(self) -> bool:
+    """Whether a network has convolutions, or reads lists of visible pixels."""
     keyed = self.model.location.location_distribution == "keyed_grid"
-    return keyed or bool(self.model.glimpse.glimpse_filters)
+    lists = self.model.observation == "visible_pixels"
+    return keyed or lists or bool(self.model.glimpse.glimpse_filters)
 
   def make_learner(self, *, clip_norm: float, seed: int) -> WakeSleepLearner:
     """Makes a learner with fresh weights; see `Task`."""
@@ -223,8 +232,11 @@ def draw_cases(
 ) -> Figure:
   """Draws equally many correct (left) and wrong (right) cases, as far as there are any."""
   network = learner.prediction_network
-  most = max(cases, min(1000, MOST_DRAWN_PIXELS // np.prod(network.config.image_shape)))
-  images, labels = next(iter(data.unbatch().batch(most)))
+  most = 1000
+  if network.config.observation == "pixels":
+    most = max(cases, min(most, MOST_DRAWN_PIXELS // np.prod(network.config.image_shape)))
+  # Lists of visible pixels are not equally long.
+  images, labels = next(iter(data.unbatch().padded_batch(most)))
   answer = learner.predict(images, verbose=0, batch_size=250)
   right = answer["class_id"] == labels.numpy()
   pairs = zip(np.flatnonzero(right)[:cases], np.flatnonzero(~right)[:cases], strict=False)

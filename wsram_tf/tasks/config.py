@@ -19,6 +19,8 @@ __all__ = [
 ]
 
 NEEDLE_PIXELS = 28
+# Largest side of a canvas that is drawn whole, pixels.
+LARGEST_DRAWN = 4096
 
 
 @documented
@@ -137,7 +139,11 @@ class NeedleConfig:
   """Large canvases, each with one digit of 28 pixels among pieces of other digits."""
 
   needle_side: int = setting(
-    1024, "side of the canvas, in pixels, for dataset=needle", minimum=NEEDLE_PIXELS, maximum=4096
+    1024,
+    f"side of the canvas, in pixels, for dataset=needle; above {LARGEST_DRAWN} with "
+    "observation=visible_pixels alone",
+    minimum=NEEDLE_PIXELS,
+    maximum=1_000_000,
   )
   needle_clutter: int = setting(
     64,

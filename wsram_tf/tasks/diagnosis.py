@@ -37,7 +37,7 @@ class Diagnosis(keras.callbacks.Callback):
   def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
     """Prepares the measurements of the learner."""
     learner = self.model
-    batch = next(iter(self.validation.unbatch().batch(self.config.gradient_images).take(1)))
+    batch = next(iter(self.validation.unbatch().padded_batch(self.config.gradient_images).take(1)))
     if self.config.gradient_draws:
       self.probe = diagnostics.GradientProbe(learner, *batch, self.config.gradient_draws)
     sequences = diagnostics.count_sequences(learner)

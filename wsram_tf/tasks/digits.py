@@ -11,6 +11,7 @@ from wsram_tf.data.canvases.config import CanvasConfig
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.tasks.classification import ClassificationTask
 from wsram_tf.tasks.config import (
+  LARGEST_DRAWN,
   NEEDLE_PIXELS,
   CanvasEvaluationConfig,
   DigitSourceConfig,
@@ -61,6 +62,7 @@ class DigitTask(ClassificationTask):
   """
 
   name = "digits"
+  observations = ("pixels", "visible_pixels")
 
   def __init__(
     self,
@@ -91,6 +93,7 @@ class DigitTask(ClassificationTask):
       self.splits.train,
       self.canvas,
       batch_size=batch_size,
+      as_visible_pixels=self.model.observation == "visible_pixels",
       seed=seed,
       start_step=start_update,
     )
@@ -108,6 +111,7 @@ class DigitTask(ClassificationTask):
     return canvases.evaluation_canvases(
       source,
       self.canvas,
+      as_visible_pixels=self.model.observation == "visible_pixels",
       num_canvases=count,
       batch_size=self.evaluation.evaluation_batch_size,
       seed=seed,
@@ -136,6 +140,11 @@ class NeedleTask(DigitTask):
       num_clutter=self.needle.needle_clutter,
     )
     super().__init__(canvas=canvas, model=model, **options)
+    if self.model.observation == "pixels" and self.needle.needle_side > LARGEST_DRAWN:
+      raise ValueError(
+        f"needle_side={self.needle.needle_side}: must be at most {LARGEST_DRAWN} with "
+        "observation=pixels; use observation=visible_pixels"
+      )
 
   def configs(self) -> Iterable[Any]:
     """Returns the settings; see `Task`."""
