@@ -49,7 +49,7 @@ class CellNetwork(keras.layers.Layer):
     filters: filters of each 3 x 3 convolution before the last one, which has F filters.
 
   Call arguments:
-    low_resolution: float `[B, side, side, C]`, from `ContextNetwork.low_resolution`.
+    low_resolution: float `[B, side, side, C]`, from `Observation.low_resolution`.
 
   Returns:
     float `[B, side * side, F]`, row by row.

@@ -45,7 +45,7 @@ def _sides(images: tf.Tensor) -> tuple[int | tf.Tensor, int | tf.Tensor, int]:
   return height, width, channels
 
 
-def _image_of_row(rows: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+def image_of_row(rows: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
   """Returns the image at which each row looks, for integers of one type."""
   # An empty batch has no rows, so any divisor is correct.
   return tf.range(rows) // tf.maximum(rows // tf.maximum(images, 1), 1)
@@ -232,7 +232,7 @@ class GlimpseSensor(keras.layers.Layer):
     # The outermost rows and columns of all levels are zero.
     rows = tf.clip_by_value(starts[:, 0] + offsets, 0, height - 1)
     columns = tf.clip_by_value(starts[:, 1] + offsets, 0, width - 1)
-    grids = scales * batch + _image_of_row(tf.shape(first, integers)[0], batch)[:, tf.newaxis]
+    grids = scales * batch + image_of_row(tf.shape(first, integers)[0], batch)[:, tf.newaxis]
     indices = (grids[..., tf.newaxis] * height + rows)[..., tf.newaxis] * width
     indices += columns[..., tf.newaxis, :]
     return tf.gather(tf.reshape(levels, [-1, levels.shape[-1]]), indices)
@@ -255,7 +255,7 @@ class GlimpseSensor(keras.layers.Layer):
       height, width = tf.cast(height, integers), tf.cast(width, integers)
     first = tf.cast(first, integers)
     batch, count = tf.shape(canvas, integers)[0], tf.shape(first, integers)[0]
-    image = _image_of_row(count, batch)
+    image = image_of_row(count, batch)
     steps = tf.range(self.extent, dtype=integers)
     rows, columns = (first[:, axis, tf.newaxis] + steps for axis in (0, 1))  # [R, E]
     inside_rows = (rows >= 0) & (rows < height)

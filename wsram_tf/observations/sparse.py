@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from wsram_tf.layers.glimpse_sensor import GlimpseSensor
+from wsram_tf.layers.glimpse_sensor import GlimpseSensor, image_of_row
 
 __all__ = ["SparseObservation"]
 
@@ -82,8 +82,7 @@ class SparseObservation:
     first = sensor.first_pixel(locations, *self._shape)  # [R, 2]
     count = tf.shape(first)[0]
     batch, listed = tf.unstack(tf.shape(self._places)[:2])
-    # An empty batch has no rows, so any divisor is correct.
-    images = tf.range(count) // tf.maximum(count // tf.maximum(batch, 1), 1)
+    images = image_of_row(count, batch)
     places = tf.gather(self._places, images) - first[:, tf.newaxis]  # [R, T, 2]
     rows = tf.repeat(tf.range(count), listed)
     if self._static_shapes:
