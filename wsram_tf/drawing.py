@@ -109,7 +109,7 @@ def draw_glimpses(
   right: Sequence[bool] | None = None,
   columns: int = 2,
   chosen_scales: np.ndarray | None = None,
-  shape: tuple[int, int] | None = None,
+  sizes: np.ndarray | None = None,
 ) -> Figure:
   """Draws one panel for each image: the image with its glimpses, and the patches of each glimpse.
 
@@ -121,7 +121,8 @@ def draw_glimpses(
     right: whether each answer is correct: green or red captions. None: unknown, black captions.
     columns: panels side by side.
     chosen_scales: int `[B, N]`, the scale of each glimpse; None where a glimpse has all scales.
-    shape: (H, W) that the model saw, pixels, where images are reduced copies; None: their own.
+    sizes: int `[B, 2]`, height and width that the model saw, pixels, where images are reduced
+      copies; None: their own.
 
   Returns:
     the figure; `figure.savefig(path)` saves it.
@@ -138,7 +139,8 @@ def draw_glimpses(
     panel.suptitle(captions[b], size=8, color=colour)
     canvas, seen = panel.subfigures(1, 2, width_ratios=(2.3, 0.75 * num_glimpses))
     chosen = None if chosen_scales is None else chosen_scales[b]
-    draw_glimpse_squares(canvas.subplots(), images[b], locations[b], side, scales, chosen, shape)
+    size = None if sizes is None else (int(sizes[b][0]), int(sizes[b][1]))
+    draw_glimpse_squares(canvas.subplots(), images[b], locations[b], side, scales, chosen, size)
     cells = seen.subplots(scales, num_glimpses, squeeze=False)
     for n in range(num_glimpses):
       for scale in range(scales):
@@ -217,15 +219,16 @@ def draw_answers(
   ]
   scales = answer.get("scales")
   patches = network.patches(images, answer["locations"], scales).numpy()
+  pictures, sizes = network.pictures(images)
   return draw_glimpses(
-    network.pictures(images),
+    pictures,
     answer["locations"],
     patches,
     captions,
     right=None if labels is None else class_id == np.asarray(labels),
     columns=columns,
     chosen_scales=scales,
-    shape=network.config.image_shape[:2],
+    sizes=sizes,
   )
 
 

@@ -346,7 +346,8 @@ def locations_to_pixels(
 
   Args:
     locations: float `[..., 2]`, (row, column).
-    height: canvas height, pixels; an integer, or an int32 scalar that is known in the graph only.
+    height: canvas height, pixels; an integer, or an integer scalar or `[...]` that is known in the
+      graph only.
     width: canvas width, likewise.
 
   Returns:
@@ -359,7 +360,7 @@ def locations_to_pixels(
   [10.0, 40.0]
   """
   if tf.is_tensor(height):
-    size = tf.cast(tf.stack([height, width]), locations.dtype)
+    size = tf.cast(tf.stack([height, width], axis=-1), locations.dtype)
   else:
     size = tf.constant([height, width], locations.dtype)
   return (tf.clip_by_value(locations, -1.0, 1.0) + 1.0) * 0.5 * size

@@ -37,6 +37,17 @@ class ImageFolderTest(tf.test.TestCase):
     for path, label in zip(files.paths, files.labels, strict=True):
       self.assertEqual(path.parent.name, files.class_names[label])
 
+  def test_takes_files_of_subfolders_and_of_more_formats(self):
+    _write(self.root / "red" / "second" / "deeper" / "1.webp")
+    _write(self.root / "blue" / "more" / "2.tiff", color=(0, 0, 250))
+    _write(self.root / "red" / ".trash" / "3.png")
+    files = image_folder.find_images(self.root)
+    self.assertAllEqual(np.bincount(files.labels), [21, 13])
+    data, message = image_folder.read_images(files, (4, 4, 3), "resize")
+    self.assertEqual(message, "")
+    expected = np.array([[0, 0, 250], [250, 0, 0]])[data.labels]
+    self.assertAllClose(data.images.mean((1, 2)), expected, atol=4)
+
   def test_reads_and_splits_each_class_in_proportion(self):
     splits, message = image_folder.load_image_folder(self.root, (8, 6, 3), **_SPLITTING)
     self.assertEqual(message, "")
@@ -132,7 +143,7 @@ class ImageFolderTest(tf.test.TestCase):
     for name in ("train", "test"):
       _write(outer / name / "cats" / "0.png")
     with self.assertRaisesRegex(
-      ValueError, "no file found in test, train; they hold folders: give"
+      ValueError, "its folders hold folders of the same names, cats: give the folder"
     ):
       image_folder.find_images(outer)
     (self.root / "green").mkdir()

@@ -59,7 +59,7 @@ class ImageTaskTest(tf.test.TestCase):
     for options in ({}, {"image_dir": self.images, "dataset": "mnist"}):
       with self.assertRaisesRegex(ValueError, "exactly one of them must be given"):
         tasks.ImageTask(**options)
-    with self.assertRaisesRegex(ValueError, "must be a folder that holds a folder of JPEG or PNG"):
+    with self.assertRaisesRegex(ValueError, "must be a folder that holds a folder of image files"):
       tasks.ImageTask(image_dir=self.images / "one").open(None)
     with self.assertRaisesRegex(FileNotFoundError, "dataset='none': .*holds no version of it"):
       tasks.ImageTask(dataset="none", data_dir=self.images).open(None)

@@ -143,8 +143,9 @@ class ModelConfig:
   observation: str = setting(
     "pixels",
     "form of the images; visible_pixels: a list of the pixels that are not black, whose cost does "
-    "not grow with the canvas",
-    choices=("pixels", "visible_pixels"),
+    "not grow with the canvas; regions: paths of large files, each of its own size, of which "
+    "glimpses read regions",
+    choices=("pixels", "visible_pixels", "regions"),
   )
   glimpse: GlimpseConfig = dataclasses.field(default_factory=GlimpseConfig)
   location: LocationConfig = dataclasses.field(default_factory=LocationConfig)

@@ -248,7 +248,7 @@ def _score_sequences(
   )
   proposal = None
   if learner.inference_network:
-    target = tf.one_hot(labels, learner.model_config.num_classes, dtype=images.dtype)
+    target = tf.one_hot(labels, learner.model_config.num_classes, dtype=actions.dtype)
     target = tf.broadcast_to(target, [samples, *target.shape])
     proposal = label_proposal(learner.inference_network, view, target, actions.shape[1])
     proposal = proposal.along(sequences.upper)

@@ -1,6 +1,7 @@
 """The learner of labels: a Keras model that trains by wake-sleep or another estimator."""
 
 import functools
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -121,6 +122,19 @@ class WakeSleepLearner(BaseLearner):
       name="inference_network",
     )
 
+  def compile(self, *args: Any, jit_compile: str | bool = "auto", **kwargs: Any) -> None:
+    """Configures training; see `TrainableModel.compile`.
+
+    Raises:
+      ValueError: if `jit_compile` is true and the network reads regions of files, which XLA cannot
+        compile.
+    """
+    if self.model_config.observation == "regions":
+      if jit_compile is True:
+        raise ValueError("jit_compile=True: must be False with observation='regions'")
+      jit_compile = False
+    super().compile(*args, jit_compile=jit_compile, **kwargs)
+
   def look(self, images: tf.Tensor) -> View:
     """Prepares images `[B, H, W, C]`, for the fastest way to cut glimpses on this device."""
     compiled = self.jit_compile and not tf.executing_eagerly()
@@ -215,7 +229,7 @@ class WakeSleepLearner(BaseLearner):
     scored = self.score(drawn, labels)
     averaged = numerics.log_mean_exp(sampled)
     target = tf.cast(labels, tf.int64)
-    one_hot = tf.one_hot(labels, self.model_config.num_classes, dtype=images.dtype)
+    one_hot = tf.one_hot(labels, self.model_config.num_classes, dtype=averaged.dtype)
     log_likelihood = tf.reduce_sum(averaged * one_hot, axis=-1)
     self.update(
       loss=-log_likelihood if weights is None else -weights * log_likelihood,

@@ -10,8 +10,8 @@ import tensorflow as tf
 from wsram_tf import layers
 from wsram_tf.classification.checks import LabelRules
 from wsram_tf.classification.config import ModelConfig
+from wsram_tf.classification.input_forms import PathRules, PixelListRules
 from wsram_tf.classification.own_networks import check_outputs, deserialized, serialized
-from wsram_tf.classification.pixel_lists import PixelListRules
 from wsram_tf.layers.glimpse_sensor import Cutting
 from wsram_tf.learning.checked_model import CheckedModel
 from wsram_tf.learning.sequences import (
@@ -23,12 +23,23 @@ from wsram_tf.learning.sequences import (
   stacked_glimpses,
 )
 from wsram_tf.location_families import make_location_distribution
-from wsram_tf.observations import Observation, PixelObservation, SparseObservation
+from wsram_tf.observations import (
+  Observation,
+  PixelObservation,
+  RegionObservation,
+  SparseObservation,
+)
 
 __all__ = ["PredictionNetwork", "View"]
 
 # Side of the reduced copies of large images in pictures, pixels.
 LARGEST_PICTURE = 512
+# The rules, and the axes of a batch, of each form of images.
+FORMS = {
+  "pixels": (LabelRules, 4),
+  "visible_pixels": (PixelListRules, 3),
+  "regions": (PathRules, 1),
+}
 
 
 class View(NamedTuple):
@@ -184,7 +195,7 @@ class PredictionNetwork(CheckedModel):
   @property
   def input_rules(self) -> LabelRules:
     """The rules of the network's images, and of its labels in training."""
-    rules = PixelListRules if self.config.observation == "visible_pixels" else LabelRules
+    rules, _ = FORMS[self.config.observation]
     return rules(self.config.image_shape, self.config.num_classes)
 
   def observe(
@@ -194,10 +205,12 @@ class PredictionNetwork(CheckedModel):
 
     Args:
       images: float `[B, H, W, C]` in 0..1; with `visible_pixels` `[B, T, 2 + C]`, as
-        `SparseObservation` takes them.
+        `SparseObservation` takes them; with `regions` paths, string `[B]`.
       cutting: how the glimpse sensor cuts patches; see `GlimpseSensor.prepare`.
       compiled: whether XLA compiles the calls.
     """
+    if self.config.observation == "regions":
+      return RegionObservation(images, self.glimpse_sensor, self.config.channels)
     if self.config.observation == "visible_pixels":
       shape = self.config.image_shape[:2]
       return SparseObservation(images, shape, self.glimpse_sensor, static_shapes=compiled)
@@ -225,14 +238,25 @@ class PredictionNetwork(CheckedModel):
   @property
   def input_rank(self) -> int:
     """Axes of a batch of images, in the form that the configuration names."""
-    return 3 if self.config.observation == "visible_pixels" else 4
+    return FORMS[self.config.observation][1]
 
-  def pictures(self, images: np.ndarray) -> np.ndarray:
-    """Returns images `[B, H, W, C]` to show; of lists of visible pixels reduced copies."""
+  def pictures(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images to show, and the sizes that they have for the network.
+
+    Args:
+      images: as `observe` takes them.
+
+    Returns:
+      float `[B, H, W, C]`, reduced copies unless images are tensors of pixels; int `[B, 2]`, height
+      and width, pixels.
+    """
+    sizes = np.tile(self.config.image_shape[:2], (len(images), 1))
     if self.config.observation == "pixels":
-      return images
-    side = min(LARGEST_PICTURE, *self.config.image_shape[:2])
-    return self.observe(tf.convert_to_tensor(images)).low_resolution(side).numpy()
+      return images, sizes
+    observation = self.observe(tf.convert_to_tensor(images))
+    if isinstance(observation, RegionObservation):
+      sizes = observation.sizes.numpy()
+    return observation.low_resolution(min(LARGEST_PICTURE, sizes.min())).numpy(), sizes
 
   def prior(self, view: View, upper: tf.Tensor) -> tf.Tensor:
     """The prior's parameters, float `[R, P]`, before a glimpse.

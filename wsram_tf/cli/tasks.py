@@ -138,7 +138,18 @@ def _make_digits(flags: ProgramFlags) -> Task:
 
 
 def _define_images(flags: ProgramFlags) -> None:
-  flags.define_path("image_dir", "folder that holds a folder of JPEG or PNG files for each class")
+  flags.define_path("image_dir", "folder that holds a folder of image files for each class")
+  flags.define_bool(
+    "regions",
+    False,
+    "read regions of large files (pyramidal TIFF, whole slides) in place of whole images; files of "
+    "any size",
+  )
+  flags.define_path(
+    "manifest",
+    "with regions, in place of image_dir: CSV file with the columns path and label, and perhaps "
+    "group (files of one group stay together) and split (train, validation or test)",
+  )
   flags.define_text(
     "dataset",
     "in place of image_dir, the name of a classification set of TensorFlow Datasets, or "
@@ -160,6 +171,8 @@ def _define_images(flags: ProgramFlags) -> None:
 
 
 def _make_images(flags: ProgramFlags) -> Task:
+  if flags.regions or flags.manifest:
+    return _make_regions(flags)
   if bool(flags.image_dir) == bool(flags.dataset):
     raise ValueError(
       f"image_dir={flags.image_dir!r}, dataset={flags.dataset!r}: exactly one of them must be given"
@@ -187,6 +200,18 @@ def _make_images(flags: ProgramFlags) -> Task:
     images=images,
     **options,
   )
+
+
+def _make_regions(flags: ProgramFlags) -> Task:
+  if not flags.regions:
+    raise ValueError(f"manifest={flags.manifest!r}: must be given with regions")
+  if flags.dataset:
+    raise ValueError(f"dataset={flags.dataset!r}: must not be given with regions")
+  images = flags.read(config.ImageConfig)
+  options = _classifier_options(flags, images.image_shape)
+  from wsram_tf.tasks.regions import RegionTask
+
+  return RegionTask(image_dir=flags.image_dir, manifest=flags.manifest, images=images, **options)
 
 
 def _define_captions(flags: ProgramFlags) -> None:
@@ -267,7 +292,7 @@ PROGRAMS = {
   "train_classifier": TrainingProgram(
     define=_define_images,
     make_task=_make_images,
-    tasks=("images", "needles"),
+    tasks=("images", "needles", "regions"),
     batch_size=128,
     estimators=tuple(objectives.ESTIMATORS),
     is_classifier=True,

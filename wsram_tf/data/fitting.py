@@ -13,7 +13,9 @@ import PIL.ImageOps
 
 __all__ = [
   "FITS",
+  "FORMATS",
   "UnreadableImageError",
+  "area_weights",
   "check_image",
   "fit_image",
   "is_transparent",
@@ -23,23 +25,23 @@ __all__ = [
 FITS = ("resize", "pad")
 # Channel counts that both PNG and JPEG can store.
 CHANNELS = (1, 3)
-FORMATS = ("JPEG", "PNG")
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
 _WITH_ALPHA = ("RGBA", "LA", "PA")
 # Pillow's parsers raise all of these for damaged files.
 _DAMAGE = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError)
 
 
 class UnreadableImageError(ValueError):
-  """A file is missing, damaged, or no JPEG or PNG file; the message gives the reason."""
+  """A file is missing, damaged, or of no known format; the message gives the reason."""
 
 
 def read_image(
   file: str | os.PathLike | BinaryIO, image_shape: Sequence[int], fit: str
 ) -> np.ndarray:
-  """Reads a JPEG or PNG file at the size that a model takes; see `fit_image`.
+  """Reads an image file at the size that a model takes; see `fit_image`.
 
   Args:
-    file: its path, or the open file.
+    file: a JPEG, PNG, TIFF or WebP file, its path, or the open file.
     image_shape: (H, W, C), pixels; C is 1 (grey) or 3 (colour).
     fit: "resize" or "pad".
 
@@ -57,10 +59,10 @@ def read_image(
 
 
 def check_image(file: str | os.PathLike | BinaryIO) -> None:
-  """Decodes a JPEG or PNG file, to find out whether it can be read.
+  """Decodes an image file, to find out whether it can be read.
 
   Args:
-    file: its path, or the open file.
+    file: a JPEG, PNG, TIFF or WebP file, its path, or the open file.
 
   Raises:
     UnreadableImageError: if the file cannot be read.
@@ -108,6 +110,28 @@ def fit_image(
   elif image.size != (width, height):
     image = image.resize((width, height), method)
   return np.asarray(image).reshape(tuple(image_shape))
+
+
+def area_weights(size: int, new_size: int, length: float | None = None) -> np.ndarray:
+  """Makes weights `[new_size, size]` that average `size` pixels over `new_size` equal intervals.
+
+  Args:
+    size: pixels.
+    new_size: intervals.
+    length: of all intervals together, pixels, where it differs from `size` by less than one.
+
+  Example:
+
+  >>> area_weights(3, 2).round(2).tolist()
+  [[0.67, 0.33, 0.0], [0.0, 0.33, 0.67]]
+  """
+  edges = np.linspace(0, length or size, new_size + 1)
+  first = np.arange(size)
+  overlap = np.minimum(edges[1:, None], first + 1) - np.maximum(edges[:-1, None], first)
+  overlap = np.maximum(overlap, 0)
+  if length is None:
+    return overlap * new_size / size
+  return overlap / overlap.sum(axis=1, keepdims=True)
 
 
 def is_transparent(image: PIL.Image.Image) -> bool:

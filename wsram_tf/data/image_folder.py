@@ -14,7 +14,7 @@ from wsram_tf.data.orders import first_few
 
 __all__ = ["ImageFiles", "find_images", "load_image_folder", "read_images"]
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 _SHARE_OF_MEMORY = 0.7
 
 
@@ -32,13 +32,15 @@ class ImageFiles(NamedTuple):
   class_names: tuple[str, ...]
 
 
-def find_images(image_dir: str | os.PathLike) -> ImageFiles:
-  """Lists the JPEG and PNG files of a folder that has one subfolder per class.
+def find_images(image_dir: str | os.PathLike, suffixes: Sequence[str] = SUFFIXES) -> ImageFiles:
+  """Lists the image files of a folder that has one subfolder per class.
 
-  Names that begin with a dot and files with other suffixes are ignored.
+  Files may lie deeper in a class' folder. Names that begin with a dot and files with other suffixes
+  are ignored.
 
   Args:
     image_dir: the folder; `~` is expanded.
+    suffixes: of image files, in lower case.
 
   Raises:
     ValueError: if the folder or a subfolder does not exist, is not readable, or holds no images.
@@ -57,14 +59,15 @@ def find_images(image_dir: str | os.PathLike) -> ImageFiles:
   (('cats', 'dogs'), [0, 1])
   """
   root = pathlib.Path(os.path.expanduser(image_dir))  # Path.expanduser raises at an unknown user.
-  rule = "must be a folder that holds a folder of JPEG or PNG files for each class"
+  kinds = ", ".join(suffixes)
+  rule = f"must be a folder that holds a folder of image files ({kinds}) for each class"
   if not os.path.isdir(root):
     raise ValueError(f"image_dir={str(image_dir)!r}: {rule}; this folder does not exist")
   try:
     folders = sorted(
       path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
     )
-    files = [_image_files(folder) for folder in folders]
+    files = [_image_files(folder, suffixes) for folder in folders]
   except OSError as error:
     raise ValueError(f"image_dir={str(image_dir)!r}: must be readable: {error}") from error
   for folder in folders:
@@ -78,11 +81,20 @@ def find_images(image_dir: str | os.PathLike) -> ImageFiles:
       f"image_dir={str(image_dir)!r}: {rule}, and at least 2 classes; it holds {len(folders)}"
     )
   if empty:
-    nested = any(path.is_dir() for folder in empty for path in folder.iterdir())
-    hint = "; they hold folders: give the folder directly above the classes" if nested else ""
     raise ValueError(
       f"image_dir={str(image_dir)!r}: {rule}; no file found in "
-      f"{first_few([folder.name for folder in empty])}{hint}"
+      f"{first_few([folder.name for folder in empty])}"
+    )
+  # Such as train/cat and test/cat: not classes, but splits of all classes.
+  inner, *others = (
+    {path.relative_to(folder).parts[0] for path in found}
+    for folder, found in zip(folders, files, strict=True)
+  )
+  nested = all((folder / name).is_dir() for folder in folders for name in inner)
+  if nested and all(other == inner for other in others):
+    raise ValueError(
+      f"image_dir={str(image_dir)!r}: {rule}; its folders hold folders of the same names, "
+      f"{first_few(sorted(inner))}: give the folder directly above the classes"
     )
   return ImageFiles(
     paths=[path for found in files for path in found],
@@ -195,9 +207,11 @@ def load_image_folder(
   return splits, message
 
 
-def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
+def _image_files(folder: pathlib.Path, suffixes: Sequence[str]) -> list[pathlib.Path]:
   return sorted(
     path
-    for path in folder.iterdir()
-    if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    for path in folder.rglob("*")
+    if path.suffix.lower() in suffixes
+    and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    and path.is_file()
   )

@@ -1,6 +1,7 @@
 """Checks of every form of data that Keras' `fit`, `evaluate` and `predict` take."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -208,7 +209,8 @@ def _as_array(name: str, values: Any) -> np.ndarray:
     array = np.asarray(values)
   except ValueError as error:  # Rows of different lengths.
     raise ValueError(f"{name} of {type(values).__name__}: must form one array: {error}") from error
-  if array.dtype == object:
+  texts = (str, bytes, os.PathLike)  # Paths of files.
+  if array.dtype == object and not all(isinstance(value, texts) for value in array.flat):
     raise ValueError(f"{name} of {type(values).__name__}: must form one array of numbers")
   return array
 

@@ -2,6 +2,13 @@
 
 from wsram_tf.observations.interface import Observation
 from wsram_tf.observations.pixels import PixelObservation, area_means
+from wsram_tf.observations.regions import RegionObservation
 from wsram_tf.observations.sparse import SparseObservation
 
-__all__ = ["Observation", "PixelObservation", "SparseObservation", "area_means"]
+__all__ = [
+  "Observation",
+  "PixelObservation",
+  "RegionObservation",
+  "SparseObservation",
+  "area_means",
+]

@@ -1,19 +1,11 @@
 """Images as tensors of pixels."""
 
-import numpy as np
 import tensorflow as tf
 
+from wsram_tf.data.fitting import area_weights
 from wsram_tf.layers.glimpse_sensor import Cutting, GlimpseSensor
 
 __all__ = ["PixelObservation", "area_means"]
-
-
-def area_weights(size: int, new_size: int) -> np.ndarray:
-  """Makes weights `[new_size, size]` that average `size` pixels over `new_size` equal intervals."""
-  edges = np.linspace(0, size, new_size + 1)
-  first = np.arange(size)
-  overlap = np.minimum(edges[1:, None], first + 1) - np.maximum(edges[:-1, None], first)
-  return np.maximum(overlap, 0) * new_size / size
 
 
 def area_means(images: tf.Tensor, side: int) -> tf.Tensor:

@@ -43,6 +43,7 @@ class Task(abc.ABC):
     layout: the figures that a comparison of such runs shows.
     batch_size: the default number of images per update.
     writes_before_training: whether `prepare` writes to the run's folder, which is then made first.
+    excludes_xla: whether XLA cannot compile the model.
   """
 
   name: ClassVar[str]
@@ -51,6 +52,7 @@ class Task(abc.ABC):
   layout: ClassVar[Layout]
   batch_size: ClassVar[int] = 128
   writes_before_training: ClassVar[bool] = False
+  excludes_xla: ClassVar[bool] = False
 
   @abc.abstractmethod
   def configs(self) -> Iterable[Any]:

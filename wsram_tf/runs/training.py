@@ -189,10 +189,11 @@ def evaluation_interval(training: TrainingConfig, optimizer: OptimizerConfig) ->
   return every
 
 
-def use_xla(jit_compile: str, avoids_xla_on_cpu: bool) -> bool:
-  """Returns whether to compile with XLA on this device."""
+def use_xla(jit_compile: str, task: Task) -> bool:
+  """Returns whether to compile a task's learner with XLA on this device."""
   on_cpu = not tf.config.list_physical_devices("GPU")
-  return {"on": True, "off": False, "auto": not (avoids_xla_on_cpu and on_cpu)}[jit_compile]
+  avoids = task.excludes_xla or (task.avoids_xla_on_cpu and on_cpu)
+  return {"on": True, "off": False, "auto": not avoids}[jit_compile]
 
 
 def steps_per_execution(every: int) -> int:
@@ -238,7 +239,7 @@ def _train(
   learner.on_nan = training.on_nan  # A resumed run may choose again.
   learner.compile(
     optimizer,
-    jit_compile=use_xla(training.jit_compile, task.avoids_xla_on_cpu),
+    jit_compile=use_xla(training.jit_compile, task),
     steps_per_execution=steps_per_execution(every),
   )
   start = int(optimizer.iterations)

@@ -8,11 +8,13 @@ import PIL.ExifTags
 import PIL.Image
 import PIL.ImageOps
 
-from wsram_tf.data.fitting import fit_image, is_transparent
+from wsram_tf.data.fitting import FORMATS, fit_image, is_transparent
 from wsram_tf.serving.examples import png_bytes
 
 __all__ = ["prepare_image"]
 
+# Formats that exported models decode.
+SENT_FORMATS = ("PNG", "JPEG")
 _ORIENTATION = PIL.ExifTags.Base.Orientation
 
 
@@ -22,7 +24,7 @@ def prepare_image(
   """Makes a file of the size that a model takes.
 
   Args:
-    path: of a PNG or JPEG file.
+    path: of a PNG, JPEG, TIFF or WebP file.
     shape: height, width and channels of the model's images, pixels.
     fit: `resize`, `pad` or `any size`; see `Model`.
     invert: whether to swap dark and bright.
@@ -33,7 +35,7 @@ def prepare_image(
 
   Raises:
     OSError: if the file cannot be read.
-    ValueError: if it is no whole PNG or JPEG file, or the model does not take image files.
+    ValueError: if it is no whole image file, or the model does not take image files.
 
   Example:
 
@@ -54,13 +56,14 @@ def prepare_image(
     )
   contents = pathlib.Path(path).read_bytes()
   try:
-    image = PIL.Image.open(io.BytesIO(contents), formats=["PNG", "JPEG"])
+    image = PIL.Image.open(io.BytesIO(contents), formats=FORMATS)
     # Cameras record which way is up; models take pixels as they lie in the file.
     turned = image.format == "JPEG" and image.getexif().get(_ORIENTATION, 1) != 1
     if turned:
       image = PIL.ImageOps.exif_transpose(image)
     right_size = fit == "any size" or image.size == (width, height)
-    if right_size and not turned and not invert and not is_transparent(image):
+    sendable = image.format in SENT_FORMATS and not is_transparent(image)
+    if right_size and sendable and not turned and not invert:
       return contents, ""
     old_width, old_height = image.size
     if right_size:
@@ -69,9 +72,9 @@ def prepare_image(
       image, (height, width, channels), "pad" if fit == "pad" else "resize", turn=False
     )
   except PIL.UnidentifiedImageError as error:
-    raise ValueError(f"{path}: must be a PNG or JPEG file") from error
+    raise ValueError(f"{path}: must be an image file, {' or '.join(FORMATS)}") from error
   except Exception as error:  # Pillow's parsers raise all kinds at damage.
-    raise ValueError(f"{path}: must be a whole PNG or JPEG file: {error}") from error
+    raise ValueError(f"{path}: must be a whole image file: {error}") from error
   old, new = f"{old_height} x {old_width}", f"{height} x {width}"
   done = "padded and resized" if fit == "pad" else "resized"
   note = "" if right_size else f"{done} from {old} to {new} pixels (height x width)"

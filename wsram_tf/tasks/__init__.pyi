@@ -14,4 +14,5 @@ from .digits import DigitTask as DigitTask
 from .digits import NeedleTask as NeedleTask
 from .images import ImageTask as ImageTask
 from .photographs import PhotographTask as PhotographTask
+from .regions import RegionTask as RegionTask
 from .scenes import SceneTask as SceneTask

@@ -21,7 +21,7 @@ class ImageTask(ClassificationTask):
   """Classifies images of your own, or of a set of TensorFlow Datasets.
 
   Args:
-    image_dir: a folder that holds a folder of JPEG or PNG files for each class.
+    image_dir: a folder that holds a folder of image files for each class.
     dataset: in place of `image_dir` the name of a classification set of TensorFlow Datasets.
     data_dir: folder of prepared TensorFlow Datasets; None for the default one.
     download: whether to fetch the set where it is not prepared.

@@ -29,8 +29,8 @@ def predict(arguments: Sequence[str] | None = None) -> None:
   predict --model_dir=BASE/NAME/VERSION IMAGE...        an export
   predict --server=localhost:8500 --name=NAME IMAGE...  a running server
 
-  Images are PNG or JPEG files of any size; one that is not of the model's size is resized, here or,
-  where the model takes any size, by the model.
+  Images are PNG, JPEG, TIFF or WebP files of any size; one that is not of the model's size is
+  resized, here or, where the model takes any size, by the model.
   """
   program.run("predict", lambda: _predict(arguments), cpp_loader.ServingError, clients.ServerError)
 
@@ -101,7 +101,7 @@ def _predict(arguments: Sequence[str] | None) -> None:
   flags = _flags()
   paths = flags.parse(arguments)
   if not paths:
-    raise ValueError("name at least one PNG or JPEG file")
+    raise ValueError("name at least one image file")
   pictures = [f"{pathlib.Path(path).stem}_glimpses.png" for path in paths]
   if flags.draw_dir is not None and len(set(pictures)) < len(pictures):
     raise ValueError(f"{' '.join(paths)}: must differ in their names, for pictures in one folder")

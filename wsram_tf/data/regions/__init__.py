@@ -1,0 +1,1 @@
+"""Files of large images: sets of them, regions read through their pyramids, and new pyramids."""
