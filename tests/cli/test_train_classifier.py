@@ -99,7 +99,10 @@ class TrainClassifierTest(tf.test.TestCase):
     cases = (
       ([], "image_dir=None, dataset=None: exactly one of them must be given"),
       ([images, "--dataset=needle"], "dataset='needle': exactly one of them must be given"),
-      ([f"--image_dir={self.folder}"], "must be a folder that holds a folder of image files"),
+      (
+        [f"--image_dir={self.images / 'one'}"],
+        "must be a folder that holds a folder of image files",
+      ),
       ([images, "--test_percent=0"], "test_percent=0: must be at least 1"),
       (
         [images, "--validation_percent=0"],

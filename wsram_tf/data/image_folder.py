@@ -1,4 +1,4 @@
-"""Reads a folder of image files, with one subfolder per class, into memory at one size."""
+"""Reads a folder of image files, with one subfolder per class, at one size."""
 
 import concurrent.futures
 import os
@@ -12,10 +12,15 @@ from wsram_tf.data.fitting import UnreadableImageError, read_image
 from wsram_tf.data.images import ImageSplits, LabelledImages, split_images
 from wsram_tf.data.orders import first_few
 
-__all__ = ["ImageFiles", "find_images", "load_image_folder", "read_images"]
+__all__ = ["ImageFiles", "StoredImages", "find_images", "load_image_folder", "read_images"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+# Of free memory, that images may take.
 _SHARE_OF_MEMORY = 0.7
+# Copies of all images that exist at once: as read, split, and as tensors of the pipeline.
+_COPIES = 3
+# Images that must fit into memory in any case.
+_BATCH = 100
 
 
 class ImageFiles(NamedTuple):
@@ -103,10 +108,54 @@ def find_images(image_dir: str | os.PathLike, suffixes: Sequence[str] = SUFFIXES
   )
 
 
+class StoredImages:
+  """Images that are read from their files whenever they are needed, in place of an array.
+
+  Args:
+    paths: of n files, objects.
+    image_shape: (H, W, C), pixels.
+    fit: see `fitting.fit_image`.
+
+  Attributes:
+    shape: (n, H, W, C).
+  """
+
+  def __init__(self, paths: np.ndarray, image_shape: Sequence[int], fit: str):
+    self.paths = paths
+    self.fit = fit
+    self.shape = (len(paths), *image_shape)
+    self._pool = concurrent.futures.ThreadPoolExecutor()
+
+  def __len__(self) -> int:
+    return len(self.paths)
+
+  def __getitem__(self, chosen: np.ndarray) -> "StoredImages":
+    """Returns some of the images, still in their files."""
+    return StoredImages(self.paths[chosen], self.shape[1:], self.fit)
+
+  def read(self, indices: np.ndarray) -> np.ndarray:
+    """Reads images, uint8 `[B, H, W, C]`.
+
+    Raises:
+      UnreadableImageError: if a file cannot be read any more; the message names it.
+    """
+
+    def read(path: pathlib.Path) -> np.ndarray:
+      try:
+        return read_image(path, self.shape[1:], self.fit)
+      except UnreadableImageError as error:
+        raise UnreadableImageError(f"{path}: {error}") from error
+
+    images = list(self._pool.map(read, self.paths[indices]))
+    return np.stack(images) if images else np.zeros([0, *self.shape[1:]], np.uint8)
+
+
 def read_images(
   files: ImageFiles, image_shape: Sequence[int], fit: str
-) -> tuple[LabelledImages, str]:
-  """Reads image files and skips those that cannot be read.
+) -> tuple[LabelledImages, list[str]]:
+  """Reads image files and leaves out those that cannot be read.
+
+  Images that would take too much memory stay in their files.
 
   Args:
     files: files to read.
@@ -114,27 +163,28 @@ def read_images(
     fit: see `fitting.fit_image`.
 
   Returns:
-    the images; a message that counts and names the skipped files, or an empty string.
+    the images, an array or `StoredImages`; the names of the files left out, CLASS/FILE.
 
   Raises:
-    ValueError: if the images do not fit into memory, or all files of a class are damaged.
+    ValueError: if not even a batch of images fits into memory, or all files of a class are damaged.
   """
-  count = len(files.paths)
-  taken = count * int(np.prod(image_shape))
+  count, one = len(files.paths), int(np.prod(image_shape))
   free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-  if taken > _SHARE_OF_MEMORY * free:
+  usable = _SHARE_OF_MEMORY * free
+  if one * _BATCH > usable:
     raise ValueError(
-      f"image_shape={tuple(image_shape)}: {count:,} images of this shape take "
-      f"{taken / 1e9:.1f} GB of memory; they must take at most "
-      f"{_SHARE_OF_MEMORY * free / 1e9:.1f} GB"
+      f"image_shape={tuple(image_shape)}: {_BATCH} images of this shape take "
+      f"{_BATCH * one / 1e9:.1f} GB of memory; they must take at most {usable / 1e9:.1f} GB"
     )
-  images = np.empty([count, *image_shape], np.uint8)
+  images = np.empty([count, *image_shape], np.uint8) if count * one * _COPIES <= usable else None
 
   def read(index: int) -> str | None:
     try:
-      images[index] = read_image(files.paths[index], image_shape, fit)
+      image = read_image(files.paths[index], image_shape, fit)
     except UnreadableImageError as error:
       return str(error)
+    if images is not None:
+      images[index] = image
     return None
 
   with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -148,12 +198,16 @@ def read_images(
       f"image_dir: every class must have a readable file; {first_few(names)} has none; the error "
       f"of its first file: {first}"
     )
+  if images is None:
+    paths = np.array([*files.paths, None], object)[:-1]  # Of objects, also where there is one.
+    images = StoredImages(paths, image_shape, fit)
   if whole.all():
-    return LabelledImages(images, files.labels), ""
-  broken = [files.paths[index] for index in np.flatnonzero(~whole)]
-  names = first_few([f"{path.parent.name}/{path.name}" for path in broken])
-  message = f"{len(broken)} of {count} files cannot be read and are left out: {names}"
-  return LabelledImages(images[whole], files.labels[whole]), message
+    return LabelledImages(images, files.labels), []
+  left_out = [
+    f"{files.class_names[files.labels[index]]}/{files.paths[index].name}"
+    for index in np.flatnonzero(~whole)
+  ]
+  return LabelledImages(images[whole], files.labels[whole]), left_out
 
 
 def load_image_folder(
@@ -164,7 +218,7 @@ def load_image_folder(
   validation_percent: int,
   test_percent: int,
   split_seed: int,
-) -> tuple[ImageSplits, str]:
+) -> tuple[ImageSplits, list[str]]:
   """Reads a folder with one subfolder per class and splits it, each class in proportion.
 
   Args:
@@ -176,7 +230,7 @@ def load_image_folder(
     split_seed: seed of the splits, which depend on it and the files alone.
 
   Returns:
-    the splits; a message about skipped files, or an empty string.
+    the splits; the names of the files that cannot be read and are left out, CLASS/FILE.
 
   Raises:
     ValueError: if the folder, its files or a percentage break a rule.
@@ -191,12 +245,12 @@ def load_image_folder(
   ...     pathlib.Path(folder, name).mkdir()
   ...     for number in range(5):
   ...       PIL.Image.new("RGB", (30, 20)).save(pathlib.Path(folder, name, f"{number}.png"))
-  ...   splits, message = load_image_folder(folder, (16, 24, 3), **sizes)
+  ...   splits, left_out = load_image_folder(folder, (16, 24, 3), **sizes)
   >>> splits.class_names, splits.train.images.shape, splits.test.images.shape
   (('cats', 'dogs'), (6, 16, 24, 3), (2, 16, 24, 3))
   """
   files = find_images(image_dir)
-  data, message = read_images(files, image_shape, fit)
+  data, left_out = read_images(files, image_shape, fit)
   splits = split_images(
     data,
     files.class_names,
@@ -204,7 +258,7 @@ def load_image_folder(
     validation_percent=validation_percent,
     split_seed=split_seed,
   )
-  return splits, message
+  return splits, left_out
 
 
 def _image_files(folder: pathlib.Path, suffixes: Sequence[str]) -> list[pathlib.Path]:

@@ -1,6 +1,6 @@
 """Labelled images of one size in memory: splits, augmentation and batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,8 @@ class LabelledImages(NamedTuple):
   """Images and their classes.
 
   Attributes:
-    images: uint8 `[n, H, W, C]`.
+    images: uint8 `[n, H, W, C]`, or an object with this `shape` and a method `read(indices)` that
+      returns uint8 `[B, H, W, C]`, as `image_folder.StoredImages`.
     labels: int32 `[n]`, within 0..K - 1.
   """
 
@@ -161,11 +162,11 @@ def training_dataset(
     )
   if not 0 <= augmentation.brightness <= 1:
     raise ValueError(f"brightness={augmentation.brightness}: must be from 0 to 1")
-  images, labels = on_host(*data)
+  fetch, labels = _fetching(data)
 
   def draw_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     indices = shuffled_indices(step, batch_size, len(data.images), seed)
-    batch = tf.cast(tf.gather(images, indices), tf.float32) / 255.0
+    batch = tf.cast(fetch(indices), tf.float32) / 255.0
     if augmentation != Augmentation():
       # The place in the endless sequence of images seeds an image's augmentation.
       places = step * batch_size + tf.range(batch_size, dtype=tf.int64)
@@ -196,8 +197,26 @@ def evaluation_dataset(data: LabelledImages, batch_size: int) -> tf.data.Dataset
   >>> [labels.numpy().tolist() for _, labels in evaluation_dataset(data, batch_size=2)]
   [[0, 1], [2]]
   """
-  batches = tf.data.Dataset.from_tensor_slices(on_host(*data)).batch(batch_size)
-  return map_in_order(batches, lambda images, labels: (tf.cast(images, tf.float32) / 255.0, labels))
+  fetch, labels = _fetching(data)
+
+  def read_batch(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.cast(fetch(indices), tf.float32) / 255.0, tf.gather(labels, indices)
+
+  return map_in_order(tf.data.Dataset.range(len(data.labels)).batch(batch_size), read_batch)
+
+
+def _fetching(data: LabelledImages) -> tuple[Callable[[tf.Tensor], tf.Tensor], tf.Tensor]:
+  """Returns a function from indices `[B]` to images, uint8 `[B, H, W, C]`, and all labels."""
+  if isinstance(data.images, np.ndarray):
+    images, labels = on_host(*data)
+    return lambda indices: tf.gather(images, indices), labels
+
+  def fetch(indices: tf.Tensor) -> tf.Tensor:
+    images = tf.numpy_function(data.images.read, [indices], tf.uint8)
+    return tf.ensure_shape(images, [indices.shape[0], *data.images.shape[1:]])
+
+  with tf.device("/CPU:0"):
+    return fetch, tf.constant(data.labels, tf.int32)
 
 
 def _augment(image: tf.Tensor, seed: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:

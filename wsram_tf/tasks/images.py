@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from wsram_tf.classification import ModelConfig
 from wsram_tf.data import image_folder, images, tfds_images
+from wsram_tf.data.orders import first_few
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.runs.record import Settings, stored_path
 from wsram_tf.tasks.classification import ClassificationTask
@@ -103,14 +104,24 @@ class ImageTask(ClassificationTask):
       "validation_percent": config.validation_percent,
       "split_seed": config.split_seed,
     }
+    left_out: list[str] = []
     if self._source is not None:
       splits = tfds_images.load_tfds(self._source, self.dataset, config.image_shape, **splitting)
     else:
-      splits, message = image_folder.load_image_folder(
+      splits, left_out = image_folder.load_image_folder(
         self.image_dir, config.image_shape, **splitting
       )
-      if message:
-        print(message, file=sys.stderr, flush=True)
+      if left_out:
+        count = len(left_out) + sum(len(part.labels) for part in splits[:3])
+        names = first_few(left_out)
+        print(
+          f"{len(left_out)} of {count} files cannot be read and are left out: {names}",
+          file=sys.stderr,
+          flush=True,
+        )
+    is_stored = isinstance(splits.train.images, image_folder.StoredImages)
+    if is_stored:
+      print("the images do not fit into memory; batches are read from their files", flush=True)
     self.splits = splits
     self.class_names = splits.class_names
     self.data_figures = {
@@ -118,6 +129,8 @@ class ImageTask(ClassificationTask):
       "validation_images": len(splits.validation.labels),
       "test_images": len(splits.test.labels),
       "fit": config.fit,
+      "images_in_memory": not is_stored,
+      "files_left_out": left_out,
     }
 
   def training_data(self, *, batch_size: int, seed: int, start_update: int) -> tf.data.Dataset:
