@@ -11,7 +11,6 @@ each counted in a process of its own.
 
 import concurrent.futures
 import math
-import multiprocessing
 import os
 import statistics
 import tempfile
@@ -28,6 +27,7 @@ from absl import app, flags
 from matplotlib.figure import Figure
 
 import wsram_tf
+from tests.benchmarks.timing import in_own_process
 from wsram_tf.classification.prediction_network import View
 from wsram_tf.data import canvases, digits
 from wsram_tf.observations import PixelObservation, area_means
@@ -207,17 +207,6 @@ def measure_memory(series: str, side: int, path: str) -> float:
   tf.config.experimental.reset_memory_stats("CPU:0")
   answer()
   return (tf.config.experimental.get_memory_info("CPU:0")["peak"] - before) / 1e6
-
-
-def in_own_process(function: Callable, *arguments):
-  """Runs a function in a fresh process and returns what it returns.
-
-  Raises:
-    BrokenProcessPool: if the process was killed.
-  """
-  context = multiprocessing.get_context("spawn")
-  with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-    return pool.submit(function, *arguments).result()
 
 
 def measure(sides: list[int], seconds: float, longest: float) -> list[Row]:

@@ -1,15 +1,17 @@
-"""What the benchmarks of training steps share: timing a step in turn with its bare products."""
+"""What benchmarks share: a step in turn with its bare products, and processes of their own."""
 
+import concurrent.futures
+import multiprocessing
 import resource
 import statistics
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-__all__ = ["Product", "peak_gigabytes", "time_step"]
+__all__ = ["Product", "in_own_process", "peak_gigabytes", "time_step"]
 
 
 class Product(NamedTuple):
@@ -77,6 +79,17 @@ def time_step(
 def peak_gigabytes() -> float:
   """The most memory that this process has held."""
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def in_own_process(function: Callable, *arguments: Any) -> Any:
+  """Runs a function in a fresh process and returns what it returns.
+
+  Raises:
+    BrokenProcessPool: if the process was killed.
+  """
+  context = multiprocessing.get_context("spawn")
+  with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+    return pool.submit(function, *arguments).result()
 
 
 def _make_products(products: list[Product], jit_compile: bool) -> Callable[[], object]:

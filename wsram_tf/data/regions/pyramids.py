@@ -80,7 +80,7 @@ def convert(
     if image.get_typeof("orientation") and image.get("orientation") != 1:
       # Turning an image needs its pixels in another order.
       image = pyvips.Image.new_from_file(str(source), fail_on="truncated").autorot()
-    _write(_plain(image), pathlib.Path(pyramid), compression)
+    write_image(pathlib.Path(pyramid), _plain(image), compression)
   except pyvips.Error as error:
     reason = " ".join(str(error).split())
     raise RegionError(f"path={str(source)!r}: cannot be converted: {reason}") from error
@@ -134,7 +134,7 @@ def convert_folder(
 
 def write_array(path: str | os.PathLike, pixels: np.ndarray, compression: str = "deflate") -> None:
   """Writes the pyramid of an array, uint8 `[H, W, C]`; see `convert`."""
-  _write(_pyvips().Image.new_from_array(pixels), pathlib.Path(path), compression)
+  write_image(pathlib.Path(path), _pyvips().Image.new_from_array(pixels), compression)
 
 
 def _plain(image: Any) -> Any:
@@ -154,7 +154,8 @@ def _divisible(image: Any) -> Any:
   return image.embed(0, 0, *sides, extend="black")
 
 
-def _write(image: Any, path: pathlib.Path, compression: str) -> None:
+def write_image(path: pathlib.Path, image: Any, compression: str = "deflate") -> None:
+  """Writes the pyramid of an image of libvips, 8 bits, grey or RGB; see `convert`."""
   path.parent.mkdir(parents=True, exist_ok=True)
   with files.replacing(path) as partial:
     _divisible(image).tiffsave(
