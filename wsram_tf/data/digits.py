@@ -7,7 +7,7 @@ import numpy as np
 
 from wsram_tf.data.orders import hold_out
 
-__all__ = ["DIGIT_SOURCES", "DigitSplits", "Digits", "load_digits"]
+__all__ = ["DIGIT_SOURCES", "DigitSplits", "Digits", "check_digits", "load_digits"]
 
 DIGIT_SOURCES = ("mnist5k", "mnist")
 
@@ -134,3 +134,27 @@ def _load_mnist(data_dir: str | None, download: bool) -> tuple[Digits, Digits]:
 def _read_split(tfds, builder, split: str) -> Digits:
   batch = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1, shuffle_files=False))
   return Digits(batch["image"][..., 0], batch["label"].astype(np.int32))
+
+
+def check_digits(digits: Digits) -> None:
+  """Checks the arrays of digits.
+
+  Raises:
+    ValueError: if their shapes or types do not fit, or there are none.
+  """
+  images, labels = digits.images, digits.labels
+  if images.ndim != 3 or images.dtype != np.uint8:
+    raise ValueError(
+      f"digits.images of dtype {images.dtype} and shape {images.shape}: must be uint8 [n, h, w]"
+    )
+  if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+    raise ValueError(
+      f"digits.labels of dtype {labels.dtype} and shape {labels.shape}: must be integer [n]"
+    )
+  if len(images) != len(labels):
+    raise ValueError(
+      f"digits.images of length {len(images)}, digits.labels of length {len(labels)}: must have "
+      "the same length"
+    )
+  if not images.size:
+    raise ValueError(f"digits.images of shape {images.shape}: must not be empty")
