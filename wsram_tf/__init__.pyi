@@ -34,6 +34,7 @@ from .config import ObjectiveConfig as ObjectiveConfig
 from .config import OptimizerConfig as OptimizerConfig
 from .config import TrainingConfig as TrainingConfig
 from .data.canvases.config import CanvasConfig as CanvasConfig
+from .data.canvases.config import MegapixelConfig as MegapixelConfig
 from .drawing import show_glimpses as show_glimpses
 from .learning.sequences import GlimpseSequences as GlimpseSequences
 from .learning.update_guard import NonFiniteUpdateError as NonFiniteUpdateError

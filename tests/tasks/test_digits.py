@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import itertools
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -108,6 +110,79 @@ class NeedleTaskTest(tf.test.TestCase):
     self.assertEqual(results["test_canvases"], 6)
     self.assertBetween(results["test_error_percent"], 0.0, 100.0)
     self.assertTrue(np.isfinite(results["bound_nats"]))
+
+
+def _megapixel(observation: str = "visible_pixels", **options: Any) -> tasks.MegapixelTask:
+  given = {
+    "megapixel": wsram_tf.MegapixelConfig(
+      megapixel_side=100, megapixel_order="noise_last", megapixel_label="top"
+    ),
+    "sets": tasks.MegapixelSetConfig(
+      megapixel_train=40, megapixel_validation=20, megapixel_test=10, evaluation_batch_size=10
+    ),
+    "source": tasks.DigitSourceConfig(validation_digits=100),
+    "model": wsram_tf.ModelConfig(units=4, num_glimpses=1, observation=observation),
+    "objective": wsram_tf.ObjectiveConfig(estimator="variational", num_samples=1),
+  }
+  return tasks.MegapixelTask(**given | options)
+
+
+class MegapixelTaskTest(tf.test.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.task = _megapixel()
+    cls.task.prepare(RunFolder("unused"))
+
+  def test_sets_are_fixed_and_share_no_digit(self):
+    task = self.task
+    sets = (task.train, task.validation, task.test)
+    shown = []
+    for made, count in zip(sets, (40, 20, 10), strict=True):
+      digits = made.pieces.squares[:, :5]  # Painted first.
+      self.assertEqual(digits.shape, (count, 5))
+      shown.append({made.pieces.bank[digit].tobytes() for digit in digits.ravel()})
+    for one, other in itertools.combinations(shown, 2):
+      self.assertNoCommonElements(one, other)
+    self.assertLen({made.pieces.corners[:10].tobytes() for made in sets}, 3)
+    self.assertLen({made.pieces.bank[-50:].tobytes() for made in sets}, 3)
+    # The seed of a run changes the order alone.
+    batches = [
+      next(iter(task.training_data(batch_size=40, seed=k, start_update=0))) for k in (1, 2)
+    ]
+    one, other = (pixels.numpy() for pixels, _ in batches)
+    self.assertNotAllEqual(one, other)
+    self.assertCountEqual(*([pixels.tobytes() for pixels in batch] for batch in (one, other)))
+    whole = list(task.training_data(batch_size=3, seed=1, start_update=0).take(4))
+    (resumed,) = task.training_data(batch_size=3, seed=1, start_update=3).take(1)
+    self.assertAllEqual(resumed[0], whole[3][0])
+
+  def test_the_record_and_the_results_say_order_and_label(self):
+    task = self.task
+    recorded = ["--megapixel_order=noise_last", "--megapixel_label=top", "--megapixel_train=40"]
+    self.assertContainsSubset(["# task: megapixel", *recorded], task.settings().lines)
+    learner = task.make_learner(clip_norm=1.0, seed=1)
+    learner.compile("adam", run_eagerly=True)
+    results = task.score(learner)
+    self.assertTrue(np.isfinite(results["bound_nats"]))
+    for name, value in (
+      ("megapixel_order", "noise_last"),
+      ("megapixel_label", "top"),
+      ("digits", "mnist5k"),
+      ("training_canvases", 40),
+      ("test_canvases", 10),
+    ):
+      self.assertEqual(results[name], value)
+
+  def test_classes_and_sides_follow_from_the_settings(self):
+    self.assertEqual(_megapixel().class_names, ())
+    clothing = tasks.DigitSourceConfig(digits="fashion_mnist")
+    for task in (_megapixel(source=clothing), small_runs.digit_task(source=clothing)):
+      self.assertEqual(task.class_names[::9], ("T-shirt/top", "Ankle boot"))
+    large = wsram_tf.MegapixelConfig(megapixel_side=5_000)
+    self.assertEqual(_megapixel(megapixel=large).model.image_shape, (5_000, 5_000, 1))
+    with self.assertRaisesRegex(ValueError, "megapixel_side=5000: must be at most 4096 with"):
+      _megapixel("pixels", megapixel=large)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,8 @@ class SceneTaskTest(tf.test.TestCase):
   def test_refuses_layouts_and_phases_that_cannot_be(self):
     with self.assertRaisesRegex(ValueError, "must be a range of pixels from 1 to half the canvas"):
       tasks.SceneTask(scene=SceneConfig(largest_large=40))
+    with self.assertRaisesRegex(ValueError, "digits=fashion_mnist: must be mnist5k or mnist for"):
+      tasks.SceneTask(source=tasks.DigitSourceConfig(digits="fashion_mnist"))
     with self.assertRaisesRegex(ValueError, "inference_phase=sleep: must be wake for captions"):
       tasks.SceneTask(objective=wsram_tf.ObjectiveConfig(inference_phase="sleep"))
 

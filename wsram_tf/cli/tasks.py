@@ -11,7 +11,7 @@ from wsram_tf.captions.data.scene_config import SceneConfig
 from wsram_tf.classification.config import GlimpseConfig, LocationConfig, ModelConfig
 from wsram_tf.cli.flags import PathParser, ProgramFlags
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
-from wsram_tf.data.canvases.config import CanvasConfig
+from wsram_tf.data.canvases.config import CanvasConfig, MegapixelConfig
 from wsram_tf.runs import record
 from wsram_tf.tasks import config
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROGRAMS", "TrainingProgram", "define_extension", "program_of"]
 
-NEEDLE = "needle"
+NEEDLE, MEGAPIXEL = "needle", "megapixel_mnist"
 CAPTION_SETS = ("scenes", "flickr8k", "coco_captions")
 
 
@@ -117,7 +117,10 @@ def _classifier_options(flags: ProgramFlags, image_shape: tuple[int, int, int]) 
 
 
 def _define_digits(flags: ProgramFlags) -> None:
-  flags.define_path("data_dir", "folder of prepared TensorFlow Datasets, for digits=mnist")
+  flags.define_path(
+    "data_dir",
+    "folder of prepared TensorFlow Datasets or of IDX files, for digits=mnist and fashion_mnist",
+  )
   flags.define(config.DigitSourceConfig)
   flags.define(config.CanvasEvaluationConfig)
   flags.define(CanvasConfig)
@@ -153,9 +156,13 @@ def _define_images(flags: ProgramFlags) -> None:
   flags.define_text(
     "dataset",
     "in place of image_dir, the name of a classification set of TensorFlow Datasets, or "
-    f"{NEEDLE}: large canvases with one small digit, made during training",
+    f"{NEEDLE} (large canvases with one small digit, made during training) or {MEGAPIXEL} (fixed "
+    "large canvases with five digits among noise)",
   )
-  flags.define_path("data_dir", "folder of prepared TensorFlow Datasets, for dataset")
+  flags.define_path(
+    "data_dir",
+    "folder of prepared TensorFlow Datasets, for dataset and digits, or of IDX files, for digits",
+  )
   flags.define_bool("download", False, "fetch a TensorFlow Dataset where it is not prepared")
   flags.define(
     config.ImageConfig,
@@ -165,6 +172,8 @@ def _define_images(flags: ProgramFlags) -> None:
     },
   )
   flags.define(config.NeedleConfig)
+  flags.define(MegapixelConfig)
+  flags.define(config.MegapixelSetConfig)
   flags.define(config.DigitSourceConfig)
   flags.define(config.CanvasEvaluationConfig)
   _define_classifier(flags)
@@ -186,6 +195,17 @@ def _make_images(flags: ProgramFlags) -> Task:
       needle=needle,
       source=flags.read(config.DigitSourceConfig),
       evaluation=flags.read(config.CanvasEvaluationConfig),
+      **options,
+    )
+  if flags.dataset == MEGAPIXEL:
+    megapixel = flags.read(MegapixelConfig)
+    options = _classifier_options(flags, (megapixel.megapixel_side, megapixel.megapixel_side, 1))
+    from wsram_tf.tasks.digits import MegapixelTask
+
+    return MegapixelTask(
+      megapixel=megapixel,
+      sets=flags.read(config.MegapixelSetConfig),
+      source=flags.read(config.DigitSourceConfig),
       **options,
     )
   images = flags.read(config.ImageConfig)
@@ -292,7 +312,7 @@ PROGRAMS = {
   "train_classifier": TrainingProgram(
     define=_define_images,
     make_task=_make_images,
-    tasks=("images", "needles", "regions"),
+    tasks=("images", "needles", "megapixel", "regions"),
     batch_size=128,
     estimators=tuple(objectives.ESTIMATORS),
     is_classifier=True,

@@ -16,6 +16,7 @@ __all__ = [
   "map_in_order",
   "on_host",
   "random_integers",
+  "random_rows",
   "shuffled_indices",
   "stream_key",
 ]
@@ -24,6 +25,7 @@ __all__ = [
 TRAINING_STREAM, EVALUATION_STREAM = 0, 1
 # With fewer rounds of TensorFlow's index cipher the orders of different epochs are correlated.
 _SHUFFLE_ROUNDS = 8
+_BLOCK_ROWS = 1024
 
 
 def map_in_order(
@@ -114,6 +116,32 @@ def random_integers(key: tf.Tensor, place: tf.Tensor | int, shape: Sequence[int]
     dtype=tf.int32,
     alg="philox",
   )
+
+
+def random_rows(key: tf.Tensor, num_rows: int, num_columns: int) -> tf.Tensor:
+  """Draws rows of integers; row i depends on the key, i and the number of columns alone.
+
+  Args:
+    key: int64 `[2]`, from `stream_key`.
+    num_rows: number of rows, at least 1.
+    num_columns: integers of a row.
+
+  Returns:
+    int32 `[num_rows, num_columns]` in host memory, as from `random_integers`.
+
+  Example:
+
+  >>> key = stream_key(seed=1, stream=EVALUATION_STREAM)
+  >>> bool(tf.reduce_all(random_rows(key, 5, 2)[:3] == random_rows(key, 3, 2)))
+  True
+  """
+  # Blocks of a fixed size, since a shorter draw need not be a prefix of a longer one.
+  num_blocks = -(-num_rows // _BLOCK_ROWS)
+  with tf.device("/CPU:0"):
+    blocks = [
+      random_integers(key, block, [_BLOCK_ROWS, num_columns]) for block in range(num_blocks)
+    ]
+    return tf.concat(blocks, axis=0)[:num_rows]
 
 
 def shuffled_indices(step: tf.Tensor, batch_size: int, count: int, seed: int) -> tf.Tensor:

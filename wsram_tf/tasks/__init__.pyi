@@ -7,10 +7,12 @@ from .config import DiagnosisConfig as DiagnosisConfig
 from .config import DigitSourceConfig as DigitSourceConfig
 from .config import FeatureConfig as FeatureConfig
 from .config import ImageConfig as ImageConfig
+from .config import MegapixelSetConfig as MegapixelSetConfig
 from .config import NeedleConfig as NeedleConfig
 from .config import PhotographConfig as PhotographConfig
 from .config import SceneEvaluationConfig as SceneEvaluationConfig
 from .digits import DigitTask as DigitTask
+from .digits import MegapixelTask as MegapixelTask
 from .digits import NeedleTask as NeedleTask
 from .images import ImageTask as ImageTask
 from .photographs import PhotographTask as PhotographTask

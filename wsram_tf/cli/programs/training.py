@@ -28,6 +28,7 @@ def train_classifier(arguments: Sequence[str] | None = None) -> None:
   train_classifier --image_dir=DIR [--run_dir=DIR]     a folder for each class
   train_classifier --dataset=NAME --data_dir=DIR       a set of TensorFlow Datasets
   train_classifier --flagfile=needle_small             digits on large canvases
+  train_classifier --flagfile=megapixel_mnist          Megapixel MNIST
   """
   main("train_classifier", train_classifier.__doc__, arguments)
 

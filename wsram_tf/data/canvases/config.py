@@ -4,7 +4,10 @@ import dataclasses
 
 from wsram_tf.settings import check_settings, documented, setting
 
-__all__ = ["CanvasConfig"]
+__all__ = ["MEGAPIXEL_LABELS", "MEGAPIXEL_ORDERS", "CanvasConfig", "MegapixelConfig"]
+
+MEGAPIXEL_ORDERS = ("digits_last", "noise_last")
+MEGAPIXEL_LABELS = ("majority", "max", "top")
 
 
 @documented
@@ -34,4 +37,51 @@ class CanvasConfig:
     if self.smallest_digit > self.largest_digit:
       raise ValueError(
         f"smallest_digit={self.smallest_digit}: must be at most largest_digit={self.largest_digit}"
+      )
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
+class MegapixelConfig:
+  """Canvases of Megapixel MNIST: five digits, three of them of one class, among noise patterns.
+
+  Example:
+
+  >>> MegapixelConfig(megapixel_side=3000, megapixel_noise=800).megapixel_order
+  'digits_last'
+  """
+
+  megapixel_side: int = setting(
+    1500,
+    "side of the canvas, in pixels, for dataset=megapixel_mnist",
+    minimum=100,
+    maximum=1_000_000,
+  )
+  megapixel_noise: int = setting(
+    50,
+    "noise patterns of 28 x 28 pixels on each canvas, and number of different ones, for "
+    "dataset=megapixel_mnist",
+    minimum=0,
+    maximum=5_000,
+  )
+  megapixel_order: str = setting(
+    "digits_last",
+    "painting order, for dataset=megapixel_mnist: digits_last (digits are whole) or noise_last "
+    "(noise patterns hide parts of digits, as in the original)",
+    choices=MEGAPIXEL_ORDERS,
+  )
+  megapixel_label: str = setting(
+    "majority",
+    "class of a canvas, for dataset=megapixel_mnist: majority (that of three digits), max (the "
+    "largest of the five) or top (that of the digit that begins in the highest row)",
+    choices=MEGAPIXEL_LABELS,
+  )
+
+  def __post_init__(self):
+    check_settings(self)
+    most = 4 * self.megapixel_side**2 // 28**2
+    if self.megapixel_noise > most:
+      raise ValueError(
+        f"megapixel_noise={self.megapixel_noise}: must be at most {most} for "
+        f"megapixel_side={self.megapixel_side}, four times the canvas"
       )

@@ -5,26 +5,24 @@ tensor operations. The same numbers give the same canvas, as pixels or as a list
 pixels; the list's cost does not depend on the size of the canvas.
 """
 
-import numpy as np
 import tensorflow as tf
 
 from wsram_tf.data.canvases.config import CanvasConfig
 from wsram_tf.data.canvases.rendering import add_clutter, cut_pieces, render_digits
 from wsram_tf.data.canvases.sparse import pixels_of_squares, visible_pixels
-from wsram_tf.data.digits import Digits
+from wsram_tf.data.digits import Digits, check_digits
 from wsram_tf.data.pipelines import (
   EVALUATION_STREAM,
   TRAINING_STREAM,
   map_in_order,
   on_host,
   random_integers,
+  random_rows,
   shuffled_indices,
   stream_key,
 )
 
 __all__ = ["canvas_dataset", "evaluation_canvases"]
-
-_EVALUATION_BLOCK = 1024
 
 
 def canvas_dataset(
@@ -63,6 +61,7 @@ def canvas_dataset(
 
   Example:
 
+  >>> import numpy as np
   >>> digits = Digits(np.full([3, 28, 28], 255, np.uint8), np.arange(3))
   >>> data = canvas_dataset(digits, CanvasConfig(canvas_side=60), batch_size=8, seed=1)
   >>> images, labels = next(iter(data))
@@ -76,7 +75,8 @@ def canvas_dataset(
 
   def draw_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     indices = shuffled_indices(step, batch_size, len(digits.images), seed)
-    return layout.draw(indices, layout.random_numbers(key, step, batch_size))
+    numbers = random_integers(key, step, [batch_size, layout.numbers_per_canvas])
+    return layout.draw(indices, numbers)
 
   steps = tf.data.Dataset.counter(start=start_step)
   return map_in_order(steps, draw_batch)
@@ -118,6 +118,7 @@ def evaluation_canvases(
 
   Example:
 
+  >>> import numpy as np
   >>> digits = Digits(np.full([3, 28, 28], 255, np.uint8), np.arange(3))
   >>> data = evaluation_canvases(digits, CanvasConfig(), num_canvases=5, batch_size=4, seed=1)
   >>> [labels.numpy().tolist() for _, labels in data]
@@ -126,7 +127,8 @@ def evaluation_canvases(
   layout = _Layout(digits, canvas, canvas_width, clutter_side, as_visible_pixels, batch_size)
   if num_canvases < 1:
     raise ValueError(f"num_canvases={num_canvases}: must be at least 1")
-  numbers = _evaluation_numbers(layout, seed, num_canvases)
+  key = stream_key(seed, EVALUATION_STREAM)
+  numbers = random_rows(key, num_canvases, layout.numbers_per_canvas)
 
   def draw_batch(places: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return layout.draw(places % len(digits.images), tf.gather(numbers, places))
@@ -136,15 +138,6 @@ def evaluation_canvases(
     batch_size, drop_remainder=num_canvases % batch_size == 0
   )
   return map_in_order(places, draw_batch)
-
-
-def _evaluation_numbers(layout: "_Layout", seed: int, num_canvases: int) -> tf.Tensor:
-  # Blocks of a fixed size, since a shorter draw need not be a prefix of a longer one.
-  key = stream_key(seed, EVALUATION_STREAM)
-  num_blocks = -(-num_canvases // _EVALUATION_BLOCK)
-  with tf.device("/CPU:0"):
-    blocks = [layout.random_numbers(key, block, _EVALUATION_BLOCK) for block in range(num_blocks)]
-    return tf.concat(blocks, axis=0)[:num_canvases]
 
 
 class _Layout:
@@ -159,7 +152,7 @@ class _Layout:
     as_visible_pixels: bool,
     batch_size: int,
   ):
-    _check_digits(digits)
+    check_digits(digits)
     self.canvas = canvas
     self.shape = canvas.canvas_side, canvas.canvas_side if canvas_width is None else canvas_width
     self.clutter_side = clutter_side
@@ -174,12 +167,13 @@ class _Layout:
       self._check_clutter(digits, batch_size)
     self.images, self.labels = on_host(*digits)
 
-  def random_numbers(self, key: tf.Tensor, place: tf.Tensor | int, count: int) -> tf.Tensor:
-    """Draws the numbers of `count` canvases, int32 `[count, 3 + 5 P]`.
+  @property
+  def numbers_per_canvas(self) -> int:
+    """Random numbers of a canvas, 3 + 5 P.
 
     They are reduced modulo ranges below 2**20, which favours no value by more than one in 2,000.
     """
-    return random_integers(key, place, [count, 3 + 5 * self.canvas.num_clutter])
+    return 3 + 5 * self.canvas.num_clutter
 
   def draw(self, indices: tf.Tensor, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws the canvases of digits `indices`, as the datasets give them, with their labels."""
@@ -243,22 +237,3 @@ class _Layout:
         f"digits of length {len(digits.images)}: must be at least 2 where num_clutter is above 0, "
         "because clutter comes from other digits"
       )
-
-
-def _check_digits(digits: Digits) -> None:
-  images, labels = digits.images, digits.labels
-  if images.ndim != 3 or images.dtype != np.uint8:
-    raise ValueError(
-      f"digits.images of dtype {images.dtype} and shape {images.shape}: must be uint8 [n, h, w]"
-    )
-  if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-    raise ValueError(
-      f"digits.labels of dtype {labels.dtype} and shape {labels.shape}: must be integer [n]"
-    )
-  if len(images) != len(labels):
-    raise ValueError(
-      f"digits.images of length {len(images)}, digits.labels of length {len(labels)}: must have "
-      "the same length"
-    )
-  if not images.size:
-    raise ValueError(f"digits.images of shape {images.shape}: must not be empty")
