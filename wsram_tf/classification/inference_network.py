@@ -28,8 +28,8 @@ class InferenceNetwork(keras.Model):
   Call arguments:
     target: float `[R, E]`, the target's encoding, for a label one-hot.
     upper: float `[R, state_size]`, the upper layer's output before the glimpse.
-    keys: float `[B, L, K]`, or `[B, L, K + 1]`, what `keys` returned, where `location_units` is not 0; then the R / B
-      rows of one image are neighbours.
+    keys: float `[B, L, K]` or `[B, L, K + 1]`, what `keys` returned, where `location_units` is not
+      0; then the R / B rows of one image are neighbours.
 
   Returns:
     float `[R, P]`.
