@@ -37,6 +37,10 @@ _REFUSED = [
   (LocationConfig, "grid_columns", 0, "must be at least 1"),
   (LocationConfig, "location_filters", (4, 0), "must be at least 1"),
   (LocationConfig, "location_units", 0, "must be at least 1"),
+  (LocationConfig, "location_saliency", -0.1, "must be at least 0"),
+  (LocationConfig, "location_saliency", 0.7, "must be 0.0 for location_distribution=normal"),
+  (LocationConfig, "no_return", 1, "must be true or false"),
+  (LocationConfig, "no_return", True, "must be False for location_distribution=normal"),
   *((ModelConfig, name, 0, "must be at least 1") for name in _MODEL_AT_LEAST_ONE),
   (ModelConfig, "units", 2.5, "must be a whole number"),
   (ModelConfig, "units", True, "must be a number"),
@@ -107,7 +111,7 @@ class ConfigTest(tf.test.TestCase):
     self.assertEqual(rule_violation(field, 3), "must be text")
 
   def test_rules_between_settings(self):
-    small = GlimpseConfig(glimpse_side=4)
+    small, no_return = GlimpseConfig(glimpse_side=4), LocationConfig("keyed_grid", no_return=True)
     for make, message in (
       (
         lambda: GlimpseConfig(glimpse_side=7, glimpse_filters=(4, 4, 4)),
@@ -120,6 +124,10 @@ class ConfigTest(tf.test.TestCase):
       (
         lambda: ModelConfig(height=11, width=30, glimpse=small, context_side=13),
         "context_side=13: must be at most the canvas' shorter side, 11 pixels",
+      ),
+      (
+        lambda: ModelConfig(num_glimpses=5, context_side=2, location=no_return),
+        "num_glimpses=5: must be at most the 4 cells of context_side=2 with no_return",
       ),
       (
         lambda: config.ObjectiveConfig(estimator="variational_leave_one_out", num_samples=1),
@@ -138,6 +146,7 @@ class ConfigTest(tf.test.TestCase):
         make()
     GlimpseConfig(glimpse_side=8, glimpse_filters=(4, 4, 4))
     ModelConfig(height=12, width=30, glimpse=small)
+    ModelConfig(num_glimpses=4, context_side=2, location=no_return)
     config.OptimizerConfig(updates=10, warmup_updates=9)
 
   def test_defaults_shrink_to_small_images(self):
@@ -187,6 +196,8 @@ class ConfigTest(tf.test.TestCase):
         grid_columns=3,
         location_filters=(4, 8),
         location_units=5,
+        location_saliency=0.5,
+        no_return=True,
       ),
     )
     for model_config in (ModelConfig(), changed):
@@ -196,7 +207,7 @@ class ConfigTest(tf.test.TestCase):
 
   def test_reads_what_was_written_before_there_were_keys(self):
     values = json.loads(json.dumps(ModelConfig().to_dict()))
-    for name in ("location_filters", "location_units"):
+    for name in ("location_filters", "location_units", "location_saliency", "no_return"):
       del values["location"][name]
     self.assertEqual(ModelConfig.from_dict(values), ModelConfig())
 

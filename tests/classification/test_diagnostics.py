@@ -17,6 +17,9 @@ _MODEL = wsram_tf.ModelConfig(
   glimpse=wsram_tf.GlimpseConfig(glimpse_side=4, glimpse_scales=1),
   location=wsram_tf.LocationConfig(location_distribution="grid", grid_rows=2, grid_columns=2),
 )
+_SEARCH = wsram_tf.LocationConfig(
+  "keyed_grid", location_filters=(), location_units=3, location_saliency=0.7, no_return=True
+)
 _IMAGES = tf.constant(np.random.default_rng(0).uniform(size=[3, 12, 12, 1]), tf.float32)
 _LABELS = tf.constant([0, 2, 1])
 
@@ -36,23 +39,30 @@ def make_learner(estimator: str, num_samples: int = 3, **model) -> wsram_tf.Wake
 class EnumerateModelTest(tf.test.TestCase):
   def test_matches_sequences_one_by_one(self):
     keyed = wsram_tf.LocationConfig("keyed_grid", location_filters=(), location_units=3)
-    for model in ({}, {"location": keyed, "context_side": 2}):
-      with self.subTest(**model):
-        self.check_sequences(make_learner("wake_sleep", **model))
+    for location, sequences in ((_MODEL.location, 16), (keyed, 16), (_SEARCH, 12)):
+      with self.subTest(location=location):
+        learner = make_learner("wake_sleep", location=location, context_side=2)
+        self.assertEqual(diagnostics.count_sequences(learner), sequences)
+        self.check_sequences(learner)
 
   def check_sequences(self, learner):
+    no_return = learner.model_config.location.no_return
     found = diagnostics.enumerate_model(learner, _IMAGES, _LABELS)
     network, inference = learner.prediction_network, learner.inference_network
     view = network.look(_IMAGES)
-    keys = inference.keys(view.cells)
+    keys = inference.keys(view.cells, view.saliency)
     distribution = learner.prediction_network.location_distribution
     log_joint, log_proposal = [], []
     for cells in np.ndindex(4, 4):
+      if no_return and cells[0] == cells[1]:
+        continue
       proposal = []
 
       def choose(n, upper, prior, cells=cells, proposal=proposal):
         location = distribution.centres(tf.fill([3], cells[n]))
         parameters = inference(tf.one_hot(_LABELS, 3), upper, keys)
+        if no_return and n:
+          parameters = tf.where(tf.range(4) == cells[0], -np.inf, parameters)
         proposal.append(distribution.log_prob(parameters, location))
         return location
 
@@ -122,6 +132,30 @@ class EnumerateGradientTest(tf.test.TestCase):
       tf.reshape(g, [-1]) for g in tape.gradient(loss, variables, unconnected_gradients="zero")
     ]
     self.assertAllClose(moments["prediction"].mean, tf.concat(exact, 0), 1e-4, 1e-5)
+
+  def test_is_exact_for_sequences_without_return(self):
+    learner = make_learner("variational", location=_SEARCH, context_side=2)
+    moments, _ = diagnostics.enumerate_gradient(learner, _IMAGES[0], 0, num_samples=1)
+    network = learner.prediction_network
+    variables = [variable.value for variable in network.trainable_variables]
+    pairs = np.array([(i, j) for i in range(4) for j in range(4) if i != j])
+    actions = network.location_distribution.centres(tf.constant(pairs))
+    with tf.GradientTape() as tape:
+      view = learner.look(_IMAGES[:1])
+      sequences = network.unroll(view, 12, lambda n, upper, prior: actions[:, n])
+      priors = [  # Without the exclusion, which this test computes by itself.
+        [network.prior(view, sequences.upper[m, :, n])[0] for n in range(2)] for m in range(12)
+      ]
+      probabilities = [
+        tf.nn.softmax(first)[i]
+        * tf.nn.softmax(tf.gather(second, [cell for cell in range(4) if cell != i]))[j - (j > i)]
+        for (first, second), (i, j) in zip(priors, pairs, strict=True)
+      ]
+      loss = -tf.reduce_sum(tf.stack(probabilities) * sequences.log_probs[:, 0, 0])
+    self.assertAllClose(sum(probabilities), 1.0)
+    exact = tape.gradient(loss, variables, unconnected_gradients="zero")
+    exact = tf.concat([tf.reshape(gradient, [-1]) for gradient in exact], axis=0)
+    self.assertAllClose(moments["prediction"].mean, exact, 1e-4, 1e-5)
 
 
 class GradientProbeTest(tf.test.TestCase):

@@ -112,7 +112,7 @@ class VariationsTest(PredictionNetworkTest):
       ("learned scale", lstm, 2, (UNITS + 1) * 4),
       ("keyed grid", lstm, 2, keyed),
       ("relu", UNITS * (2 * UNITS + 1), 1, (UNITS + 1) * 2),
-      ("keyed grid, chosen scale", lstm, 2, keyed + (UNITS + 1) * 2),
+      ("keyed grid, chosen scale", lstm, 2, keyed + (UNITS + 1) * 2 + 1),  # The saliency's gain.
     ]:
       context = hidden + (UNITS + 1) * UNITS * states
       # One patch in place of two, and two more numbers for the scale.

@@ -88,7 +88,8 @@ NOT_RUN = {
   "python trainers/reproduce_paper.py --experiments=table1": FULL_MNIST,
   "for name in mnist28": FULL_MNIST,
   "python trainers/train_captions.py --flagfile=trainers/flagfiles/scenes_long": FULL_MNIST,
-  "python trainers/train_classifier.py --flagfile=trainers/flagfiles/needle.flags": "needs a GPU",
+  "python trainers/train_classifier.py --flagfile=trainers/flagfiles/needle.flags": FULL_MNIST,
+  "python trainers/train_classifier.py --flagfile=trainers/flagfiles/needle_4096.flags": FULL_MNIST,
   "python trainers/train_classifier.py --flagfile=trainers/flagfiles/megapixel_mnist": FULL_MNIST,
   "python trainers/compare.py --program=train_captions --flagfile=trainers/flagfiles/flickr8k": (
     "needs Flickr8k, a backbone, and hours"

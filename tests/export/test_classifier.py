@@ -23,7 +23,7 @@ CONFIGS = {
   },
   "colour, keyed grid": {
     "channels": 3,
-    "location": LocationConfig(location_distribution="keyed_grid"),
+    "location": LocationConfig("keyed_grid", location_saliency=0.5, no_return=True),
     "context_side": 10,  # No cell's middle lies between two ways to cut its patch.
   },
   "convolutions": {"glimpse": GlimpseConfig(8, 3, (4,))},

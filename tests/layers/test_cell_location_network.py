@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf.layers import CellLocationNetwork
+from wsram_tf.layers import CellLocationNetwork, with_saliency
 
 
 class CellLocationNetworkTest(tf.test.TestCase):
@@ -23,6 +23,27 @@ class CellLocationNetworkTest(tf.test.TestCase):
     for row in range(6):
       expected = self.keys[row // 3] @ (self.states[row] @ query + query_bias)
       self.assertAllClose(logits[row], expected, rtol=1e-4)
+
+  def test_saliency_adds_its_product_with_the_gain(self):
+    saliency = np.random.default_rng(1).uniform(size=[2, 5]).astype(np.float32)
+    network = CellLocationNetwork(units=6, num_scales=2, saliency=0.7)
+    network.build([2, 5, 6], self.states.shape)
+    self.assertAllClose(network.gain, [0.7])
+    generator = np.random.default_rng(0)
+    network.set_weights([generator.normal(size=w.shape) for w in network.get_weights()])
+    plain = CellLocationNetwork(units=6, num_scales=2)
+    plain.build([2, 5, 6], self.states.shape)
+    plain.set_weights([w for w in network.get_weights() if w.shape != (1,)])
+    keys = with_saliency(self.keys, saliency)
+    for gain in (0.0, -1.3):
+      network.gain.assign([gain])
+      expected = plain(self.keys, self.states).numpy()
+      expected[:, :5] += gain * np.repeat(saliency, 3, axis=0)
+      self.assertAllClose(network(keys, self.states), expected, rtol=1e-5, atol=1e-5)
+    copy = CellLocationNetwork.from_config(network.get_config())
+    copy.build([2, 5, 6], self.states.shape)
+    copy.set_weights(network.get_weights())
+    self.assertAllEqual(copy(keys, self.states), network(keys, self.states))
 
   def test_logits_depend_on_keys_and_not_on_places(self):
     order = np.array([3, 1, 4, 0, 2])

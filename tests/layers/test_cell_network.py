@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf.layers import CellNetwork
+from wsram_tf.layers import CellNetwork, saliency
 
 SIDE = 12
 
@@ -65,6 +65,21 @@ class CellNetworkTest(tf.test.TestCase):
       # At most half the peak three cells away, a quarter of the image.
       far = hill.reshape([SIDE, SIDE])[(cell // SIDE + 3) % SIDE, (cell % SIDE + 3) % SIDE]
       self.assertLess(far, 0.5 * hill[cell])
+
+
+class SaliencyTest(tf.test.TestCase):
+  def test_is_the_standardised_distance_from_the_mean(self):
+    images = np.random.default_rng(3).uniform(size=[2, 4, 4, 3]).astype(np.float32)
+    for channels in (1, 3):
+      pixels = images[..., :channels].reshape(2, 16, channels)
+      distances = np.linalg.norm(pixels - pixels.mean(axis=1, keepdims=True), axis=-1)
+      expected = distances / np.sqrt((distances**2).mean(axis=1, keepdims=True))
+      found = saliency(tf.constant(images[..., :channels]))
+      self.assertAllClose(found, expected, rtol=1e-3)
+      if channels == 1:
+        scaled = np.abs(pixels - pixels.mean(axis=1, keepdims=True)) / pixels.std(1, keepdims=True)
+        self.assertAllClose(found, scaled[..., 0], rtol=1e-3)
+    self.assertAllEqual(saliency(tf.fill([1, 4, 4, 3], 0.25)), tf.zeros([1, 16]))
 
 
 if __name__ == "__main__":

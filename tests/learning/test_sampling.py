@@ -149,7 +149,7 @@ class ProposalTest(tf.test.TestCase):
         distribution = prediction.location_distribution
         view = prediction.look(images())
         drawn = draw(prediction, inference, "inference", uniforms)
-        parameters = label_proposal(inference, view, target, 2).along(drawn.sequences.upper)
+        parameters = label_proposal(prediction, inference, view, target).along(drawn.sequences)
         again = distribution.sample(parameters, uniforms)
         self.assertAllClose(again, drawn.sequences.locations, rtol=1e-5, atol=1e-5)
         log_proposal = distribution.log_prob(parameters, drawn.sequences.locations)

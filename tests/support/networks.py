@@ -44,7 +44,9 @@ CONFIGS = {
   "keyed grid, chosen scale": dataclasses.replace(
     PLAIN,
     glimpse=GlimpseConfig(glimpse_side=6, glimpse_scales=2, choose_scale=True),
-    location=LocationConfig("keyed_grid", location_filters=(3,), location_units=5),
+    location=LocationConfig(
+      "keyed_grid", location_filters=(3,), location_units=5, location_saliency=0.7, no_return=True
+    ),
   ),
 }
 

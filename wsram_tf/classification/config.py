@@ -9,6 +9,10 @@ from wsram_tf.settings import PRECISION_HELP, PRECISIONS, check_settings, docume
 __all__ = ["GlimpseConfig", "LocationConfig", "ModelConfig"]
 
 
+def _default(config_class: type, name: str) -> Any:
+  return next(field.default for field in dataclasses.fields(config_class) if field.name == name)
+
+
 @documented
 @dataclasses.dataclass(frozen=True)
 class GlimpseConfig:
@@ -96,6 +100,17 @@ class LocationConfig:
   location_units: int = setting(
     32, "size of the vectors that compare a state with a cell, for keyed_grid", minimum=1
   )
+  location_saliency: float = setting(
+    0.0,
+    "for keyed_grid, factor at the start of a cell's distance from the mean brightness (standard "
+    "deviations) in the logits of prior and proposal, which learn it: the search starts on "
+    "conspicuous cells; 0: none",
+    minimum=0,
+  )
+  no_return: bool = setting(
+    False,
+    "for keyed_grid, no two glimpses of a sequence look at the same cell",
+  )
 
   def __post_init__(self):
     if isinstance(self.location_filters, list):  # JSON has no tuples.
@@ -105,10 +120,13 @@ class LocationConfig:
       raise ValueError(
         f"location_scale={self.location_scale}: must be above 0.02, the least learned scale"
       )
-
-
-def _default(config_class: type, name: str) -> Any:
-  return next(field.default for field in dataclasses.fields(config_class) if field.name == name)
+    if self.location_distribution != "keyed_grid":
+      for name in ("location_saliency", "no_return"):
+        if getattr(self, name):
+          raise ValueError(
+            f"{name}={getattr(self, name)}: must be {_default(LocationConfig, name)} for "
+            f"location_distribution={self.location_distribution}, because it needs keyed_grid"
+          )
 
 
 @documented
@@ -167,6 +185,11 @@ class ModelConfig:
       raise ValueError(
         f"context_side={self.context_side}: must be at most the canvas' shorter side, "
         f"{shorter} pixels"
+      )
+    if self.location.no_return and self.num_glimpses > self.context_side**2:
+      raise ValueError(
+        f"num_glimpses={self.num_glimpses}: must be at most the {self.context_side**2} cells of "
+        f"context_side={self.context_side} with no_return, because each glimpse takes one"
       )
 
   @property

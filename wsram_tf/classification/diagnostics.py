@@ -6,6 +6,7 @@ grid, and covers the chosen scales too.
 """
 
 import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -196,8 +197,13 @@ def _flat_gradients(
 
 def count_sequences(learner: WakeSleepLearner) -> int | None:
   """The number of distinct glimpse sequences; None where locations are not categorical."""
-  actions = _count_actions(learner.prediction_network.location_distribution)
-  return None if actions is None else actions**learner.model_config.num_glimpses
+  family, config = learner.prediction_network.location_distribution, learner.model_config
+  actions = _count_actions(family)
+  if actions is None:
+    return None
+  # A glimpse takes its cell, at every scale, from the glimpses after it.
+  taken = getattr(family, "num_scales", 1) if config.location.no_return else 0
+  return math.prod(actions - n * taken for n in range(config.num_glimpses))
 
 
 def _count_actions(distribution: LocationDistribution) -> int | None:
@@ -233,6 +239,9 @@ def _all_sequences(learner: WakeSleepLearner) -> tf.Tensor:
       f"{actions.shape[0]} actions"
     )
   numbers = list(itertools.product(range(actions.shape[0]), repeat=glimpses))
+  if learner.model_config.location.no_return:
+    cells = network.cells(actions).numpy()
+    numbers = [row for row in numbers if len({cells[number] for number in row}) == glimpses]
   return tf.gather(actions, np.array(numbers, np.int32))
 
 
@@ -250,8 +259,8 @@ def _score_sequences(
   if learner.inference_network:
     target = tf.one_hot(labels, learner.model_config.num_classes, dtype=actions.dtype)
     target = tf.broadcast_to(target, [samples, *target.shape])
-    proposal = label_proposal(learner.inference_network, view, target, actions.shape[1])
-    proposal = proposal.along(sequences.upper)
+    proposal = label_proposal(network, learner.inference_network, view, target)
+    proposal = proposal.along(sequences)
   return sampling.score_sequences(
     network.location_distribution, sequences, proposal, learner.sampler
   )

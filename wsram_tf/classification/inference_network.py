@@ -23,12 +23,13 @@ class InferenceNetwork(keras.Model):
     location_units: K, size of the vectors that compare a state with a cell, for `keyed_grid`; 0 for
       the other families.
     num_scales: of the P parameters, logits of a chosen scale, for `keyed_grid`; else 0.
+    saliency: as in `layers.CellLocationNetwork`, for `keyed_grid`. The gain is a weight of its own.
 
   Call arguments:
     target: float `[R, E]`, the target's encoding, for a label one-hot.
     upper: float `[R, state_size]`, the upper layer's output before the glimpse.
-    keys: float `[B, L, K]`, what `keys` returned, where `location_units` is not 0; then the R / B
-      rows of one image are neighbours.
+    keys: float `[B, L, K]` or `[B, L, K + 1]`, what `keys` returned, where `location_units` is not
+      0; then the R / B rows of one image are neighbours.
 
   Returns:
     float `[R, P]`.
@@ -54,6 +55,7 @@ class InferenceNetwork(keras.Model):
     precision: str = "float32",
     location_units: int = 0,
     num_scales: int = 0,
+    saliency: float = 0.0,
     **kwargs,
   ):
     super().__init__(**kwargs)
@@ -64,12 +66,13 @@ class InferenceNetwork(keras.Model):
     self.precision = precision
     self.location_units = location_units
     self.num_scales = num_scales
+    self.saliency = saliency
     with layers.computing_in(precision):
       self.hidden = keras.layers.Dense(units, activation="relu", name="hidden")
     self.location_keys = None
     if location_units:
       self.location_network = layers.CellLocationNetwork(
-        location_units, num_scales, name="location_network"
+        location_units, num_scales, saliency, name="location_network"
       )
       # A bias would raise all logits equally, which changes no probability.
       self.location_keys = keras.layers.Dense(location_units, use_bias=False, name="location_keys")
@@ -90,17 +93,20 @@ class InferenceNetwork(keras.Model):
       self.location_network.build((None, self.units))
     self.built = True
 
-  def keys(self, cells: tf.Tensor | None) -> tf.Tensor | None:
+  def keys(self, cells: tf.Tensor | None, saliency: tf.Tensor | None = None) -> tf.Tensor | None:
     """The vectors of the cells that a state is compared with.
 
     Args:
       cells: float `[B, L, K]`, as in `View.cells`; None for families without keys.
+      saliency: float `[B, L]`, as in `View.saliency`; None without it.
 
     Returns:
-      float `[B, L, K]`; None where `cells` is None.
+      float `[B, L, K]`, with saliency `[B, L, K + 1]`; None where `cells` is None.
     """
+    if cells is None:
+      return None
     # The proposal fits the prediction network, never the reverse.
-    return None if cells is None else self.location_keys(tf.stop_gradient(cells))
+    return layers.with_saliency(self.location_keys(tf.stop_gradient(cells)), saliency)
 
   def call(self, target: tf.Tensor, upper: tf.Tensor, keys: tf.Tensor | None = None) -> tf.Tensor:
     """Emits one proposal a row; see the class."""
@@ -119,4 +125,5 @@ class InferenceNetwork(keras.Model):
       "precision": self.precision,
       "location_units": self.location_units,
       "num_scales": self.num_scales,
+      "saliency": self.saliency,
     }

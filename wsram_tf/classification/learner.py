@@ -119,6 +119,7 @@ class WakeSleepLearner(BaseLearner):
       precision=self.model_config.precision,
       location_units=location.location_units if keyed else 0,
       num_scales=glimpse.glimpse_scales if keyed and glimpse.chooses_scale else 0,
+      saliency=location.location_saliency,
       name="inference_network",
     )
 

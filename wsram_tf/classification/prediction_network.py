@@ -14,6 +14,7 @@ from wsram_tf.classification.input_forms import PathRules, PixelListRules
 from wsram_tf.classification.own_networks import check_outputs, deserialized, serialized
 from wsram_tf.layers.glimpse_sensor import Cutting
 from wsram_tf.learning.checked_model import CheckedModel
+from wsram_tf.learning.no_return import earlier_cells, exclude_cells
 from wsram_tf.learning.sequences import (
   ChooseAction,
   GlimpseSequences,
@@ -49,13 +50,16 @@ class View(NamedTuple):
     observation: gives the patches of each glimpse.
     context: list of floats `[B, D]`, the first state of the core's upper layer.
     cells: float `[B, L, F]`, the features of each cell; None unless the prior is a `keyed_grid`.
-    keys: float `[B, L, K]`, the vectors that the prior compares a state with; None likewise.
+    keys: float `[B, L, K]`, the vectors that the prior compares a state with; with saliency
+      `[B, L, K + 1]`; None likewise.
+    saliency: float `[B, L]`, how conspicuous each cell is; None without `location_saliency`.
   """
 
   observation: Observation
   context: list[tf.Tensor]
   cells: tf.Tensor | None
   keys: tf.Tensor | None
+  saliency: tf.Tensor | None = None
 
 
 @keras.saving.register_keras_serializable("wsram_tf")
@@ -148,6 +152,7 @@ class PredictionNetwork(CheckedModel):
       self.location_network = layers.CellLocationNetwork(
         config.location.location_units,
         config.glimpse.glimpse_scales if config.glimpse.chooses_scale else 0,
+        config.location.location_saliency,
         name="location_network",
       )
       # A bias would raise all logits equally, which changes no probability.
@@ -228,12 +233,14 @@ class PredictionNetwork(CheckedModel):
     """
     observation = self.observe(images, cutting=cutting, compiled=compiled)
     low_resolution = observation.low_resolution(self.config.context_side)
-    cells = keys = None
+    cells = keys = saliency = None
     if self.cell_network:
       cells = self.cell_network(low_resolution)
-      keys = self.location_keys(cells)
+      if self.config.location.location_saliency:
+        saliency = layers.saliency(low_resolution)
+      keys = layers.with_saliency(self.location_keys(cells), saliency)
     context = self.context_network(low_resolution)
-    return View(observation, context, cells, keys)
+    return View(observation, context, cells, keys, saliency)
 
   @property
   def input_rank(self) -> int:
@@ -258,16 +265,24 @@ class PredictionNetwork(CheckedModel):
       sizes = observation.sizes.numpy()
     return observation.low_resolution(min(LARGEST_PICTURE, sizes.min())).numpy(), sizes
 
-  def prior(self, view: View, upper: tf.Tensor) -> tf.Tensor:
+  def prior(self, view: View, upper: tf.Tensor, taken: tf.Tensor | None = None) -> tf.Tensor:
     """The prior's parameters, float `[R, P]`, before a glimpse.
 
     Args:
       view: of B images.
       upper: float `[R, D]`, the upper layer's output; rows of one image are neighbours.
+      taken: int32 `[R, T]`, with `no_return` the numbers of the cells that earlier glimpses looked
+        at, which get the probability 0; a negative number stands for none.
     """
     if view.keys is None:
       return self.location_network(upper)
-    return self.location_network(view.keys, upper)
+    prior = self.location_network(view.keys, upper)
+    return prior if taken is None else exclude_cells(prior, taken)
+
+  def cells(self, actions: tf.Tensor) -> tf.Tensor:
+    """Numbers, int32 `[...]`, of the cells of actions `[..., A]`, for a `keyed_grid`."""
+    family = self.location_distribution
+    return getattr(family, "locations", family).cells(actions[..., :2])
 
   def unroll(self, view: View, num_samples: int, choose_action: ChooseAction) -> GlimpseSequences:
     """Takes N glimpses of each image in M independent sequences.
@@ -280,21 +295,23 @@ class PredictionNetwork(CheckedModel):
         column), or with `choose_scale` (row, column, scale). The samples of one image are
         neighbours: row b * M + m. No gradient passes to an action.
     """
-    distribution = self.location_distribution
+    distribution, no_return = self.location_distribution, self.config.location.no_return
     state = self.core.initial_state([tf.repeat(part, num_samples, axis=0) for part in view.context])
     actions, uppers = [], []
     for n in range(self.config.num_glimpses):
       upper = state.upper[0]
+      taken = self.cells(tf.stack(actions, axis=1)) if no_return and actions else None
       # The score log p(a) takes the sample as a constant: else its gradient would flow back into
       # the distribution that drew the sample.
-      action = tf.stop_gradient(choose_action(n, upper, self.prior(view, upper)))
+      action = tf.stop_gradient(choose_action(n, upper, self.prior(view, upper, taken)))
       patches = view.observation.patches(action)
       state = self.core(self.glimpse_network(patches, self._where(action)), state)
       actions.append(action)
       uppers.append(upper)
     actions, uppers = (stacked_glimpses(rows, num_samples) for rows in (actions, uppers))
     # All glimpses at once: one large product is cheaper, forwards and backwards, than N small ones.
-    priors = along_sequences(lambda rows: self.prior(view, rows), uppers)
+    taken = [earlier_cells(self.cells(actions))] if no_return else []
+    priors = along_sequences(lambda *rows: self.prior(view, *rows), uppers, *taken)
     return GlimpseSequences(
       actions=actions,
       upper=uppers,

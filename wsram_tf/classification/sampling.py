@@ -12,18 +12,23 @@ __all__ = ["draw_sequences", "dream", "label_proposal"]
 
 
 def label_proposal(
-  inference_network: InferenceNetwork, view: View, target: tf.Tensor, num_glimpses: int
+  prediction_network: PredictionNetwork,
+  inference_network: InferenceNetwork,
+  view: View,
+  target: tf.Tensor,
 ) -> Proposal:
   """The proposal of sequences with one label each, the same before every glimpse.
 
   Args:
+    prediction_network: the network that takes the glimpses.
     inference_network: emits the proposal's parameters.
     view: of B images.
     target: float `[M, B, E]`, the labels' encoding.
-    num_glimpses: N.
   """
-  targets = tf.repeat(target[:, :, tf.newaxis], num_glimpses, axis=2)
-  return Proposal(inference_network, targets, inference_network.keys(view.cells))
+  config = prediction_network.config
+  targets = tf.repeat(target[:, :, tf.newaxis], config.num_glimpses, axis=2)
+  keys = inference_network.keys(view.cells, view.saliency)
+  return Proposal(inference_network, targets, keys, config.location.no_return)
 
 
 def draw_sequences(
@@ -44,11 +49,10 @@ def draw_sequences(
     uniforms: float `[M, B, N, sampler.numbers_a_glimpse]` in (0, 1).
     sampler: the distribution to draw from.
   """
-  samples, glimpses = uniforms.shape[0], uniforms.shape[2]
   proposal = None
   if inference_network:
-    target = tf.repeat(target[tf.newaxis], samples, axis=0)
-    proposal = label_proposal(inference_network, view, target, glimpses)
+    target = tf.repeat(target[tf.newaxis], uniforms.shape[0], axis=0)
+    proposal = label_proposal(prediction_network, inference_network, view, target)
   unroll = functools.partial(prediction_network.unroll, view)
   return draw(prediction_network.location_distribution, unroll, proposal, uniforms, sampler)
 
@@ -81,6 +85,6 @@ def dream(
     tf.cast(below[..., :-1] <= label_uniforms[..., tf.newaxis], tf.int32), axis=-1
   )
   target = tf.one_hot(labels, log_probs.shape[-1], dtype=view.observation.dtype)  # [M, B, K]
-  proposal = label_proposal(inference_network, view, target, uniforms.shape[2])
-  parameters = proposal.along(sequences.upper)
+  proposal = label_proposal(prediction_network, inference_network, view, target)
+  parameters = proposal.along(sequences)
   return prediction_network.location_distribution.log_prob(parameters, sequences.actions)

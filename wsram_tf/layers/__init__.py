@@ -1,8 +1,8 @@
 """Keras layers of the networks; one public class per file."""
 
 from wsram_tf.layers.baseline_network import BaselineNetwork
-from wsram_tf.layers.cell_location_network import CellLocationNetwork
-from wsram_tf.layers.cell_network import CellNetwork
+from wsram_tf.layers.cell_location_network import CellLocationNetwork, with_saliency
+from wsram_tf.layers.cell_network import CellNetwork, saliency
 from wsram_tf.layers.classifier import Classifier
 from wsram_tf.layers.context_network import ContextNetwork
 from wsram_tf.layers.glimpse_network import GlimpseNetwork
@@ -25,4 +25,6 @@ __all__ = [
   "computing_in",
   "follows_policy",
   "full_precision",
+  "saliency",
+  "with_saliency",
 ]

@@ -5,7 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
-__all__ = ["CellNetwork"]
+__all__ = ["CellNetwork", "saliency"]
 
 # Quarter periods of the finest positional wave between the image's middle and its edge.
 FINEST_WAVE = 6
@@ -35,6 +35,31 @@ def waves(side: int, dtype: str) -> tf.Tensor:
   both = rows + columns[tf.newaxis, :, tf.newaxis]  # [side, side, numbers, numbers / 2]
   both = tf.reshape(both, [side * side, -1])
   return tf.concat([tf.cos(both), tf.sin(both)], axis=-1)
+
+
+def saliency(low_resolution: tf.Tensor) -> tf.Tensor:
+  """Computes how far the brightness of each pixel is from the image's mean, in standard deviations.
+
+  Of several channels it is the distance from the mean colour, divided by the root of the mean
+  squared distance.
+
+  Args:
+    low_resolution: float `[B, side, side, C]`, from `Observation.low_resolution`.
+
+  Returns:
+    float `[B, side * side]`, row by row.
+
+  Example:
+
+  >>> saliency(tf.constant([[[[0.0], [1.0]], [[1.0], [0.0]]]])).numpy().round(2).tolist()
+  [[1.0, 1.0, 1.0, 1.0]]
+  """
+  side, channels = low_resolution.shape[1], low_resolution.shape[3]
+  pixels = tf.reshape(low_resolution, [-1, side * side, channels])
+  pixels -= tf.reduce_mean(pixels, axis=1, keepdims=True)
+  squares = tf.reduce_sum(tf.square(pixels), axis=-1)  # [B, side * side]
+  variance = tf.reduce_mean(squares, axis=-1, keepdims=True)
+  return tf.sqrt(squares) * tf.math.rsqrt(variance + FAINT**2)
 
 
 @keras.saving.register_keras_serializable("wsram_tf")

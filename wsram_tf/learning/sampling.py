@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
+from wsram_tf.learning.no_return import restrict
 from wsram_tf.learning.sequences import (
   ChooseAction,
   GlimpseSequences,
@@ -83,21 +84,31 @@ class Proposal(NamedTuple):
     network: maps rows of targets, states and the keys to the proposal's parameters `[R, P]`.
     targets: float `[M, B, N, E]`, the target's encoding before each glimpse.
     keys: what the network's `keys` returned.
+    no_return: whether the cells that the prior's parameters exclude get no probability.
   """
 
   network: ProposalNetwork
   targets: tf.Tensor
   keys: tf.Tensor | None
+  no_return: bool = False
 
-  def along(self, upper: tf.Tensor) -> tf.Tensor:
-    """The parameters before each glimpse of given sequences, float `[M, B, N, P]`.
+  def before(self, n: int, upper: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
+    """The parameters before glimpse n, float `[B * M, P]`.
 
     Args:
-      upper: float `[M, B, N, D]`, as in `GlimpseSequences`.
+      n: from 0.
+      upper: float `[B * M, D]`, as `ChooseAction` takes it.
+      prior: float `[B * M, P]`, likewise.
     """
-    return along_sequences(
-      lambda targets, rows: self.network(targets, rows, self.keys), self.targets, upper
+    proposed = self.network(samples_last(self.targets[:, :, n]), upper, self.keys)
+    return restrict(proposed, prior) if self.no_return else proposed
+
+  def along(self, sequences: GlimpseSequences) -> tf.Tensor:
+    """The parameters before each glimpse of given sequences, float `[M, B, N, P]`."""
+    proposed = along_sequences(
+      lambda targets, rows: self.network(targets, rows, self.keys), self.targets, sequences.upper
     )
+    return restrict(proposed, sequences.prior_parameters) if self.no_return else proposed
 
 
 def stateless_uniforms(shape: list, seed: tf.Tensor) -> tf.Tensor:
@@ -141,13 +152,12 @@ def draw(
   """
   temperature = sampler.temperature
   rows = samples_last(uniforms)
-  targets = samples_last(proposal.targets) if proposal else None
 
   def choose_action(n: int, upper: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
     numbers = rows[:, n, : sampler.action_size]
     if sampler.samples_from == "prior":
       return distribution.sample(prior, numbers, temperature)
-    proposed = proposal.network(targets[:, n], upper, proposal.keys)
+    proposed = proposal.before(n, upper, prior)
     from_proposal = distribution.sample(proposed, numbers, temperature)
     if sampler.samples_from == "inference":
       return from_proposal
@@ -157,7 +167,7 @@ def draw(
     )
 
   sequences = unroll(uniforms.shape[0], choose_action)
-  parameters = proposal.along(sequences.upper) if proposal else None
+  parameters = proposal.along(sequences) if proposal else None
   return score_sequences(distribution, sequences, parameters, sampler)
 
 

@@ -83,18 +83,10 @@ class SparseObservation:
     count = tf.shape(first)[0]
     batch, listed = tf.unstack(tf.shape(self._places)[:2])
     images = image_of_row(count, batch)
-    places = tf.gather(self._places, images) - first[:, tf.newaxis]  # [R, T, 2]
-    rows = tf.repeat(tf.range(count), listed)
-    if self._static_shapes:
-      places = tf.reshape(places, [-1, 2])
-      pixels = tf.range(count * listed)
-    else:
-      # Few pixels lie in a patch.
-      near = tf.reduce_all((places >= 0) & (places < sensor.extent), axis=-1)
-      pixels = tf.where(tf.reshape(near, [-1]))[:, 0]
-      places, rows = tf.gather(tf.reshape(places, [-1, 2]), pixels), tf.gather(rows, pixels)
-      pixels = tf.cast(pixels, tf.int32)
+    pixels = tf.range(count * listed) if self._static_shapes else self._near(first)
+    rows = pixels // listed
     at = tf.gather(images, rows) * listed + pixels % listed
+    places = tf.gather(tf.reshape(self._places, [-1, 2]), at) - tf.gather(first, rows)
     values = tf.gather(tf.reshape(self._values, [-1, self._values.shape[-1]]), at)
     if sensor.choose_scale:
       scales = tf.gather(tf.cast(locations[:, 2], tf.int32), rows)
@@ -106,6 +98,19 @@ class SparseObservation:
         for scale, inset in enumerate(sensor.insets)
       ]
     return tf.stack(patches, axis=1)
+
+  def _near(self, first: tf.Tensor) -> tf.Tensor:
+    """Numbers r T + t, int32 `[K]`, of the pixels t in the widest patch of row r: few of all."""
+    extent = tf.constant(self._sensor.extent, tf.uint32)
+    batch = tf.shape(self._places)[0]
+    samples = tf.shape(first)[0] // tf.maximum(batch, 1)
+    firsts = tf.reshape(first, tf.stack([batch, samples, 1, 2]))
+    near = [  # One axis at a time, because a broadcast over two numbers is slow.
+      # As unsigned numbers, negative ones are large.
+      tf.cast(self._places[:, tf.newaxis, :, axis] - firsts[..., axis], tf.uint32) < extent
+      for axis in (0, 1)
+    ]
+    return tf.cast(tf.where(tf.reshape(near[0] & near[1], [-1]))[:, 0], tf.int32)
 
   def _patch(
     self, places: tf.Tensor, values: tf.Tensor, rows: tf.Tensor, count: tf.Tensor, scales: tf.Tensor
