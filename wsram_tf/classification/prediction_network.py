@@ -35,13 +35,13 @@ class View(NamedTuple):
   """B images, prepared once for all glimpses and samples.
 
   Attributes:
-    observation: gives the patches of each glimpse.
+    observation: gives the patches of each glimpse; None where the caller of `step` has them.
     context: list of floats `[B, D]`, the first state of the core's upper layer.
     cells: float `[B, L, F]`, the features of each cell; None unless the prior is a `keyed_grid`.
     keys: float `[B, L, K]`, the vectors that the prior compares a state with; None likewise.
   """
 
-  observation: Observation
+  observation: Observation | None
   context: list[tf.Tensor]
   cells: tf.Tensor | None
   keys: tf.Tensor | None
@@ -52,10 +52,11 @@ class PredictionNetwork(CheckedModel):
   """p(a | image) and p(y | a, image): two recurrent layers, N glimpses, one answer.
 
   `look` prepares the images, `unroll` takes the glimpses, and `attend` takes them where the prior
-  chooses. The context network starts the upper layer, whose state chooses each location; the lower
-  layer reads the glimpses, and the classifier reads the lower layer. The class therefore depends on
-  the image through the glimpses alone. A `keyed_grid` prior compares the upper layer's state with
-  features of the low-resolution image, which choose locations and nothing else.
+  chooses. `begin` and `step` take them one by one. The context network starts the upper layer,
+  whose state chooses each location; the lower layer reads the glimpses, and the classifier reads
+  the lower layer. The class therefore depends on the image through the glimpses alone. A
+  `keyed_grid` prior compares the upper layer's state with features of the low-resolution image,
+  which choose locations and nothing else.
 
   With the config's `choose_scale`, an action is a location and a scale, and a glimpse is the one
   patch of that scale. The glimpse network then reads the scale too: S numbers, one-hot, after the
@@ -215,12 +216,15 @@ class PredictionNetwork(CheckedModel):
     """
     observation = self.observe(images, cutting=cutting, compiled=compiled)
     low_resolution = observation.low_resolution(self.config.context_side)
-    cells = keys = None
-    if self.cell_network:
-      cells = self.cell_network(low_resolution)
-      keys = self.location_keys(cells)
-    context = self.context_network(low_resolution)
-    return View(observation, context, cells, keys)
+    cells, keys = self.cells_and_keys(low_resolution)
+    return View(observation, self.context_network(low_resolution), cells, keys)
+
+  def cells_and_keys(self, low_resolution: tf.Tensor) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+    """Computes `cells` and `keys` of a `View` from a low-resolution copy `[B, side, side, C]`."""
+    if not self.cell_network:
+      return None, None
+    cells = self.cell_network(low_resolution)
+    return cells, self.location_keys(cells)
 
   @property
   def input_rank(self) -> int:
@@ -245,6 +249,25 @@ class PredictionNetwork(CheckedModel):
       return self.location_network(upper)
     return self.location_network(view.keys, upper)
 
+  def begin(self, view: View, num_samples: int | tf.Tensor = 1) -> layers.CoreState:
+    """The state of M sequences before the first glimpse, floats `[B * M, D]`."""
+    return self.core.initial_state([tf.repeat(part, num_samples, axis=0) for part in view.context])
+
+  def step(
+    self, state: layers.CoreState, actions: tf.Tensor, patches: tf.Tensor
+  ) -> layers.CoreState:
+    """Takes one glimpse.
+
+    Args:
+      state: before the glimpse, floats `[R, D]`.
+      actions: float `[R, A]`, (row, column), or with `choose_scale` (row, column, scale).
+      patches: float `[R, S, G, G, C]`, those of `Observation.patches(actions)`.
+
+    Returns:
+      the state after it: the classifier reads `lower[0]`, and `prior` reads `upper[0]`.
+    """
+    return self.core(self.glimpse_network(patches, self._where(actions)), state)
+
   def unroll(self, view: View, num_samples: int, choose_action: ChooseAction) -> GlimpseSequences:
     """Takes N glimpses of each image in M independent sequences.
 
@@ -257,15 +280,14 @@ class PredictionNetwork(CheckedModel):
         neighbours: row b * M + m. No gradient passes to an action.
     """
     distribution = self.location_distribution
-    state = self.core.initial_state([tf.repeat(part, num_samples, axis=0) for part in view.context])
+    state = self.begin(view, num_samples)
     actions, uppers = [], []
     for n in range(self.config.num_glimpses):
       upper = state.upper[0]
       # The score log p(a) takes the sample as a constant: else its gradient would flow back into
       # the distribution that drew the sample.
       action = tf.stop_gradient(choose_action(n, upper, self.prior(view, upper)))
-      patches = view.observation.patches(action)
-      state = self.core(self.glimpse_network(patches, self._where(action)), state)
+      state = self.step(state, action, view.observation.patches(action))
       actions.append(action)
       uppers.append(upper)
     actions, uppers = (stacked_glimpses(rows, num_samples) for rows in (actions, uppers))
