@@ -15,6 +15,7 @@ FEWEST_LINES = 200
 SHOWN = (
   "wsram_tf.export.classifier",
   "wsram_tf.serving.image_files",
+  "wsram_tf.serving.looking",
   "wsram_tf.serving.models",
   "wsram_tf.serving.verification.checks",
 )

@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 
 import wsram_tf
 from tests.benchmarks.timing import in_own_process
-from wsram_tf.classification.prediction_network import View
+from wsram_tf.classification.views import View
 from wsram_tf.data import canvases, digits
 from wsram_tf.observations import PixelObservation, area_means
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import wsram_tf
 from tests.benchmarks import image_size
-from wsram_tf.classification.prediction_network import View
+from wsram_tf.classification.views import View
 from wsram_tf.observations import PixelObservation
 
 

@@ -8,7 +8,7 @@ import PIL.Image
 import tensorflow as tf
 
 from tests.support import exports
-from wsram_tf.classification import GlimpseConfig
+from wsram_tf.classification import GlimpseConfig, LocationConfig
 from wsram_tf.export import export_classifier
 from wsram_tf.serving import examples, manifests
 
@@ -17,7 +17,9 @@ class ChosenScaleExportTest(tf.test.TestCase):
   def test_is_verified_served_and_drawn(self):
     folder = exports.temporary_folder(self)
     glimpse = GlimpseConfig(glimpse_side=6, glimpse_scales=3, choose_scale=True)
-    network = exports.make_network(cell="relu", glimpse=glimpse, num_glimpses=3)
+    network = exports.make_network(
+      cell="relu", glimpse=glimpse, num_glimpses=3, location=LocationConfig("keyed_grid")
+    )
     version = export_classifier(network, folder / "models", "digits", verify=False)
     manifest = manifests.read_manifest(version)
     self.assertTrue(manifest.facts.choose_scale)
@@ -26,11 +28,21 @@ class ChosenScaleExportTest(tf.test.TestCase):
       self.assertEqual(outputs["scales"], "int64 [-1, 3]")
       self.assertEqual(outputs["locations"], "float32 [-1, 3, 2]")
     self.assertNotIn("scales", manifest.contract["classify_averaged"]["outputs"])
+    begin, look = manifest.contract["begin"], manifest.contract["look"]
+    place = {"glimpses_left": "int64 [-1]", "location": "float32 [-1, 2]", "scale": "int64 [-1]"}
+    state = {"state": "float32 [-1, 100]"}  # A number, a place, a scale, and two states of 48.
+    self.assertEqual(begin["outputs"], {**state, **place})
+    self.assertEqual(
+      look["inputs"], {**state, **begin["inputs"], "patches": "float32 [-1, 1, 6, 6, 1]"}
+    )
+    answer = {"class_id": "int64 [-1]", "probabilities": "float32 [-1, 10]"}
+    self.assertEqual(look["outputs"], {**state, **place, **answer})
     with np.load(version / manifests.GOLDEN_FILE) as golden:
       self.assertEqual(golden["attend/scales"].dtype, np.int64)
       self.assertAllEqual(np.unique(golden["attend/scales"]), [0, 1, 2])
-    failed = {name: found for name, found in exports.cpp().verify(version).items() if not found[0]}
-    self.assertEqual(failed, {})
+    found = exports.cpp().verify(version)
+    self.assertEqual({name: check for name, check in found.items() if not check[0]}, {})
+    self.assertStartsWith(found["steps"][1], "begin and 3 times look: largest difference")
     image = examples.example_images(*network.config.image_shape)[0]
     path = folder / "image.png"
     path.write_bytes(examples.png_bytes(image))

@@ -1,5 +1,6 @@
 """The exported functions, called in Python, agree with the network that they were made from."""
 
+import dataclasses
 import json
 import shutil
 
@@ -8,10 +9,16 @@ import numpy as np
 import tensorflow as tf
 
 from tests.support import exports
-from wsram_tf.classification import GlimpseConfig, LocationConfig, WakeSleepLearner
+from wsram_tf.classification import (
+  GlimpseConfig,
+  LocationConfig,
+  PredictionNetwork,
+  WakeSleepLearner,
+)
 from wsram_tf.export import build_signatures, export_classifier
 from wsram_tf.learning.sampling import stateless_uniforms
 from wsram_tf.locations import action_size
+from wsram_tf.observations import area_means
 from wsram_tf.serving import manifests
 
 CONFIGS = {
@@ -40,6 +47,13 @@ def as_float(images):
   return tf.constant(images.astype(np.float32) / np.float32(255))
 
 
+def shortened(network):
+  """The network after its first glimpse."""
+  shorter = PredictionNetwork(dataclasses.replace(network.config, num_glimpses=1))
+  shorter.set_weights(network.get_weights())
+  return shorter
+
+
 def uniforms_of(seeds, num_samples, network):
   """The random numbers of each row, drawn one by one: float `[M, B, N, A]`."""
   shape = [num_samples, network.config.num_glimpses, action_size(network.location_distribution)]
@@ -59,6 +73,7 @@ class BuiltSignaturesTest(tf.test.TestCase):
         self.check_attend_samples_from_the_prior(network, module, functions)
         self.check_classify_averaged_is_the_mean_over_sequences(network, module, functions)
         self.check_classify_bytes_decodes(network, module, functions)
+        self.check_begin_and_look_are_the_network(network, module, functions)
         self.check_weights_are_copied_once_and_nothing_else(network, module, functions)
 
   def check_serving_default_is_the_network(self, network, _, functions):
@@ -104,6 +119,25 @@ class BuiltSignaturesTest(tf.test.TestCase):
     outputs = functions["classify_bytes"](image_bytes=jpeg[None])
     expected = functions["serving_default"](images=as_float(tf.io.decode_jpeg(jpeg).numpy()[None]))
     self.assertAllClose(outputs["probabilities"], expected["probabilities"], atol=1e-6)
+
+  def check_begin_and_look_are_the_network(self, network, _, functions):
+    images = as_float(images_for(network))
+    copy = area_means(images, network.config.context_side)
+    again = {"low_resolution": copy} if network.cell_network else {}
+    answer = functions["begin"](low_resolution=copy)
+    for so_far in (shortened(network), network):  # The networks take two glimpses.
+      expected = so_far(images)
+      at = so_far.config.num_glimpses - 1
+      self.assertAllClose(answer["location"], expected["locations"][:, at], atol=1e-5)
+      scales = None
+      self.assertEqual("scale" in answer, network.config.glimpse.chooses_scale)
+      if "scale" in answer:
+        self.assertAllEqual(answer["scale"], expected["scales"][:, at])
+        scales = expected["scales"][:, at : at + 1]
+      patches = network.patches(images, expected["locations"][:, at : at + 1], scales)[:, 0]
+      answer = functions["look"](state=answer["state"], patches=patches, **again)
+      self.assertAllClose(answer["probabilities"], expected["probabilities"], atol=1e-5)
+      self.assertAllEqual(answer["class_id"], expected["class_id"])
 
   def check_weights_are_copied_once_and_nothing_else(self, network, module, functions):
     weights = {weight.path: weight.numpy() for weight in network.weights}
@@ -159,7 +193,11 @@ class SignaturesTest(tf.test.TestCase):
     for channels in (2, 4):
       network = exports.make_network(channels=channels)
       _module, functions = build_signatures(network, averaged_samples=1)
-      self.assertEqual(functions.keys(), {"serving_default", "attend", "classify_averaged"})
+      files = {"classify_bytes"}
+      self.assertEqual(files & functions.keys(), set())
+      self.assertEqual(
+        files | functions.keys(), exports.built_signatures(exports.network())[1].keys()
+      )
 
   def test_averaged_samples_below_1(self):
     network = exports.network()
@@ -170,15 +208,20 @@ class SignaturesTest(tf.test.TestCase):
     network = exports.network()
     names = [f"class {label}" for label in range(9)] + ["größer"]
     _module, functions = build_signatures(network, 2, names)
-    images = as_float(images_for(network))
+    images = images_for(network)
+    copy = area_means(as_float(images), network.config.context_side)
+    inputs = {
+      "images": as_float(images),
+      "image_bytes": tf.stack([tf.io.encode_png(image) for image in images]),
+      "seed": tf.range(6, dtype=tf.int64),
+      "low_resolution": copy,
+      "state": functions["begin"](low_resolution=copy)["state"],
+      "patches": tf.random.stateless_uniform([6, 2, 8, 8, 1], [1, 2]),
+    }
+    del functions["begin"]  # It answers no class.
     for function in functions.values():
-      inputs = [spec.name for spec in tf.nest.flatten(function.structured_input_signature)]
-      if "image_bytes" in inputs:
-        files = [tf.io.encode_png(image) for image in images_for(network)]
-        outputs = function(image_bytes=tf.stack(files))
-      else:
-        seed = {"seed": tf.range(6, dtype=tf.int64)} if "seed" in inputs else {}
-        outputs = function(images=images, **seed)
+      specs = tf.nest.flatten(function.structured_input_signature)
+      outputs = function(**{spec.name: inputs[spec.name] for spec in specs})
       answered = [name.decode() for name in outputs["class_name"].numpy()]
       self.assertEqual(answered, [names[label] for label in outputs["class_id"]])
       self.assertEqual(function.structured_outputs["class_name"].shape.as_list(), [None])

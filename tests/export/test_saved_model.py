@@ -9,7 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tests.support import exports
+from wsram_tf.export import write_version
 from wsram_tf.serving import manifests, protos
+from wsram_tf.serving.verification import stored
 
 CHANGES = [
   ({"width": 40}, r"serving_default\.inputs\.images: float32 \[-1, 40, 36, 1\] became float32"),
@@ -54,6 +56,12 @@ class SavedModelTest(tf.test.TestCase):
     images, seed = "float32 [-1, 40, 36, 1]", "int64 [-1]"
     answer = {"class_id": "int64 [-1]", "probabilities": "float32 [-1, 10]"}
     looked = {**answer, "locations": "float32 [-1, 2, 2]"}
+    # A number, a place, and two states of 48 for each of two layers.
+    begun = {
+      "state": "float32 [-1, 195]",
+      "location": "float32 [-1, 2]",
+      "glimpses_left": "int64 [-1]",
+    }
     expected = {
       "serving_default": {"inputs": {"images": images}, "outputs": looked},
       "attend": {
@@ -62,6 +70,11 @@ class SavedModelTest(tf.test.TestCase):
       },
       "classify_bytes": {"inputs": {"image_bytes": "string [-1]"}, "outputs": looked},
       "classify_averaged": {"inputs": {"images": images, "seed": seed}, "outputs": answer},
+      "begin": {"inputs": {"low_resolution": "float32 [-1, 12, 12, 1]"}, "outputs": begun},
+      "look": {
+        "inputs": {"state": begun["state"], "patches": "float32 [-1, 2, 8, 8, 1]"},
+        "outputs": {**begun, **answer},
+      },
     }
     self.assertEqual(manifests.read_manifest(model_dir).contract, expected)
     graph = (model_dir / "saved_model.pb").read_bytes()
@@ -105,6 +118,22 @@ class SavedModelTest(tf.test.TestCase):
         str(caught.exception), "name='digits': a new version must keep the contract that"
       )
       self.assertEqual(manifests.file_digests(tmp_path), before)
+
+  def test_a_new_signature_keeps_the_contract(self):
+    tmp_path = exports.temporary_folder(self)
+    module, functions = exports.built_signatures(exports.network())
+    facts = exports.make_facts(exports.network())
+    few = {"serving_default": functions["serving_default"]}
+    more = {**few, "begin": functions["begin"], "look": functions["look"]}
+    for version, signatures in enumerate((few, more), 1):
+      written = write_version(tmp_path, module, signatures, facts)
+      self.assertEqual(written.name, str(version))
+    for version in (1, 2):  # Neither is a fault of the other.
+      manifest = manifests.read_manifest(tmp_path / "digits" / str(version))
+      found = stored.check_contract(tmp_path / "digits" / str(version), manifest)
+      self.assertEqual(found, ["serving_default", "begin, look, serving_default"][version - 1])
+    with self.assertRaisesRegex(ValueError, r"begin\.inputs\.low_resolution: .* became absent"):
+      write_version(tmp_path, module, few, facts)
 
   def test_another_contract_needs_another_name(self):
     tmp_path = exports.temporary_folder(self)

@@ -22,6 +22,7 @@ CHECKS = [
   "large image",
   "warm-up",
   "golden answers",
+  "steps",
   "rows",
   "seeds",
   "refusals",
@@ -211,7 +212,7 @@ class VerificationTest(tf.test.TestCase):
     self.assertEqual(failed, {"refusals"})
     self.assertIn("serving_default.images, NaN: answered instead of refused", output)
 
-  def test_one_seed_for_a_batch_fails(self):
+  def test_one_seed_for_a_batch_and_wrong_patches_fail(self):
     network = exports.network()
     glimpses = network.config.num_glimpses
     seed_spec = tf.TensorSpec([None], tf.int64, "seed")
@@ -237,10 +238,23 @@ class VerificationTest(tf.test.TestCase):
       }
 
     module = module_with(network)
-    model_dir = export(self.folder, network, module, serving_default=serving_default, attend=attend)
-    failed, output = self.verify(model_dir)
-    self.assertEqual(failed, {"rows"})
+    module.built, built = exports.built_signatures(network)
+
+    @tf.function(input_signature=built["look"].structured_input_signature[0])
+    def look(state, patches):
+      # The runtime names the tensor whose shape is wrong.
+      return built["look"](state=state, patches=tf.multiply(0.5, patches, name="patches"))
+
+    # A function again, for `export`.
+    begin = tf.function(
+      lambda low_resolution: built["begin"](low_resolution=low_resolution),
+      input_signature=built["begin"].structured_input_signature[0],
+    )
+    functions = {"attend": attend, "serving_default": serving_default, "begin": begin, "look": look}
+    failed, output = self.verify(export(self.folder, network, module, **functions))
+    self.assertEqual(failed, {"rows", "steps"})
     self.assertRegex(output, r"rows: attend\.\w+ in a batch of")
+    self.assertRegex(output, r"steps: look\.\w+ after all glimpses: rows")
 
   def test_a_version_written_over_fails(self):
     ours, other = self.folder / "ours/digits/1", self.folder / "other/digits/1"

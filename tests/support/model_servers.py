@@ -89,6 +89,12 @@ def rest_server():
   """Serves `exports.model_dir()` as the model digits; gives host:port."""
   cpp, model_dir = exports.cpp(), exports.model_dir()
 
+  def read(info, values):
+    dtype = tf.as_dtype(info.dtype)
+    if dtype == tf.string:
+      return as_bytes_array([base64.b64decode(value["b64"]) for value in values])
+    return np.array(values, dtype.as_numpy_dtype)
+
   class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
       pass
@@ -111,13 +117,19 @@ def rest_server():
     def do_POST(self):
       assert self.path == "/v1/models/digits:predict"
       request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-      files = [base64.b64decode(value["b64"]) for value in request["inputs"]["image_bytes"]]
+      infos = signature_defs(model_dir)[request["signature_name"]].inputs
+      inputs = {name: read(infos[name], values) for name, values in request["inputs"].items()}
       try:
-        outputs = cpp.run(model_dir, request["signature_name"], image_bytes=as_bytes_array(files))
+        outputs = cpp.run(model_dir, request["signature_name"], **inputs)
       except ServingError as error:
         self.answer(400, {"error": error.message})
         return
-      self.answer(200, {"outputs": {name: value.tolist() for name, value in outputs.items()}})
+      # The server writes the shortest decimals that name a float32, as NumPy's strings.
+      values = {
+        name: (output.astype(str).astype(float) if output.dtype == np.float32 else output).tolist()
+        for name, output in outputs.items()
+      }
+      self.answer(200, {"outputs": values})
 
   server = http.server.ThreadingHTTPServer(("localhost", 0), Handler)
   threading.Thread(target=server.serve_forever, daemon=True).start()

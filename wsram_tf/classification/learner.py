@@ -10,8 +10,9 @@ from wsram_tf import layers, numerics, objectives
 from wsram_tf.classification.config import ModelConfig
 from wsram_tf.classification.inference_network import InferenceNetwork
 from wsram_tf.classification.own_networks import deserialized, fresh
-from wsram_tf.classification.prediction_network import PredictionNetwork, View
+from wsram_tf.classification.prediction_network import PredictionNetwork
 from wsram_tf.classification.sampling import draw_sequences, dream
+from wsram_tf.classification.views import View
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
 from wsram_tf.layers.glimpse_sensor import Cutting
 from wsram_tf.learning import inputs, sampling

@@ -1,7 +1,6 @@
 """The prediction network: the prior over glimpse sequences, and the likelihood of the class."""
 
 import dataclasses
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -10,8 +9,8 @@ import tensorflow as tf
 from wsram_tf import layers
 from wsram_tf.classification.checks import LabelRules
 from wsram_tf.classification.config import ModelConfig
-from wsram_tf.classification.input_forms import PathRules, PixelListRules
 from wsram_tf.classification.own_networks import check_outputs, deserialized, serialized
+from wsram_tf.classification.views import FORMS, View, observe, pictures
 from wsram_tf.layers.glimpse_sensor import Cutting
 from wsram_tf.learning.checked_model import CheckedModel
 from wsram_tf.learning.no_return import earlier_cells, exclude_cells
@@ -24,42 +23,9 @@ from wsram_tf.learning.sequences import (
   stacked_glimpses,
 )
 from wsram_tf.location_families import make_location_distribution
-from wsram_tf.observations import (
-  Observation,
-  PixelObservation,
-  RegionObservation,
-  SparseObservation,
-)
+from wsram_tf.observations import Observation
 
-__all__ = ["PredictionNetwork", "View"]
-
-# Side of the reduced copies of large images in pictures, pixels.
-LARGEST_PICTURE = 512
-# The rules, and the axes of a batch, of each form of images.
-FORMS = {
-  "pixels": (LabelRules, 4),
-  "visible_pixels": (PixelListRules, 3),
-  "regions": (PathRules, 1),
-}
-
-
-class View(NamedTuple):
-  """B images, prepared once for all glimpses and samples.
-
-  Attributes:
-    observation: gives the patches of each glimpse.
-    context: list of floats `[B, D]`, the first state of the core's upper layer.
-    cells: float `[B, L, F]`, the features of each cell; None unless the prior is a `keyed_grid`.
-    keys: float `[B, L, K]`, the vectors that the prior compares a state with; with saliency
-      `[B, L, K + 1]`; None likewise.
-    saliency: float `[B, L]`, how conspicuous each cell is; None without `location_saliency`.
-  """
-
-  observation: Observation
-  context: list[tf.Tensor]
-  cells: tf.Tensor | None
-  keys: tf.Tensor | None
-  saliency: tf.Tensor | None = None
+__all__ = ["PredictionNetwork"]
 
 
 @keras.saving.register_keras_serializable("wsram_tf")
@@ -67,10 +33,11 @@ class PredictionNetwork(CheckedModel):
   """p(a | image) and p(y | a, image): two recurrent layers, N glimpses, one answer.
 
   `look` prepares the images, `unroll` takes the glimpses, and `attend` takes them where the prior
-  chooses. The context network starts the upper layer, whose state chooses each location; the lower
-  layer reads the glimpses, and the classifier reads the lower layer. The class therefore depends on
-  the image through the glimpses alone. A `keyed_grid` prior compares the upper layer's state with
-  features of the low-resolution image, which choose locations and nothing else.
+  chooses. `begin` and `step` take them one by one. The context network starts the upper layer,
+  whose state chooses each location; the lower layer reads the glimpses, and the classifier reads
+  the lower layer. The class therefore depends on the image through the glimpses alone. A
+  `keyed_grid` prior compares the upper layer's state with features of the low-resolution image,
+  which choose locations and nothing else.
 
   With the config's `choose_scale`, an action is a location and a scale, and a glimpse is the one
   patch of that scale. The glimpse network then reads the scale too: S numbers, one-hot, after the
@@ -200,8 +167,7 @@ class PredictionNetwork(CheckedModel):
   @property
   def input_rules(self) -> LabelRules:
     """The rules of the network's images, and of its labels in training."""
-    rules, _ = FORMS[self.config.observation]
-    return rules(self.config.image_shape, self.config.num_classes)
+    return FORMS[self.config.observation].rules(self.config.image_shape, self.config.num_classes)
 
   def observe(
     self, images: tf.Tensor, *, cutting: Cutting = "gather", compiled: bool = False
@@ -214,12 +180,7 @@ class PredictionNetwork(CheckedModel):
       cutting: how the glimpse sensor cuts patches; see `GlimpseSensor.prepare`.
       compiled: whether XLA compiles the calls.
     """
-    if self.config.observation == "regions":
-      return RegionObservation(images, self.glimpse_sensor, self.config.channels)
-    if self.config.observation == "visible_pixels":
-      shape = self.config.image_shape[:2]
-      return SparseObservation(images, shape, self.glimpse_sensor, static_shapes=compiled)
-    return PixelObservation(images, self.glimpse_sensor, cutting)
+    return observe(self.config, self.glimpse_sensor, images, cutting, compiled)
 
   def look(self, images: tf.Tensor, *, cutting: Cutting = "gather", compiled: bool = False) -> View:
     """Prepares images once for all glimpses and samples.
@@ -233,19 +194,25 @@ class PredictionNetwork(CheckedModel):
     """
     observation = self.observe(images, cutting=cutting, compiled=compiled)
     low_resolution = observation.low_resolution(self.config.context_side)
-    cells = keys = saliency = None
-    if self.cell_network:
-      cells = self.cell_network(low_resolution)
-      if self.config.location.location_saliency:
-        saliency = layers.saliency(low_resolution)
-      keys = layers.with_saliency(self.location_keys(cells), saliency)
-    context = self.context_network(low_resolution)
-    return View(observation, context, cells, keys, saliency)
+    return View(
+      observation,
+      self.context_network(low_resolution),
+      *self.cells_and_keys(low_resolution),
+    )
+
+  def cells_and_keys(self, low_resolution: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+    """Computes `cells`, `keys` and `saliency` of a `View` from a copy `[B, side, side, C]`."""
+    if not self.cell_network:
+      return None, None, None
+    cells, saliency = self.cell_network(low_resolution), None
+    if self.config.location.location_saliency:
+      saliency = layers.saliency(low_resolution)
+    return cells, layers.with_saliency(self.location_keys(cells), saliency), saliency
 
   @property
   def input_rank(self) -> int:
     """Axes of a batch of images, in the form that the configuration names."""
-    return FORMS[self.config.observation][1]
+    return FORMS[self.config.observation].rank
 
   def pictures(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns images to show, and the sizes that they have for the network.
@@ -257,13 +224,7 @@ class PredictionNetwork(CheckedModel):
       float `[B, H, W, C]`, reduced copies unless images are tensors of pixels; int `[B, 2]`, height
       and width, pixels.
     """
-    sizes = np.tile(self.config.image_shape[:2], (len(images), 1))
-    if self.config.observation == "pixels":
-      return images, sizes
-    observation = self.observe(tf.convert_to_tensor(images))
-    if isinstance(observation, RegionObservation):
-      sizes = observation.sizes.numpy()
-    return observation.low_resolution(min(LARGEST_PICTURE, sizes.min())).numpy(), sizes
+    return pictures(self.config, self.glimpse_sensor, images)
 
   def prior(self, view: View, upper: tf.Tensor, taken: tf.Tensor | None = None) -> tf.Tensor:
     """The prior's parameters, float `[R, P]`, before a glimpse.
@@ -284,6 +245,25 @@ class PredictionNetwork(CheckedModel):
     family = self.location_distribution
     return getattr(family, "locations", family).cells(actions[..., :2])
 
+  def begin(self, view: View, num_samples: int | tf.Tensor = 1) -> layers.CoreState:
+    """The state of M sequences before the first glimpse, floats `[B * M, D]`."""
+    return self.core.initial_state([tf.repeat(part, num_samples, axis=0) for part in view.context])
+
+  def step(
+    self, state: layers.CoreState, actions: tf.Tensor, patches: tf.Tensor
+  ) -> layers.CoreState:
+    """Takes one glimpse.
+
+    Args:
+      state: before the glimpse, floats `[R, D]`.
+      actions: float `[R, A]`, (row, column), or with `choose_scale` (row, column, scale).
+      patches: float `[R, S, G, G, C]`, those of `Observation.patches(actions)`.
+
+    Returns:
+      the state after it: the classifier reads `lower[0]`, and `prior` reads `upper[0]`.
+    """
+    return self.core(self.glimpse_network(patches, self._where(actions)), state)
+
   def unroll(self, view: View, num_samples: int, choose_action: ChooseAction) -> GlimpseSequences:
     """Takes N glimpses of each image in M independent sequences.
 
@@ -296,7 +276,7 @@ class PredictionNetwork(CheckedModel):
         neighbours: row b * M + m. No gradient passes to an action.
     """
     distribution, no_return = self.location_distribution, self.config.location.no_return
-    state = self.core.initial_state([tf.repeat(part, num_samples, axis=0) for part in view.context])
+    state = self.begin(view, num_samples)
     actions, uppers = [], []
     for n in range(self.config.num_glimpses):
       upper = state.upper[0]
@@ -304,8 +284,7 @@ class PredictionNetwork(CheckedModel):
       # The score log p(a) takes the sample as a constant: else its gradient would flow back into
       # the distribution that drew the sample.
       action = tf.stop_gradient(choose_action(n, upper, self.prior(view, upper, taken)))
-      patches = view.observation.patches(action)
-      state = self.core(self.glimpse_network(patches, self._where(action)), state)
+      state = self.step(state, action, view.observation.patches(action))
       actions.append(action)
       uppers.append(upper)
     actions, uppers = (stacked_glimpses(rows, num_samples) for rows in (actions, uppers))

@@ -5,7 +5,8 @@ import functools
 import tensorflow as tf
 
 from wsram_tf.classification.inference_network import InferenceNetwork
-from wsram_tf.classification.prediction_network import PredictionNetwork, View
+from wsram_tf.classification.prediction_network import PredictionNetwork
+from wsram_tf.classification.views import View
 from wsram_tf.learning.sampling import DrawnSequences, Proposal, Sampler, draw
 
 __all__ = ["draw_sequences", "dream", "label_proposal"]

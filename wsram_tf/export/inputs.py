@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-__all__ = ["IMAGE_CHANNELS", "checked_array", "decoded_images"]
+__all__ = ["IMAGE_CHANNELS", "checked_array", "decoded_images", "with_rows_of"]
 
 # Channel counts that both PNG and JPEG can store.
 IMAGE_CHANNELS = (1, 3)
@@ -21,8 +21,8 @@ def checked_array(array: tf.Tensor, row_shape: Sequence[int], name: str) -> tf.T
   """Refuses an input unless its shape is right and all numbers are finite.
 
   Args:
-    array: the input, float `[B, H, W, C]`.
-    row_shape: (H, W, C).
+    array: the input, float `[B, *row_shape]`.
+    row_shape: of each row, for example (H, W, C).
     name: of the input, for the message.
 
   Returns:
@@ -32,9 +32,21 @@ def checked_array(array: tf.Tensor, row_shape: Sequence[int], name: str) -> tf.T
   array = tf.ensure_shape(array, [None, *row_shape])
   # A sum is finite only if all its terms are, and takes a tenth of the time to check.
   finite = tf.debugging.assert_all_finite(
-    tf.reduce_sum(array, axis=[1, 2, 3]), f"{name}: must be finite, without NaN or infinity"
+    tf.reduce_sum(array, axis=[*range(1, array.shape.rank)]),
+    f"{name}: must be finite, without NaN or infinity",
   )
   with tf.control_dependencies([finite]):
+    return tf.identity(array)
+
+
+def with_rows_of(array: tf.Tensor, name: str, other: tf.Tensor, other_name: str) -> tf.Tensor:
+  """Refuses an input unless it has as many rows as another one; returns the input."""
+  rows, needed = tf.shape(array)[0], tf.shape(other)[0]
+  counted = tf.debugging.Assert(
+    rows == needed,
+    [f"{name}: must hold one row for each row of {other_name}; they have:", rows, needed],
+  )
+  with tf.control_dependencies([counted]):
     return tf.identity(array)
 
 

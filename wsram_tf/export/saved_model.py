@@ -135,7 +135,7 @@ def _check_contract(
     return
   latest, path = graphs[-1]
   previous = manifests.contract_of(protos.saved_model_signatures(path.read_bytes()))
-  changes = manifests.contract_changes(previous, contract)
+  changes = manifests.contract_breaks(previous, contract)
   if changes:
     raise ValueError(
       f"name={name!r}: a new version must keep the contract that clients of version {latest} rely "
@@ -163,13 +163,7 @@ def _write_extras(
   if any("image_bytes" in signature.inputs for signature in saved.values()):
     jpeg = tf.io.encode_jpeg(images[0]).numpy()
     (model_dir / _EXAMPLE_FILE).write_bytes(examples.png_bytes(images[0]))
-  requests = examples.example_requests(
-    {name: signature.inputs for name, signature in saved.items()},
-    images,
-    jpeg,
-    any_size=facts.largest_pixels is not None,
-    feature_shape=facts.feature_shape,
-  )
+  requests = examples.example_requests(saved, facts, images, jpeg)
   golden = {
     f"{name}/{key}": examples.storable(output.numpy())
     for name, inputs in requests.items()

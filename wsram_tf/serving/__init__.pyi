@@ -5,6 +5,10 @@ from .clients import ServerError as ServerError
 from .cpp_loader import LoadedModel as LoadedModel
 from .cpp_loader import ServingError as ServingError
 from .image_files import prepare_image as prepare_image
+from .looking import ImageSource as ImageSource
+from .looking import Looked as Looked
+from .looking import PixelSource as PixelSource
+from .looking import look_around as look_around
 from .manifests import read_manifest as read_manifest
 from .models import ExportedModel as ExportedModel
 from .models import ServedModel as ServedModel

@@ -3,11 +3,13 @@
 gRPC carries the messages of protos.py, REST carries JSON.
 """
 
+import abc
 import base64
+import functools
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -24,7 +26,57 @@ class ServerError(Exception):
   """The server cannot be reached or refuses a request; the message gives server and reason."""
 
 
-class GrpcClient:
+class _Client(abc.ABC):
+  """A model on a server."""
+
+  @functools.cached_property
+  def signatures(self) -> dict[str, protos.Signature]:
+    """The model's signatures by name, as the server first reports them.
+
+    Raises:
+      ServerError: if the server does not answer.
+    """
+    return self._read_signatures()
+
+  def input_shapes(self) -> dict[str, dict[str, tuple[int, ...] | None]]:
+    """Asks for the shape of each input by signature and input name.
+
+    An open axis has the size -1; an input of any rank has None for its shape.
+
+    Raises:
+      ServerError: if the server does not answer.
+    """
+    return {
+      name: {key: info.shape for key, info in signature.inputs.items()}
+      for name, signature in self._read_signatures().items()
+    }
+
+  def ask(self, signature: str, files: Sequence[bytes]) -> dict[str, np.ndarray]:
+    """Asks for the outputs of a signature for the contents of PNG or JPEG files.
+
+    Raises:
+      ServerError: if the server does not answer or refuses the files.
+    """
+    return self.exchange(signature, {"image_bytes": examples.as_bytes_array(files)}).outputs
+
+  @abc.abstractmethod
+  def exchange(self, signature: str, inputs: Mapping[str, np.ndarray]) -> protos.Exchange:
+    """Asks for the outputs of a signature, and counts the bytes of both messages.
+
+    Args:
+      signature: its name.
+      inputs: an array for each input; byte strings as an array of objects.
+
+    Raises:
+      ServerError: if the server does not answer or refuses the inputs.
+    """
+
+  @abc.abstractmethod
+  def _read_signatures(self) -> dict[str, protos.Signature]:
+    """Asks the server for the signatures."""
+
+
+class GrpcClient(_Client):
   """A model on a server's gRPC port.
 
   Args:
@@ -37,30 +89,20 @@ class GrpcClient:
     self._address, self._name, self._timeout = address, name, timeout
     self._channel = grpc.insecure_channel(address)
 
-  def input_shapes(self) -> dict[str, dict[str, tuple[int, ...] | None]]:
-    """Asks for the shape of each input by signature and input name.
-
-    An open axis has the size -1; an input of any rank has None for its shape.
+  def exchange(self, signature: str, inputs: Mapping[str, np.ndarray]) -> protos.Exchange:
+    """Asks for the outputs of a signature; see `GlimpseModel`.
 
     Raises:
-      ServerError: if the server does not answer.
+      ServerError: if the server does not answer or refuses the inputs.
     """
-    request = protos.metadata_request(self._name)
-    signatures = protos.read_metadata_response(self._call("GetModelMetadata", request))
-    return {
-      name: {key: info.shape for key, info in signature.inputs.items()}
-      for name, signature in signatures.items()
-    }
-
-  def ask(self, signature: str, files: Sequence[bytes]) -> dict[str, np.ndarray]:
-    """Asks for the outputs of a signature for the contents of PNG or JPEG files.
-
-    Raises:
-      ServerError: if the server does not answer or refuses the files.
-    """
-    tensor_protos = {"image_bytes": protos.tensor_proto(examples.as_bytes_array(files))}
+    tensor_protos = {key: protos.tensor_proto(array) for key, array in inputs.items()}
     request = protos.predict_request(self._name, signature, tensor_protos)
-    return protos.read_predict_response(self._call("Predict", request))
+    response = self._call("Predict", request)
+    return protos.Exchange(protos.read_predict_response(response), len(request), len(response))
+
+  def _read_signatures(self) -> dict[str, protos.Signature]:
+    request = protos.metadata_request(self._name)
+    return protos.read_metadata_response(self._call("GetModelMetadata", request))
 
   def _call(self, method: str, request: bytes) -> bytes:
     try:
@@ -71,7 +113,7 @@ class GrpcClient:
       raise ServerError(f"server={self._address!r}, name={self._name!r}: {message}") from error
 
 
-class RestClient:
+class RestClient(_Client):
   """A model on a server's REST port.
 
   Args:
@@ -84,41 +126,44 @@ class RestClient:
     self._url = f"http://{address}/v1/models/{name}"
     self._timeout = timeout
 
-  def input_shapes(self) -> dict[str, dict[str, tuple[int, ...] | None]]:
-    """Asks for the shape of each input by signature and input name.
-
-    An open axis has the size -1; an input of any rank has None for its shape.
+  def exchange(self, signature: str, inputs: Mapping[str, np.ndarray]) -> protos.Exchange:
+    """Asks for the outputs of a signature; see `GlimpseModel`. JSON carries no dtypes.
 
     Raises:
-      ServerError: if the server does not answer.
+      ServerError: if the server does not answer or refuses the inputs.
     """
-    signatures = self._call("/metadata")["metadata"]["signature_def"]["signature_def"]
-    return {
-      name: {
-        key: tuple(int(dim["size"]) for dim in info["tensor_shape"]["dim"])
-        for key, info in signature["inputs"].items()
-      }
-      for name, signature in signatures.items()
-      if "inputs" in signature
-    }
+    values = {key: _json_values(array) for key, array in inputs.items()}
+    request = json.dumps({"signature_name": signature, "inputs": values}).encode()
+    response = self._call(":predict", request)
+    outputs = self._read(response)["outputs"]
+    arrays = {name: np.array(values) for name, values in outputs.items()}
+    return protos.Exchange(arrays, len(request), len(response))
 
-  def ask(self, signature: str, files: Sequence[bytes]) -> dict[str, np.ndarray]:
-    """Asks for the outputs of a signature for the contents of PNG or JPEG files.
+  def _read_signatures(self) -> dict[str, protos.Signature]:
+    metadata = self._read(self._call("/metadata"))["metadata"]
+    return protos.signatures_of_json(metadata["signature_def"]["signature_def"])
 
-    Raises:
-      ServerError: if the server does not answer or refuses the files.
-    """
-    values = [{"b64": base64.b64encode(contents).decode()} for contents in files]
-    request = {"signature_name": signature, "inputs": {"image_bytes": values}}
-    outputs = self._call(":predict", request)["outputs"]
-    return {name: np.array(values) for name, values in outputs.items()}
-
-  def _call(self, path: str, request: dict[str, Any] | None = None) -> dict[str, Any]:
-    data = None if request is None else json.dumps(request).encode()
+  def _read(self, response: bytes) -> dict[str, Any]:
     try:
-      with urllib.request.urlopen(self._url + path, data, self._timeout) as response:
-        return json.load(response)
+      return json.loads(response)
+    except ValueError as error:  # No JSON, or no UTF-8.
+      raise ServerError(f"{self._url}: no model server answers there: {error}") from error
+
+  def _call(self, path: str, request: bytes | None = None) -> bytes:
+    try:
+      with urllib.request.urlopen(self._url + path, request, self._timeout) as response:
+        return response.read()
     except urllib.error.HTTPError as error:
       raise ServerError(f"{self._url}: {error.code}: {error.read().decode()}") from error
-    except (OSError, json.JSONDecodeError) as error:
+    except OSError as error:
       raise ServerError(f"{self._url}: no model server answers there: {error}") from error
+
+
+def _json_values(array: np.ndarray) -> list[Any]:
+  """Lists an array's values as JSON carries them."""
+  if protos.array_dtype(array) == "string":
+    return [{"b64": base64.b64encode(contents).decode()} for contents in array]
+  if array.dtype == np.float32:
+    # The shortest decimals that name each number: as doubles they would have twice the digits.
+    array = array.astype(str).astype(np.float64)
+  return array.tolist()

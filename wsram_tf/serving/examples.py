@@ -5,18 +5,23 @@ of a generator whose stream NumPy guarantees, and from no data set.
 """
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import PIL.Image
+
+from wsram_tf.serving import manifests, protos
+from wsram_tf.serving.looking import COUNT_AT, SCALE_AT
 
 __all__ = [
   "NUM_ROWS",
   "as_bytes_array",
   "example_features",
   "example_images",
+  "example_patches",
   "example_requests",
   "example_seeds",
+  "example_states",
   "png_bytes",
   "storable",
   "to_float",
@@ -62,6 +67,39 @@ def example_seeds() -> np.ndarray:
   return np.arange(NUM_ROWS, dtype=np.int64) * 1_000_003 - 7
 
 
+def example_patches(patches_shape: Sequence[int]) -> np.ndarray:
+  """Makes the patches of a glimpse, of noise.
+
+  Args:
+    patches_shape: (S, G, G, C).
+
+  Returns:
+    float32 `[NUM_ROWS, S, G, G, C]`, in 0..1.
+  """
+  generator = np.random.RandomState(20150719)
+  return to_float(generator.randint(0, 256, [NUM_ROWS, *patches_shape]))
+
+
+def example_states(size: int, num_glimpses: int, num_scales: int) -> np.ndarray:
+  """Makes states between two glimpses, after 0 to N - 1 of them.
+
+  Args:
+    size: D, numbers a state.
+    num_glimpses: N.
+    num_scales: S where a glimpse chooses a scale; otherwise 0.
+
+  Returns:
+    float32 `[NUM_ROWS, D]`.
+  """
+  generator = np.random.RandomState(20150720)
+  states = generator.randint(-64, 65, [NUM_ROWS, size]).astype(np.float32) / np.float32(64)
+  rows = np.arange(NUM_ROWS)
+  states[:, COUNT_AT] = rows % num_glimpses
+  if num_scales:
+    states[:, SCALE_AT] = rows % num_scales
+  return states
+
+
 def to_float(images: np.ndarray) -> np.ndarray:
   """Converts 8-bit pixels to float32 in 0..1, as exports do."""
   return images.astype(np.float32) / np.float32(255)
@@ -98,35 +136,39 @@ def png_bytes(image: np.ndarray | PIL.Image.Image) -> bytes:
 
 
 def example_requests(
-  inputs_by_signature: Mapping[str, Iterable[str]],
+  signatures: Mapping[str, protos.Signature],
+  facts: manifests.Facts,
   images: np.ndarray,
   jpeg: bytes | None,
-  *,
-  any_size: bool = False,
-  feature_shape: Sequence[int] | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
   """Makes a request for each signature.
 
   Args:
-    inputs_by_signature: names of the inputs, by signature.
+    signatures: by name.
+    facts: about the model.
     images: uint8 `[NUM_ROWS, H, W, C]`, from `example_images`.
     jpeg: a JPEG file of one image, the last row of a request of files. Encoders differ, so the
       export stores it. None where no signature takes files.
-    any_size: whether the signatures take files of any size; the example files then have several.
-    feature_shape: (H, W, C) where a signature takes features.
 
   Returns:
     arrays by signature and input name.
   """
   arrays = {"images": to_float(images), "seed": example_seeds()}
-  if feature_shape is not None:
-    arrays["features"] = example_features(feature_shape)
+  if facts.feature_shape is not None:
+    arrays["features"] = example_features(facts.feature_shape)
   if jpeg is not None:
+    any_size = facts.largest_pixels is not None
     pictures = [_resized(image, row) for row, image in enumerate(images)] if any_size else images
     arrays["image_bytes"] = as_bytes_array([*(png_bytes(image) for image in pictures), jpeg])
+  if "look" in signatures and isinstance(facts, manifests.ClassifierFacts):
+    side, _, channels = signatures["begin"].inputs["low_resolution"].row_shape
+    arrays["low_resolution"] = to_float(example_images(side, side, channels))
+    arrays["patches"] = example_patches(signatures["look"].inputs["patches"].row_shape)
+    (size,) = signatures["look"].inputs["state"].row_shape
+    scales = facts.glimpse_scales if facts.choose_scale else 0
+    arrays["state"] = example_states(size, facts.num_glimpses, scales)
   return {
-    signature: {name: arrays[name] for name in names}
-    for signature, names in inputs_by_signature.items()
+    name: {key: arrays[key] for key in signature.inputs} for name, signature in signatures.items()
   }
 
 

@@ -32,6 +32,7 @@ __all__ = [
   "Manifest",
   "check_batch_sizes",
   "check_name",
+  "contract_breaks",
   "contract_changes",
   "contract_of",
   "file_digests",
@@ -51,7 +52,7 @@ VERSIONS_FILE = "versions.json"
 # Model servers read no more warm-up requests.
 LARGEST_WARMUP_COUNT = 1000
 # Signatures of a model, each warmed up at each batch size.
-_MOST_SIGNATURES = 4
+_MOST_SIGNATURES = 6
 
 Contract = dict[str, dict[str, dict[str, str]]]
 
@@ -229,6 +230,11 @@ def contract_changes(old: Contract, new: Contract) -> list[str]:
     for key in sorted(entries[0].keys() | entries[1].keys())
     if entries[0].get(key) != entries[1].get(key)
   ]
+
+
+def contract_breaks(old: Contract, new: Contract) -> list[str]:
+  """Describes what clients of an old contract would miss; a new signature breaks nothing."""
+  return contract_changes(old, {name: new[name] for name in new if name in old})
 
 
 def file_digests(model_dir: pathlib.Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from wsram_tf.serving import clients, cpp_loader, examples, manifests
+from wsram_tf.serving import clients, cpp_loader, examples, manifests, protos
 
 __all__ = [
   "NO_WORDS",
@@ -114,6 +114,20 @@ class ExportedModel:
       ServingError: if the model refuses a file.
     """
     return self._model.run(self._signature, {"image_bytes": examples.as_bytes_array(files)})
+
+  @property
+  def signatures(self) -> Mapping[str, protos.Signature]:
+    """The signatures by name."""
+    return self._model.signatures
+
+  def exchange(self, signature: str, inputs: Mapping[str, np.ndarray]) -> protos.Exchange:
+    """Asks for the outputs of any signature.
+
+    Raises:
+      ValueError: if the signature or the name of an input is unknown, or an input is missing.
+      ServingError: if the model refuses an input.
+    """
+    return self._model.exchange(signature, inputs)
 
 
 class ServedModel:

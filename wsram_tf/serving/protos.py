@@ -7,13 +7,15 @@ import dataclasses
 import os
 import struct
 from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
-from google.protobuf import message
+from google.protobuf import json_format, message
 
 from wsram_tf.serving import messages
 
 __all__ = [
+  "Exchange",
   "Signature",
   "TensorInfo",
   "array_dtype",
@@ -30,6 +32,7 @@ __all__ = [
   "read_tensor_proto",
   "saved_model_signatures",
   "session_config",
+  "signatures_of_json",
   "tensor_proto",
 ]
 
@@ -60,6 +63,17 @@ class TensorInfo:
   dtype: str
   shape: tuple[int, ...] | None
 
+  @property
+  def row_shape(self) -> tuple[int, ...]:
+    """Sizes after the first axis, the batch.
+
+    Raises:
+      ValueError: if the rank is open.
+    """
+    if self.shape is None:
+      raise ValueError(f"{self.tensor}: must have a shape, not an open rank")
+    return self.shape[1:]
+
   def __str__(self) -> str:
     return f"{self.dtype} {'of any rank' if self.shape is None else list(self.shape)}"
 
@@ -70,6 +84,20 @@ class Signature:
 
   inputs: Mapping[str, TensorInfo]
   outputs: Mapping[str, TensorInfo]
+
+
+class Exchange(NamedTuple):
+  """A request and its response.
+
+  Attributes:
+    outputs: arrays by name.
+    bytes_sent: of the request's message; where the model runs in this process, of its tensors.
+    bytes_received: of the response's message or tensors.
+  """
+
+  outputs: dict[str, np.ndarray]
+  bytes_sent: int
+  bytes_received: int
 
 
 def dtype_number(dtype: str) -> int:
@@ -132,6 +160,13 @@ def saved_model_signatures(saved_model: bytes) -> dict[str, Signature]:
     if "serve" in meta_graph.meta_info_def.tags:
       return _read_signatures(meta_graph.signature_def)
   raise ValueError("saved_model: must hold a graph tagged 'serve', which servers load")
+
+
+def signatures_of_json(signatures: Mapping[str, Any]) -> dict[str, Signature]:
+  """Reads `tensorflow.SignatureDef`s by name from JSON, as a server's REST port answers them."""
+  read = messages.SignatureDefMap()
+  json_format.ParseDict({"signature_def": signatures}, read, ignore_unknown_fields=True)
+  return _read_signatures(read.signature_def)
 
 
 def session_config(threads: int) -> bytes:

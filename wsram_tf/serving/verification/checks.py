@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from wsram_tf.serving import cpp_loader, manifests
-from wsram_tf.serving.verification import opened, stored
+from wsram_tf.serving.verification import opened, steps, stored
 from wsram_tf.serving.verification.agreement import Failure
 
 __all__ = ["Check", "check_imports", "verify", "verify_here"]
@@ -128,6 +128,7 @@ def verify_here(model_dir: str | os.PathLike) -> Iterator[Check]:
     ("large image", opened.check_large_image),
     ("warm-up", opened.check_warmup),
     ("golden answers", opened.check_golden),
+    ("steps", steps.check_steps),
     ("rows", opened.check_rows),
     ("seeds", opened.check_seeds),
     ("refusals", opened.check_refusals),

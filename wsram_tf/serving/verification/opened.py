@@ -77,13 +77,8 @@ def open_export(model_dir: pathlib.Path, manifest: manifests.Manifest) -> Opened
   jpeg = golden.pop("jpeg", None)
   jpeg = None if jpeg is None else jpeg.tobytes()
   model = cpp_loader.LoadedModel(model_dir)
-  requests = examples.example_requests(
-    {name: signature.inputs for name, signature in model.signatures.items()},
-    examples.example_images(*facts.image_shape),
-    jpeg,
-    any_size=facts.largest_pixels is not None,
-    feature_shape=facts.feature_shape,
-  )
+  images = examples.example_images(*facts.image_shape)
+  requests = examples.example_requests(model.signatures, facts, images, jpeg)
   return OpenedExport(model_dir, manifest, model, golden, jpeg, requests)
 
 
@@ -190,7 +185,8 @@ def check_refusals(opened: OpenedExport) -> str:
   count = 0
   for signature, right in opened.requests.items():
     for key, value in right.items():
-      for wrong in wrong_inputs.wrong_inputs(key, value, opened.takes_any_size):
+      facts, alone = opened.manifest.facts, len(right) == 1
+      for wrong in wrong_inputs.wrong_inputs(key, value, facts, alone=alone):
         _expect_refusal(opened, signature, key, wrong)
         count += 1
   return f"{count} wrong inputs, each INVALID_ARGUMENT by name and rule"

@@ -52,7 +52,8 @@ def check_contract(model_dir: pathlib.Path, manifest: manifests.Manifest) -> str
     other = model_dir.parent / str(version) / "saved_model.pb"
     if other.is_file():
       contract = manifests.contract_of(protos.saved_model_signatures(other.read_bytes()))
-      changes = manifests.contract_changes(contract, manifest.contract)
+      both = (contract, manifest.contract)
+      changes = manifests.contract_breaks(*(both if version < manifest.version else both[::-1]))
       if changes:
         raise Failure(f"differs from version {version}: {'; '.join(changes)}")
   return f"{', '.join(signatures)}"

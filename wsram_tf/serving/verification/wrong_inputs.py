@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import PIL.Image
 
-from wsram_tf.serving import examples
+from wsram_tf.serving import examples, manifests
+from wsram_tf.serving.looking import COUNT_AT, SCALE_AT
 
 __all__ = ["LARGE_SIDE", "WrongInput", "large_files", "wrong_inputs"]
 
@@ -37,38 +38,82 @@ class WrongInput(NamedTuple):
   words: tuple[str, ...]
 
 
-def wrong_inputs(name: str, right: np.ndarray, any_size: bool) -> list[WrongInput]:
+def wrong_inputs(
+  name: str, right: np.ndarray, facts: manifests.Facts, *, alone: bool
+) -> list[WrongInput]:
   """Makes wrong inputs from a right one.
 
   Args:
-    name: of the input: `images`, `features`, `seed` or `image_bytes`.
+    name: of the input: `images`, `features`, `low_resolution`, `patches`, `state`, `seed` or
+      `image_bytes`.
     right: a right value of at least two rows; of files, the first is a PNG, the last a JPEG.
-    any_size: whether files may be of many sizes.
+    facts: about the model.
+    alone: whether the signature has no other input.
   """
   if name == "image_bytes":
-    return _wrong_files(right, any_size)
-  return _wrong_seeds(right) if name == "seed" else _wrong_arrays(name, right)
+    return _wrong_files(right, facts.largest_pixels is not None)
+  if name == "seed":
+    return _wrong_seeds(right)
+  if name == "state":
+    return _wrong_states(right, facts)
+  wrong = _wrong_arrays(name, right)
+  if name == "patches" or (name == "low_resolution" and not alone):
+    words = (f"{name}: must hold one row for each row of state",)
+    for what, rows in (("one row too few", right[:-1]), ("one for all", right[:1])):
+      wrong.append(WrongInput(what, rows, words))
+  return wrong
 
 
 def _wrong_arrays(name: str, right: np.ndarray) -> list[WrongInput]:
-  finite = (f"{name}: must be finite",)
-
-  def with_number(value: float) -> np.ndarray:
-    wrong = right.copy()
-    wrong[-1, -1, -1, -1] = value
-    return wrong
-
+  rank = right.ndim
   return [
-    WrongInput("height", right[:, :-1], _SHAPE),
-    WrongInput("width", right[:, :, :-1], _SHAPE),
-    WrongInput("rank 3", right[0], _SHAPE),
-    WrongInput("rank 5", right[None], _SHAPE),
+    *([WrongInput("scales", right[:, :-1], _SHAPE)] if rank == 5 else []),
+    WrongInput("height", right[..., :-1, :, :], _SHAPE),
+    WrongInput("width", right[..., :-1, :], _SHAPE),
+    WrongInput(f"rank {rank - 1}", right[0], _SHAPE),
+    WrongInput(f"rank {rank + 1}", right[None], _SHAPE),
     WrongInput("channels", np.concatenate([right, right, right], axis=-1), _SHAPE),
     WrongInput("dtype float64", right.astype(np.float64), _TYPE),
     WrongInput("dtype uint8", right.astype(np.uint8), _TYPE),
-    WrongInput("NaN", with_number(np.nan), finite),
-    WrongInput("infinity", with_number(np.inf), finite),
-    WrongInput("-infinity", with_number(-np.inf), finite),
+    *_not_finite(name, right),
+  ]
+
+
+def _not_finite(name: str, right: np.ndarray) -> list[WrongInput]:
+  faults = {"NaN": np.nan, "infinity": np.inf, "-infinity": -np.inf}
+  finite = (f"{name}: must be finite",)
+  return [WrongInput(what, _with(right, -1, value), finite) for what, value in faults.items()]
+
+
+def _with(right: np.ndarray, at: int, value: float) -> np.ndarray:
+  """Puts a number at a place of the last row."""
+  wrong = right.copy()
+  wrong.reshape(len(wrong), -1)[-1, at] = value
+  return wrong
+
+
+def _wrong_states(right: np.ndarray, facts: manifests.Facts) -> list[WrongInput]:
+  wholes = [("number of glimpses taken", COUNT_AT, facts.num_glimpses)]
+  if isinstance(facts, manifests.ClassifierFacts) and facts.choose_scale:
+    wholes.append(("scale", SCALE_AT, facts.glimpse_scales))
+  wrong = [
+    WrongInput(
+      f"{what} {value}",
+      _with(right, at, value),
+      (f"the {what}, value {at} of a row, must be a whole number from 0 to {end - 1}",),
+    )
+    for what, at, end in wholes
+    for value in (end, 1e9, -1, 0.5)
+  ]
+  return [
+    *wrong,
+    WrongInput("number NaN", _with(right, COUNT_AT, np.nan), ("state: must be finite",)),
+    *_not_finite("state", right),
+    WrongInput("a number too few", right[:, :-1], _SHAPE),
+    WrongInput("a number too many", np.pad(right, [(0, 0), (0, 1)]), _SHAPE),
+    WrongInput("rank 1", right[0], _SHAPE),
+    WrongInput("rank 3", right[None], _SHAPE),
+    WrongInput("dtype float64", right.astype(np.float64), _TYPE),
   ]
 
 

@@ -1,0 +1,86 @@
+"""Images as the prediction network sees them: their forms, observations and features."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from wsram_tf.classification.checks import LabelRules
+from wsram_tf.classification.config import ModelConfig
+from wsram_tf.classification.input_forms import PathRules, PixelListRules
+from wsram_tf.layers import GlimpseSensor
+from wsram_tf.layers.glimpse_sensor import Cutting
+from wsram_tf.observations import (
+  Observation,
+  PixelObservation,
+  RegionObservation,
+  SparseObservation,
+)
+
+__all__ = ["FORMS", "View", "observe", "pictures"]
+
+# Side of the reduced copies of large images in pictures, pixels.
+LARGEST_PICTURE = 512
+
+
+class Form(NamedTuple):
+  """A form of images.
+
+  Attributes:
+    rules: of images and labels.
+    rank: axes of a batch.
+  """
+
+  rules: type[LabelRules]
+  rank: int
+
+
+# By `ModelConfig.observation`.
+FORMS = {
+  "pixels": Form(LabelRules, 4),
+  "visible_pixels": Form(PixelListRules, 3),
+  "regions": Form(PathRules, 1),
+}
+
+
+class View(NamedTuple):
+  """B images, prepared once for all glimpses and samples.
+
+  Attributes:
+    observation: gives the patches of each glimpse; None where the caller of `step` has them.
+    context: list of floats `[B, D]`, the first state of the core's upper layer.
+    cells: float `[B, L, F]`, the features of each cell; None unless the prior is a `keyed_grid`.
+    keys: float `[B, L, K]`, the vectors that the prior compares a state with; with saliency
+      `[B, L, K + 1]`; None likewise.
+    saliency: float `[B, L]`, how conspicuous each cell is; None without `location_saliency`.
+  """
+
+  observation: Observation | None
+  context: list[tf.Tensor]
+  cells: tf.Tensor | None
+  keys: tf.Tensor | None
+  saliency: tf.Tensor | None = None
+
+
+def observe(
+  config: ModelConfig, sensor: GlimpseSensor, images: tf.Tensor, cutting: Cutting, compiled: bool
+) -> Observation:
+  """Makes the observation of images; see `PredictionNetwork.observe`."""
+  if config.observation == "regions":
+    return RegionObservation(images, sensor, config.channels)
+  if config.observation == "visible_pixels":
+    return SparseObservation(images, config.image_shape[:2], sensor, static_shapes=compiled)
+  return PixelObservation(images, sensor, cutting)
+
+
+def pictures(
+  config: ModelConfig, sensor: GlimpseSensor, images: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Makes pictures of images; see `PredictionNetwork.pictures`."""
+  sizes = np.tile(config.image_shape[:2], (len(images), 1))
+  if config.observation == "pixels":
+    return images, sizes
+  observation = observe(config, sensor, tf.convert_to_tensor(images), "gather", compiled=False)
+  if isinstance(observation, RegionObservation):
+    sizes = observation.sizes.numpy()
+  return observation.low_resolution(min(LARGEST_PICTURE, sizes.min())).numpy(), sizes
