@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from wsram_tf import layers
 from wsram_tf.classification.config import GlimpseConfig, LocationConfig, ModelConfig
 from wsram_tf.classification.prediction_network import PredictionNetwork
 from wsram_tf.location_families import make_location_distribution
@@ -96,8 +97,12 @@ class PredictionNetworkTest(tf.test.TestCase):
     """The prior's parameters, written out."""
     if not network.cell_network:
       return network.location_network(upper)
-    cells = network.cell_network(area_means(images, network.config.context_side))
-    return network.location_network(network.location_keys(cells), upper)
+    copy = area_means(images, network.config.context_side)
+    cells = network.cell_network(copy)
+    saliency = layers.saliency(copy) if network.config.location.location_saliency else None
+    return network.location_network(
+      layers.with_saliency(network.location_keys(cells), saliency), upper
+    )
 
   def assertSequences(self, found, expected):
     for field, one, other in zip(found._fields, found, expected, strict=True):

@@ -37,7 +37,8 @@ class PredictionNetwork(CheckedModel):
   whose state chooses each location; the lower layer reads the glimpses, and the classifier reads
   the lower layer. The class therefore depends on the image through the glimpses alone. A
   `keyed_grid` prior compares the upper layer's state with features of the low-resolution image,
-  which choose locations and nothing else.
+  which choose locations and nothing else. With `location_saliency` it starts on conspicuous cells;
+  with `no_return` it gives the probability 0 to the cells that the sequence has looked at.
 
   With the config's `choose_scale`, an action is a location and a scale, and a glimpse is the one
   patch of that scale. The glimpse network then reads the scale too: S numbers, one-hot, after the
