@@ -1,15 +1,18 @@
 """From large image files to answers: make_pyramids, train_classifier --regions, evaluate."""
 
 import contextlib
+import csv
 import io
 import json
 import pathlib
 import tempfile
 
+import numpy as np
 import tensorflow as tf
 
-from tests.support import programs, pyramids, small_runs
+from tests.support import exports, programs, pyramids, small_runs
 from wsram_tf.data.regions.pyramids import write_array
+from wsram_tf.serving import models
 
 # A small model, a few updates.
 _SMALL = (
@@ -110,6 +113,44 @@ class RegionsTest(tf.test.TestCase):
     lines = [[*flags, run_dir] for flags in cases.values()]
     for message, ending in zip(cases, programs.endings("train_classifier", *lines), strict=True):
       self.assertIn(message, ending)
+
+
+class PredictTest(tf.test.TestCase):
+  def test_searches_files_as_the_model_searches_pixels(self):
+    folder, network = pathlib.Path(self.get_temp_dir()), exports.network()
+    config = network.config
+    pixels = pyramids.random_pixels(config.height, config.width, 1)
+    write_array(folder / "a.tif", pixels)
+    flags = [f"--model_dir={exports.model_dir()}", "--regions"]
+    text, error = exports.predict(*flags, f"--draw_dir={folder}", folder / "a.tif")
+    self.assertEqual(error, "")
+    answer = exports.cpp().run(
+      exports.model_dir(), "serving_default", images=pixels[np.newaxis].astype(np.float32) / 255
+    )
+    self.assertIn(f"{config.height} x {config.width} pixels", text)
+    self.assertIn(f"{models.describe(answer)}; ", text)
+    self.assertRegex(text, r"; [\d.]+ kB travelled\n")
+    self.assertGreater((folder / "a_glimpses.png").stat().st_size, 0)
+    with (folder / "a_glimpses.csv").open(newline="") as file:
+      rows = list(csv.DictReader(file))
+    scales, count = config.glimpse.glimpse_scales, config.num_glimpses
+    self.assertLen(rows, count * scales)
+    widest = network.glimpse_sensor.first_pixel(
+      tf.constant(answer["locations"][0]), config.height, config.width
+    )
+    places = [[int(row["top"]), int(row["left"])] for row in rows[scales - 1 :: scales]]
+    self.assertAllEqual(places, widest)
+    features = json.loads((folder / "a_glimpses.geojson").read_text())["features"]
+    for row, feature in zip(rows, features, strict=True):
+      (corners,) = feature["geometry"]["coordinates"]
+      left, top, side = (int(row[name]) for name in ("left", "top", "side"))
+      self.assertEqual(corners[0], [left, top])
+      self.assertEqual(corners[2], [left + side, top + side])
+      self.assertEqual(corners[0], corners[-1])
+    _, error = exports.predict(*flags, folder / "a.tif", folder / "none.tif")
+    self.assertIn("none.tif': there is no such file", error)
+    _, error = exports.predict("--regions", folder / "a.tif")
+    self.assertIn("--regions needs --model_dir or --server", error)
 
 
 class MakePyramidsTest(tf.test.TestCase):

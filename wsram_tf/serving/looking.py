@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from wsram_tf.data.fitting import area_weights
 from wsram_tf.serving import protos
 
 __all__ = [
@@ -182,7 +183,7 @@ class PixelSource:
 
   def low_resolution(self, side: int) -> np.ndarray:
     """See `ImageSource`."""
-    rows, columns = (_area_weights(length, side) for length in self._images.shape[1:3])
+    rows, columns = (area_weights(length, side) for length in self._images.shape[1:3])
     averaged = np.tensordot(rows, self._images, (1, 1))  # [side, B, W, C]
     averaged = np.tensordot(averaged, columns, (2, 1))  # [side, B, C, side]
     return averaged.transpose(1, 0, 3, 2).astype(np.float32)
@@ -220,14 +221,6 @@ class PixelSource:
       rows = area.reshape(half, 2, 2 * half, -1).sum(axis=1)
       area = rows.reshape(half, half, 2, -1).sum(axis=2) * np.float32(0.25)
     return area
-
-
-def _area_weights(size: int, new_size: int) -> np.ndarray:
-  """Makes weights `[new_size, size]` that average `size` pixels over `new_size` equal intervals."""
-  edges = np.linspace(0, size, new_size + 1)
-  first = np.arange(size)
-  overlap = np.minimum(edges[1:, None], first + 1) - np.maximum(edges[:-1, None], first)
-  return np.maximum(overlap, 0) * new_size / size
 
 
 def _checked(name: str, array: np.ndarray, info: protos.TensorInfo, rows: int) -> np.ndarray:

@@ -29,6 +29,8 @@ def predict(arguments: Sequence[str] | None = None) -> None:
   predict --model_dir=BASE/NAME/VERSION IMAGE...        an export
   predict --server=localhost:8500 --name=NAME IMAGE...  a running server
 
+  predict --model_dir=BASE/NAME --regions SLIDE...      large files, of which regions are read
+
   Images are PNG, JPEG, TIFF or WebP files of any size; one that is not of the model's size is
   resized, here or, where the model takes any size, by the model.
   """
@@ -53,6 +55,18 @@ def _flags() -> ProgramFlags:
   flags.define_choice("protocol", "grpc", ("grpc", "rest"), "protocol of the server's port")
   absl_flags.DEFINE_float(
     "timeout", 10.0, "longest wait for the server, in seconds", flag_values=flags.values
+  )
+  flags.define_bool(
+    "regions",
+    False,
+    "the files are large ones (pyramidal TIFF, whole slides) of any size: send the model a reduced "
+    "copy and the patches that it asks for, by its signatures begin and look",
+  )
+  flags.define_count(
+    "glimpse_scales",
+    0,
+    "with regions, the scales that a model on a server chooses from, which it does not report",
+    minimum=0,
   )
   flags.define_bool(
     "invert",
@@ -90,8 +104,20 @@ def _register_rules(values: absl_flags.FlagValues) -> None:
     flag_values=values,
   )
   absl_flags.register_multi_flags_validator(
-    ["server", "draw_dir"],
-    lambda given: None in given.values(),
+    ["regions", "model_dir", "server"],
+    lambda given: not given["regions"] or given["model_dir"] or given["server"],
+    message="--regions needs --model_dir or --server",
+    flag_values=values,
+  )
+  absl_flags.register_multi_flags_validator(
+    ["regions", "invert"],
+    lambda given: not all(given.values()),
+    message="--invert must not be given with --regions",
+    flag_values=values,
+  )
+  absl_flags.register_multi_flags_validator(
+    ["server", "draw_dir", "regions"],
+    lambda given: given["regions"] or None in (given["server"], given["draw_dir"]),
     message="--draw_dir needs --model_dir or --pretrained: servers do not report a glimpse's size",
     flag_values=values,
   )
@@ -105,6 +131,11 @@ def _predict(arguments: Sequence[str] | None) -> None:
   pictures = [f"{pathlib.Path(path).stem}_glimpses.png" for path in paths]
   if flags.draw_dir is not None and len(set(pictures)) < len(pictures):
     raise ValueError(f"{' '.join(paths)}: must differ in their names, for pictures in one folder")
+  if flags.regions:
+    from wsram_tf.cli.programs.searching import search_files
+
+    search_files(flags, _open_client(flags) or models.ExportedModel(flags.model_dir), paths)
+    return
   model = _open_model(flags)
   shape = model.image_shape()
   # All files first: one that cannot be read ends the program before any question or picture.
@@ -124,9 +155,9 @@ def _predict(arguments: Sequence[str] | None) -> None:
 def _open_model(
   flags: ProgramFlags,
 ) -> "models.ExportedModel | models.ServedModel | export.PretrainedModel":
-  if flags.server is not None:
-    client = clients.GrpcClient if flags.protocol == "grpc" else clients.RestClient
-    return models.ServedModel(client(flags.server, flags.name, flags.timeout), flags.name)
+  client = _open_client(flags)
+  if client is not None:
+    return models.ServedModel(client, flags.name)
   if flags.model_dir is not None:
     return models.ExportedModel(flags.model_dir)
   program.load_tensorflow()  # No other model needs TensorFlow's Python package.
@@ -135,6 +166,13 @@ def _open_model(
   if flags.pretrained is None:
     print(f"No model named: these are the answers of the package's weights {_DEFAULT_PRETRAINED!r}")
   return PretrainedModel(flags.pretrained or _DEFAULT_PRETRAINED)
+
+
+def _open_client(flags: ProgramFlags) -> "clients.GrpcClient | clients.RestClient | None":
+  if flags.server is None:
+    return None
+  client = clients.GrpcClient if flags.protocol == "grpc" else clients.RestClient
+  return client(flags.server, flags.name, flags.timeout)
 
 
 def _draw(

@@ -21,7 +21,6 @@ def make_pyramids(arguments: Sequence[str] | None = None) -> None:
   program.run(
     "make_pyramids",
     lambda: _make_pyramids(arguments),
-    ImportError,
     when_stopped=lambda: "the same command goes on with the next file",
   )
 

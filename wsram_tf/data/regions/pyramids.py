@@ -31,7 +31,7 @@ def _pyvips() -> Any:
   try:
     import pyvips
   except ImportError as error:
-    raise ImportError(_INSTALL) from error
+    raise ValueError(_INSTALL) from error
   return pyvips
 
 
@@ -68,8 +68,7 @@ def convert(
 
   Raises:
     RegionError: if the image cannot be read to its end.
-    ValueError: if `compression` is unknown.
-    ImportError: if libvips is not installed.
+    ValueError: if `compression` is unknown, or libvips is not installed.
     OSError: if the pyramid cannot be written.
   """
   if compression not in COMPRESSIONS:

@@ -30,7 +30,7 @@ def _openslide() -> Any:
   try:
     import openslide
   except ImportError as error:
-    raise ImportError(_INSTALL) from error
+    raise ValueError(_INSTALL) from error
   return openslide
 
 
@@ -50,7 +50,7 @@ class Slide:
 
   Raises:
     RegionError: if the file cannot be read.
-    ImportError: if OpenSlide is not installed.
+    ValueError: if OpenSlide is not installed.
   """
 
   def __init__(self, path: str):

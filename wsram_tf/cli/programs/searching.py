@@ -1,0 +1,110 @@
+"""The part of predict that searches large files through a model's `begin` and `look`."""
+
+import pathlib
+from collections.abc import Sequence
+
+from wsram_tf.cli import program
+from wsram_tf.cli.flags import ProgramFlags
+from wsram_tf.data.regions import search
+from wsram_tf.data.regions.reader import PatchShape, RegionReader
+from wsram_tf.serving import clients, looking, models
+
+__all__ = ["search_files"]
+
+# Side of the picture's reduced copy of a file, pixels.
+THUMBNAIL_SIDE = 512
+
+
+def search_files(
+  flags: ProgramFlags,
+  model: models.ExportedModel | clients.GrpcClient | clients.RestClient,
+  paths: Sequence[str],
+) -> None:
+  """Prints what a model answers about each file, and the bytes that travelled.
+
+  With `draw_dir` it writes for each file a picture of the search on a reduced copy, and the places
+  in pixels of level 0 as GeoJSON and as CSV.
+
+  Args:
+    flags: `draw_dir` and `glimpse_scales`.
+    model: with the signatures `begin` and `look`.
+    paths: of the files.
+
+  Raises:
+    ValueError: if the model cannot search, or a file cannot be read; the message names it.
+  """
+  shape = _patch_shape(flags, model)
+  reader = RegionReader()
+  # All files first: one that cannot be opened ends the program before any question.
+  reader.sizes(paths)
+  for path in paths:
+    source = search.RegionSource([path], shape, reader)
+    looked = looking.look_around(model, source)
+    travelled = looked.bytes_sent + looked.bytes_received
+    height, width = source.sizes[0].tolist()
+    print(
+      f"{path}: {height} x {width} pixels (height x width): {models.describe(looked.answer)}; "
+      f"{travelled / 1e3:.1f} kB travelled"
+    )
+    if flags.draw_dir is not None:
+      drawn = pathlib.Path(flags.draw_dir) / f"{pathlib.Path(path).stem}_glimpses.png"
+      _draw(drawn, reader, path, looked, source, shape)
+      print(f"{path}: drawn in {drawn}, its places in .geojson and .csv beside it")
+
+
+def _patch_shape(
+  flags: ProgramFlags, model: models.ExportedModel | clients.GrpcClient | clients.RestClient
+) -> PatchShape:
+  if not {"begin", "look"} <= model.signatures.keys():
+    raise ValueError("regions=True: needs a classifier with the signatures begin and look")
+  scales, side, _, channels = model.signatures["look"].inputs["patches"].row_shape
+  if "scale" in model.signatures["begin"].outputs:
+    own = getattr(model, "glimpses", None)
+    scales = own.scales if isinstance(own, models.Glimpses) else flags.glimpse_scales
+    if not scales:
+      raise ValueError(
+        "glimpse_scales: must be given, because the model chooses a scale and servers do not "
+        "report their number"
+      )
+  return PatchShape(side, scales, channels)
+
+
+def _draw(
+  path: pathlib.Path,
+  reader: RegionReader,
+  file: str,
+  looked: looking.Looked,
+  source: search.RegionSource,
+  shape: PatchShape,
+) -> None:
+  """Writes the picture and the places of one file's search.
+
+  Raises:
+    OSError: if they cannot be written.
+  """
+  from matplotlib.figure import Figure
+
+  from wsram_tf import files
+
+  with program.quiet_tensorflow():
+    from wsram_tf.drawing import draw_glimpse_squares
+
+  height, width = source.sizes[0].tolist()
+  side = min(THUMBNAIL_SIDE, height, width)
+  thumbnail = reader.low_resolution([file], side, shape.channels)[0]
+  scales = None if looked.scales is None else looked.scales[0]
+  locations = looked.locations[0]
+  figure = Figure(figsize=(4, 4 * height / width), dpi=150)
+  axes = figure.add_axes((0, 0, 1, 1))
+  draw_glimpse_squares(
+    axes, thumbnail, locations, shape.side, shape.scales, scales, (height, width)
+  )
+  places = search.places_of(locations, scales, looked.probabilities[0], source.sizes[0], shape)
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.replacing(path) as partial:
+      figure.savefig(partial)
+    search.write_geojson(path.with_suffix(".geojson"), places)
+    search.write_csv(path.with_suffix(".csv"), places)
+  except OSError as error:
+    raise OSError(f"draw_dir={path.parent}: cannot be written, {error.strerror}") from error
