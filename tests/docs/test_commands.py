@@ -51,6 +51,12 @@ RUN_ELSEWHERE = {
   "python export/predict.py IMAGE.png": "tests/cli/test_prediction.py",
   "python export/predict.py --invert": "tests/cli/test_prediction.py",
   "python export/predict.py --server=": "tests/cli/test_prediction.py",
+  "python export/predict.py --server=localhost:8500 --name=slides": "tests/cli/test_regions.py",
+  "python trainers/make_pyramids.py": "tests/cli/test_regions.py",
+  "python trainers/train_classifier.py --image_dir=SLIDES": "tests/cli/test_regions.py",
+  "python trainers/evaluate.py --run_dir=runs/slides": "tests/cli/test_regions.py",
+  "python export/export_classifier.py --run_dir=runs/slides": "tests/cli/test_regions.py",
+  "python export/predict.py --model_dir=models/slides": "tests/cli/test_regions.py",
   "python trainers/train_captions.py --flagfile=trainers/flagfiles/flickr8k.flags": (
     "tests/cli/test_train_captions.py"
   ),
@@ -75,6 +81,7 @@ NOT_RUN = {
   'smaller="': "sets a variable",
   "cd models": SERVER,
   "docker run": "needs Docker",
+  "python tests/support/example_large_images.py": "makes 2 GB of images",
   "tensorflow_model_server": SERVER,
   "curl": SERVER,
   "printf": SERVER,
