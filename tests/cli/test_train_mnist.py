@@ -40,6 +40,7 @@ _RESULTS = {
 # Flags that the flagfiles of other programs need beside their own.
 _NEEDED = {
   "own_images": ["--image_dir=photos"],
+  "regions": ["--image_dir=slides"],
   "flickr8k": ["--data_dir=flickr8k", "--backbone=backbone.keras"],
 }
 # Few updates, each fast, so that a kill in the middle is likely.
@@ -48,7 +49,7 @@ _LONG = (*small_runs.CANVASES, "--updates=60", "--evaluate_every=10", "--seed=7"
 
 def _program_of(flagfile: pathlib.Path) -> str:
   text = flagfile.read_text()
-  if re.search(r"--dataset=(needle|megapixel_mnist)|--fit=", text):
+  if re.search(r"--dataset=(needle|megapixel_mnist)|--fit=|--regions", text):
     return "train_classifier"
   return "train_captions" if "--dataset=" in text else "train_mnist"
 
