@@ -155,6 +155,13 @@ class RegionsTest(tf.test.TestCase):
         strict.patches([path], place, shape)
     with self.assertRaisesRegex(RegionError, "must have at least 16 pixels a side"):
       strict.low_resolution([small], 16, 1)
+    # A damaged part spoils no other, whatever the order of the threads.
+    tolerant = RegionReader(keeps_going=True, threads=4)
+    corner = shape._replace(side=4), np.array([[590, 560]] * 3 + [[10, 10]])
+    alone = strict.patches([damaged], corner[1][:1], corner[0])
+    for _ in range(20):
+      together = tolerant.patches([damaged] * 4, corner[1] + np.arange(4)[:, np.newaxis], corner[0])
+      self.assertAllEqual(together[0], alone[0])
     tolerant = RegionReader(keeps_going=True)
     for _ in range(2):
       patches = tolerant.patches([good, damaged, good], np.tile(place, (3, 1)), shape)

@@ -91,7 +91,7 @@ class RegionReader:
   ...   reader = RegionReader()
   ...   copy = reader.low_resolution([f"{folder}/grey.tif"], side=2, channels=1)
   ...   sizes = reader.sizes([f"{folder}/grey.tif"])
-  >>> sizes.tolist(), copy[0, ..., 0].round(3).tolist()
+  >>> sizes.tolist(), copy[0, ..., 0].astype(float).round(3).tolist()
   ([[300, 400]], [[0.2, 0.2], [0.2, 0.2]])
   """
 
@@ -111,8 +111,8 @@ class RegionReader:
       RegionError: if a file cannot be read, unless the reader keeps going; then 1 x 1 pixels.
     """
 
-    def size(path: str) -> np.ndarray:
-      slide = self._slide(path)
+    def size(path: str, open_slide: Callable[[], Slide]) -> np.ndarray:
+      slide = open_slide()
       return np.array([slide.height, slide.width], np.int64)
 
     return np.stack(self._for_each(paths, size, np.ones([2], np.int64)))
@@ -132,12 +132,12 @@ class RegionReader:
       RegionError: if a file cannot be read, unless the reader keeps going; then zeros.
     """
 
-    def copy(path: str) -> np.ndarray:
+    def copy(path: str, open_slide: Callable[[], Slide]) -> np.ndarray:
       key = path, side, channels
       with self._lock:
         found = self._copies.get(key)
       if found is None:
-        found = self._slide(path).low_resolution(side, channels)
+        found = open_slide().low_resolution(side, channels)
         with self._lock:
           self._copies.put(key, found)
       return found
@@ -172,10 +172,10 @@ class RegionReader:
     count = shape.scales if scales is None else 1
     missing = np.zeros([count, shape.side, shape.side, shape.channels], np.float32)
 
-    def read(row: tuple[str, int, int, int | None]) -> np.ndarray:
-      path, top, left, scale = row
+    def read(row: tuple[str, int, int, int | None], open_slide: Callable[[], Slide]) -> np.ndarray:
+      _, top, left, scale = row
       groups = shape.groups() if scale is None else [[scale]]
-      slide = self._slide(path)
+      slide = open_slide()
       return np.concatenate([_read_group(slide, top, left, shape, group) for group in groups])
 
     found = dict(
@@ -186,28 +186,36 @@ class RegionReader:
   def _for_each(
     self,
     items: Sequence[Any],
-    read: Callable[[Any], np.ndarray],
+    read: Callable[[Any, Callable[[], Slide]], np.ndarray],
     missing: np.ndarray,
     path_of: Callable[[Any], str] = lambda item: item,
   ) -> list[np.ndarray]:
-    """Reads items with all threads, in order."""
+    """Reads items with all threads, in order; `read` opens the slide that it needs."""
 
     def attempt(item: Any) -> np.ndarray:
+      path = path_of(item)
       try:
-        return read(item)
+        return read(item, lambda: self._slide(path))
+      except RegionError:
+        self._close(path)
+      try:
+        # An open file fails for ever after an error, perhaps one of another thread's region.
+        return read(item, lambda: Slide(path))
       except RegionError as error:
-        self._forget(path_of(item), error)
+        self._count(path, error)
         if not self.keeps_going:
           raise
         return missing
 
     return list(self._pool.map(attempt, items)) if len(items) else []
 
-  def _forget(self, path: str, error: RegionError) -> None:
-    """Counts a failure, and closes the file, which is unusable after an error."""
+  def _count(self, path: str, error: RegionError) -> None:
     with self._lock:
       count, first = self.failures.get(path, (0, str(error)))
       self.failures[path] = count + 1, first
+
+  def _close(self, path: str) -> None:
+    with self._lock:
       self._slides.remove(path)
 
   def _slide(self, path: str) -> Slide:

@@ -64,13 +64,13 @@ class Slide:
     except (openslide.OpenSlideError, OSError) as error:
       reason = str(error) or type(error).__name__
       raise RegionError(f"path={path!r}: cannot be read: {reason}") from error
+    # Read once, because a slide answers nothing after an error.
     self.width, self.height = self._slide.dimensions
+    self._sizes, self._downsamples = self._slide.level_dimensions, self._slide.level_downsamples
     # Of each level its reduction, a power of two where the sides say so.
     self._reductions = [
       _reduction((self.width, self.height), size, downsample)
-      for size, downsample in zip(
-        self._slide.level_dimensions, self._slide.level_downsamples, strict=True
-      )
+      for size, downsample in zip(self._sizes, self._downsamples, strict=True)
     ]
 
   def make_tile_cache(self, size: int) -> Any:
@@ -131,9 +131,9 @@ class Slide:
         f"path={self.path!r}: must have at least {side} pixels a side for the low-resolution copy, "
         f"got {self.height} x {self.width}"
       )
-    sizes = self._slide.level_dimensions
-    number = max((i for i, size in enumerate(sizes) if min(size) >= 2 * side), default=0)
-    width, height = sizes[number]
+    fine = (i for i, size in enumerate(self._sizes) if min(size) >= 2 * side)
+    number = max(fine, default=0)
+    width, height = self._sizes[number]
     if width * height > LARGEST_LEVEL:
       raise RegionError(
         f"path={self.path!r}: must have a level of at most {LARGEST_LEVEL:,} pixels; the smallest "
@@ -158,7 +158,7 @@ class Slide:
     self, number: int, top: float, left: float, height: int, width: int, channels: int
   ) -> np.ndarray:
     # OpenSlide's coordinates of a level follow from the level's sides, which are rounded.
-    factor = self._slide.level_downsamples[number] / self._reductions[number]
+    factor = self._downsamples[number] / self._reductions[number]
     place = round(left * factor), round(top * factor)
     try:
       region = self._slide.read_region(place, number, (width, height))
