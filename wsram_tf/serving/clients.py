@@ -29,13 +29,17 @@ class ServerError(Exception):
 class _Client(abc.ABC):
   """A model on a server."""
 
-  @functools.cached_property
+  @property
   def signatures(self) -> dict[str, protos.Signature]:
     """The model's signatures by name, as the server first reports them.
 
     Raises:
       ServerError: if the server does not answer.
     """
+    return self._first_signatures
+
+  @functools.cached_property
+  def _first_signatures(self) -> dict[str, protos.Signature]:
     return self._read_signatures()
 
   def input_shapes(self) -> dict[str, dict[str, tuple[int, ...] | None]]:
