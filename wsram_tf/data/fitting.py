@@ -17,6 +17,7 @@ __all__ = [
   "UnreadableImageError",
   "area_weights",
   "check_image",
+  "first_pixels",
   "fit_image",
   "is_transparent",
   "read_image",
@@ -132,6 +133,28 @@ def area_weights(size: int, new_size: int, length: float | None = None) -> np.nd
   if length is None:
     return overlap * new_size / size
   return overlap / overlap.sum(axis=1, keepdims=True)
+
+
+def first_pixels(locations: np.ndarray, sizes: np.ndarray, extent: int) -> np.ndarray:
+  """Places the widest patches as `GlimpseSensor.first_pixel` does, without TensorFlow.
+
+  Args:
+    locations: float32 `[R, 2]`, (row, column) in [-1, 1].
+    sizes: int `[R, 2]`, height and width of the images, pixels.
+    extent: side of the widest patch, pixels.
+
+  Returns:
+    row and column of the first pixel, int64 `[R, 2]`.
+
+  Example:
+
+  >>> first_pixels(np.zeros([1, 2], np.float32), np.array([[20, 40]]), extent=8).tolist()
+  [[6, 16]]
+  """
+  # In float32, as the glimpse sensor: at the border of two pixels the rounding decides.
+  centres = (np.clip(locations, -1, 1).astype(np.float32) + np.float32(1)) * np.float32(0.5)
+  first = centres * sizes.astype(np.float32) - np.float32(extent / 2) + np.float32(0.5)
+  return np.floor(first).astype(np.int64)
 
 
 def is_transparent(image: PIL.Image.Image) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from wsram_tf.data.fitting import area_weights
+from wsram_tf.data.fitting import area_weights, first_pixels
 from wsram_tf.serving import protos
 
 __all__ = [
@@ -190,10 +190,8 @@ class PixelSource:
 
   def patches(self, locations: np.ndarray, scales: np.ndarray | None) -> np.ndarray:
     """See `ImageSource`."""
-    sides = np.array(self._images.shape[1:3], np.float32)
-    # In float32, as the glimpse sensor: at the border of two pixels the rounding decides.
-    centres = (np.clip(locations, -1, 1).astype(np.float32) + np.float32(1)) * np.float32(0.5)
-    firsts = np.floor(centres * sides - np.float32(self._extent / 2) + np.float32(0.5)).astype(int)
+    sizes = np.tile(self._images.shape[1:3], (len(locations), 1))
+    firsts = first_pixels(locations, sizes, self._extent)
     count = self._scales if scales is None else 1
     shape = [len(locations), count, self._side, self._side, self._images.shape[3]]
     patches = np.empty(shape, np.float32)

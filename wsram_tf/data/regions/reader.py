@@ -36,10 +36,14 @@ class PatchShape(NamedTuple):
   channels: int
 
   @property
+  def extent(self) -> int:
+    """Side of the widest patch, in pixels of level 0."""
+    return self.side * 2 ** (self.scales - 1)
+
+  @property
   def insets(self) -> list[int]:
     """From the first pixel of the widest patch to that of each scale, in pixels of level 0."""
-    extent = self.side * 2 ** (self.scales - 1)
-    return [(extent - self.side * 2**scale) // 2 for scale in range(self.scales)]
+    return [(self.extent - self.side * 2**scale) // 2 for scale in range(self.scales)]
 
   def groups(self) -> list[list[int]]:
     """Groups scales that share one region: it is small, and holds whole pixels of each scale.

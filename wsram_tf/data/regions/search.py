@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wsram_tf import files
+from wsram_tf.data.fitting import first_pixels
 from wsram_tf.data.regions.reader import PatchShape, RegionReader
 
 __all__ = ["Place", "RegionSource", "places_of", "write_csv", "write_geojson"]
@@ -71,23 +72,8 @@ class RegionSource:
 
   def patches(self, locations: np.ndarray, scales: np.ndarray | None) -> np.ndarray:
     """Reads the patches of one glimpse of each file, float32 `[B, S or 1, G, G, C]`."""
-    first = first_pixels(locations, self.sizes, self._shape)
+    first = first_pixels(locations, self.sizes, self._shape.extent)
     return self._reader.patches(self._paths, first, self._shape, scales)
-
-
-def first_pixels(locations: np.ndarray, sizes: np.ndarray, shape: PatchShape) -> np.ndarray:
-  """Places the widest patches as `GlimpseSensor.first_pixel` does, int64 `[R, 2]`.
-
-  Args:
-    locations: float32 `[R, 2]`, (row, column) in [-1, 1].
-    sizes: int `[R, 2]`, height and width, pixels.
-    shape: of the patches.
-  """
-  # In float32, as the glimpse sensor: at the border of two pixels the rounding decides.
-  centres = (np.clip(locations, -1, 1).astype(np.float32) + np.float32(1)) * np.float32(0.5)
-  extent = shape.side * 2 ** (shape.scales - 1)
-  first = centres * sizes.astype(np.float32) - np.float32(extent / 2) + np.float32(0.5)
-  return np.floor(first).astype(np.int64)
 
 
 def places_of(
@@ -108,7 +94,7 @@ def places_of(
     shape: of the patches.
     class_names: K names, by label; empty to use numbers.
   """
-  first = first_pixels(locations, np.tile(size, (len(locations), 1)), shape)
+  first = first_pixels(locations, np.tile(size, (len(locations), 1)), shape.extent)
   places = []
   for n, (top, left) in enumerate(first.tolist()):
     label = int(np.argmax(probabilities[n]))
