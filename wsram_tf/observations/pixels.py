@@ -1,8 +1,8 @@
 """Images as tensors of pixels."""
 
+import numpy as np
 import tensorflow as tf
 
-from wsram_tf.data.fitting import area_weights
 from wsram_tf.layers.glimpse_sensor import Cutting, GlimpseSensor
 
 __all__ = ["PixelObservation", "area_means"]
@@ -23,12 +23,10 @@ def area_means(images: tf.Tensor, side: int) -> tf.Tensor:
   >>> area_means(tf.constant([[[[0.0], [2.0]], [[4.0], [6.0]]]]), side=1).numpy().tolist()
   [[[[3.0]]]]
   """
-  rows = tf.constant(area_weights(images.shape[1], side), images.dtype)
-  # Columns first, as one matrix product that needs no transposed copy of the images.
   _, height, width, channels = images.shape
-  columns = tf.constant(area_weights(width, side), images.dtype)
+  rows, columns = (_area_weights(size, side, images.dtype) for size in (height, width))
+  # Columns first, as one matrix product that needs no transposed copy of the images.
   if channels > 1:
-    # Computed in the graph: as a constant, a wide image's matrix would dominate an export's size.
     each = tf.eye(channels, dtype=images.dtype)
     columns = tf.einsum("dw,ce->dcwe", columns, each)
     columns = tf.reshape(columns, [side * channels, width * channels])
@@ -36,6 +34,18 @@ def area_means(images: tf.Tensor, side: int) -> tf.Tensor:
   averaged = tf.matmul(flat, columns, transpose_b=True)
   averaged = tf.reshape(averaged, [-1, height, side, channels])
   return tf.einsum("ah,bhdc->badc", rows, averaged)
+
+
+def _area_weights(size: int, new_size: int, dtype: tf.DType) -> tf.Tensor:
+  """Computes the weights of `data.fitting.area_weights`, equal to the last bit.
+
+  It computes them in the graph, because as constants those of a large image would dominate the size
+  of an export.
+  """
+  edges = tf.constant(np.linspace(0, size, new_size + 1))
+  first = tf.range(size, dtype=edges.dtype)
+  overlap = tf.minimum(edges[1:, tf.newaxis], first + 1) - tf.maximum(edges[:-1, tf.newaxis], first)
+  return tf.cast(tf.maximum(overlap, 0) * new_size / size, dtype)
 
 
 class PixelObservation:
