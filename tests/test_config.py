@@ -11,7 +11,15 @@ from wsram_tf import config
 from wsram_tf.classification.config import GlimpseConfig, LocationConfig, ModelConfig
 from wsram_tf.settings import rule_violation, setting
 
-_MODEL_AT_LEAST_ONE = ("height", "width", "channels", "num_glimpses", "units", "context_side")
+_MODEL_AT_LEAST_ONE = (
+  "height",
+  "width",
+  "channels",
+  "num_glimpses",
+  "units",
+  "context_side",
+  "context_pool",
+)
 
 # Class, setting, a value that it refuses, the rule that the message must state.
 _REFUSED = [
@@ -126,6 +134,10 @@ class ConfigTest(tf.test.TestCase):
         "context_side=13: must be at most the canvas' shorter side, 11 pixels",
       ),
       (
+        lambda: ModelConfig(context_side=12, context_pool=5),
+        "context_pool=5: must divide context_side=12",
+      ),
+      (
         lambda: ModelConfig(num_glimpses=5, context_side=2, location=no_return),
         "num_glimpses=5: must be at most the 4 cells of context_side=2 with no_return",
       ),
@@ -187,7 +199,8 @@ class ConfigTest(tf.test.TestCase):
       num_glimpses=2,
       units=8,
       cell="gru",
-      context_side=5,
+      context_side=6,
+      context_pool=3,
       glimpse=GlimpseConfig(glimpse_side=9, glimpse_scales=3, glimpse_filters=(4, 8)),
       location=LocationConfig(
         location_distribution="keyed_grid",
@@ -209,6 +222,7 @@ class ConfigTest(tf.test.TestCase):
     values = json.loads(json.dumps(ModelConfig().to_dict()))
     for name in ("location_filters", "location_units", "location_saliency", "no_return"):
       del values["location"][name]
+    del values["context_pool"]
     self.assertEqual(ModelConfig.from_dict(values), ModelConfig())
 
   def test_from_dict_checks(self):

@@ -19,6 +19,19 @@ class ContextNetworkTest(tf.test.TestCase):
       if rest:
         self.assertAllClose(rest[0], states[1], atol=1e-6)
 
+  def test_pool_averages_blocks(self):
+    low = np.random.default_rng(1).normal(size=[2, 6, 6, 3]).astype(np.float32)
+    pooled = ContextNetwork(6, units=4, num_states=2, pool=3)
+    blocks = low.reshape(2, 2, 3, 2, 3, 3).mean(axis=(2, 4))
+    small = ContextNetwork(2, units=4, num_states=2)
+    states, _ = pooled(tf.constant(low)), small(tf.constant(blocks))
+    small.set_weights(pooled.get_weights())
+    for found, expected in zip(states, small(tf.constant(blocks)), strict=True):
+      self.assertAllClose(found, expected, atol=1e-6)
+    again = ContextNetwork.from_config(pooled.get_config())
+    again.build((None, 6, 6, 3))
+    self.assertEqual(again.hidden.kernel.shape, (12, 4))
+
 
 if __name__ == "__main__":
   tf.test.main()

@@ -157,6 +157,12 @@ class ModelConfig:
     "smaller image's shorter side",
     minimum=1,
   )
+  context_pool: int = setting(
+    1,
+    "the context network averages the copy over blocks of this many pixels a side; large copies, "
+    "whose cells a keyed_grid needs, saturate its states without it",
+    minimum=1,
+  )
   precision: str = setting("float32", PRECISION_HELP, choices=PRECISIONS)
   observation: str = setting(
     "pixels",
@@ -185,6 +191,10 @@ class ModelConfig:
       raise ValueError(
         f"context_side={self.context_side}: must be at most the canvas' shorter side, "
         f"{shorter} pixels"
+      )
+    if self.context_side % self.context_pool:
+      raise ValueError(
+        f"context_pool={self.context_pool}: must divide context_side={self.context_side}"
       )
     if self.location.no_return and self.num_glimpses > self.context_side**2:
       raise ValueError(

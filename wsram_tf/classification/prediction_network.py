@@ -109,6 +109,7 @@ class PredictionNetwork(CheckedModel):
         config.units,
         self.core.num_states,
         self.core.output_activation,
+        config.context_pool,
         name="context_network",
       )
       self.cell_network = self.location_keys = None

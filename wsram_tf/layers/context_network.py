@@ -28,6 +28,7 @@ class ContextNetwork(keras.layers.Layer):
     units: D, units of the hidden layer and of each state.
     num_states: number of tensors in the upper layer's state: 2 for an LSTM, else 1.
     activation: of the first state: `tanh`, or `relu` for a core of ReLU units.
+    pool: side of the blocks of pixels that are averaged before the hidden layer; must divide side.
 
   Call arguments:
     low_resolution: float `[B, side, side, C]`, from `Observation.low_resolution`.
@@ -45,22 +46,33 @@ class ContextNetwork(keras.layers.Layer):
   [(4, 32), (4, 32)]
   """
 
-  def __init__(self, side: int, units: int, num_states: int, activation: str = "tanh", **kwargs):
+  def __init__(
+    self,
+    side: int,
+    units: int,
+    num_states: int,
+    activation: str = "tanh",
+    pool: int = 1,
+    **kwargs,
+  ):
     super().__init__(**kwargs)
     self.side = side
     self.units = units
     self.num_states = num_states
     self.activation = activation
+    self.pool = pool
     self.hidden = keras.layers.Dense(units, activation="relu", name="hidden")
     self.states = keras.layers.Dense(units * num_states, name="states")
 
   def build(self, low_resolution_shape):
     """Creates the weights for low-resolution images of this static shape."""
-    self.hidden.build((None, self.side * self.side * low_resolution_shape[-1]))
+    self.hidden.build((None, (self.side // self.pool) ** 2 * low_resolution_shape[-1]))
     self.states.build((None, self.units))
 
   def call(self, low_resolution: tf.Tensor) -> list[tf.Tensor]:
     """Encodes one image per row; see the class."""
+    if self.pool > 1:
+      low_resolution = tf.nn.avg_pool2d(low_resolution, self.pool, self.pool, "VALID")
     features = tf.reshape(low_resolution, [-1, self.hidden.kernel.shape[0]])
     first, *rest = tf.split(self.states(self.hidden(features)), self.num_states, axis=-1)
     return [keras.activations.get(self.activation)(first), *rest]
@@ -73,4 +85,5 @@ class ContextNetwork(keras.layers.Layer):
       "units": self.units,
       "num_states": self.num_states,
       "activation": self.activation,
+      "pool": self.pool,
     }
