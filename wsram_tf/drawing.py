@@ -22,6 +22,8 @@ __all__ = [
 
 # The largest number of images in one picture.
 MOST_SHOWN = 64
+# Side of the largest square whose number stands at a corner, as a share of the image's longer side.
+SMALL_SQUARE = 0.1
 
 
 class Picture(Figure):
@@ -38,25 +40,34 @@ def glimpse_colour(n: int, num_glimpses: int) -> tuple[float, ...]:
   return colormaps["plasma"](0.25 + 0.65 * n / max(num_glimpses - 1, 1))
 
 
-def show_image(axes: Axes, image: np.ndarray, shape: tuple[int, int] | None = None) -> None:
-  """Shows a float image `[H, W, C]` in 0..1, grey or colour, without ticks.
+def show_image(
+  axes: Axes,
+  image: np.ndarray,
+  shape: tuple[float, float] | None = None,
+  corner: tuple[float, float] = (0, 0),
+  frame: Any = None,
+) -> None:
+  """Shows a float image `[H, W, C]` in 0..1, grey or colour.
 
   Args:
     axes: the axes to draw on.
     image: the image.
-    shape: (H, W) in the axes' pixels, where the image is a reduced copy; None: its own.
+    shape: (height, width) in the axes' units; None: a pixel is a unit.
+    corner: (row, column) of the image's first pixel, in the axes' units.
+    frame: colour of a frame around it; None for no frame.
   """
   height, width = shape or image.shape[:2]
+  top, left = corner[0] - 0.5, corner[1] - 0.5
   axes.imshow(
     np.squeeze(image[..., :3], axis=2) if image.shape[2] == 1 else image[..., :3],
     cmap="gray",
     vmin=0,
     vmax=1,
     interpolation="nearest",
-    extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+    extent=(left, left + width, top + height, top),
   )
-  axes.set_xticks([])
-  axes.set_yticks([])
+  if frame is not None:
+    axes.add_patch(Rectangle((left, top), width, height, fill=False, ec=frame, lw=1.5))
 
 
 def draw_glimpse_squares(
@@ -92,12 +103,23 @@ def draw_glimpse_squares(
       strong = scale == scales[0]
       style = {"lw": 1.6 if strong else 0.6, "alpha": 1.0 if strong else 0.6}
       axes.add_patch(Rectangle(corner, size, size, fill=False, ec=colour, **style))
-    box = {"boxstyle": "circle,pad=0.15", "fc": colour, "ec": "none"}
-    axes.text(
-      column - 0.5, row - 0.5, str(n + 1), color="black", size=6, ha="center", va="center", bbox=box
+    # A number in the middle would hide a small square.
+    offset = 0.0 if size > SMALL_SQUARE * max(height, width) else size / 2
+    axes.annotate(
+      str(n + 1),
+      (column - offset - 0.5, row - offset - 0.5),
+      (-4.0 * bool(offset), 4.0 * bool(offset)),
+      textcoords="offset points",
+      color="black",
+      size=6,
+      ha="center",
+      va="center",
+      bbox={"boxstyle": "circle,pad=0.15", "fc": colour, "ec": "none"},
     )
   axes.set_xlim(-0.5, width - 0.5)
   axes.set_ylim(height - 0.5, -0.5)
+  axes.set_xticks([])
+  axes.set_yticks([])
 
 
 def draw_glimpses(
@@ -110,6 +132,7 @@ def draw_glimpses(
   columns: int = 2,
   chosen_scales: np.ndarray | None = None,
   sizes: np.ndarray | None = None,
+  image_inches: float = 2.3,
 ) -> Figure:
   """Draws one panel for each image: the image with its glimpses, and the patches of each glimpse.
 
@@ -123,34 +146,46 @@ def draw_glimpses(
     chosen_scales: int `[B, N]`, the scale of each glimpse; None where a glimpse has all scales.
     sizes: int `[B, 2]`, height and width that the model saw, pixels, where images are reduced
       copies; None: their own.
+    image_inches: side of the place for an image.
 
   Returns:
     the figure; `figure.savefig(path)` saves it.
   """
   _, num_glimpses, scales, side = patches.shape[:4]
   rows = -(-len(images) // columns)
-  figure = Picture(
-    figsize=(columns * (2.3 + 0.75 * num_glimpses), 2.3 * rows), layout="constrained"
-  )
-  panels = np.ravel(figure.subfigures(rows, columns, squeeze=False))
-  for b in range(len(images)):
-    panel = panels[b]
+  widths = (image_inches, 0.75 * num_glimpses) * columns
+  figure = Picture(figsize=(sum(widths), image_inches * rows), layout="constrained")
+  panels = figure.subplots(rows, 2 * columns, squeeze=False, width_ratios=widths)
+  panels = panels.reshape(rows * columns, 2)
+  for b, (canvas, seen) in enumerate(panels):
+    if b >= len(images):
+      canvas.set_axis_off()
+      seen.set_axis_off()
+      continue
     colour = "black" if right is None else "darkgreen" if right[b] else "firebrick"
-    panel.suptitle(captions[b], size=8, color=colour)
-    canvas, seen = panel.subfigures(1, 2, width_ratios=(2.3, 0.75 * num_glimpses))
+    canvas.set_title(captions[b], size=8, color=colour, loc="left")
     chosen = None if chosen_scales is None else chosen_scales[b]
     size = None if sizes is None else (int(sizes[b][0]), int(sizes[b][1]))
-    draw_glimpse_squares(canvas.subplots(), images[b], locations[b], side, scales, chosen, size)
-    cells = seen.subplots(scales, num_glimpses, squeeze=False)
-    for n in range(num_glimpses):
-      for scale in range(scales):
-        axes = cells[scale, n]
-        show_image(axes, patches[b, n, scale])
-        for spine in axes.spines.values():
-          spine.set(color=glimpse_colour(n, num_glimpses), lw=1.5)
-        if scale == 0:
-          axes.set_title(f"glimpse {n + 1}", size=6, pad=2)
+    draw_glimpse_squares(canvas, images[b], locations[b], side, scales, chosen, size)
+    _show_patches(seen, patches[b])
   return figure
+
+
+def _show_patches(axes: Axes, patches: np.ndarray) -> None:
+  """Shows patches `[N, S, G, G, C]`: a column for each glimpse, a row for each scale."""
+  num_glimpses, scales = patches.shape[:2]
+  # In units of a patch's side. One pair of axes for each patch would take a second of computation.
+  spacing = 1.15
+  for n in range(num_glimpses):
+    left = n * spacing
+    for scale in range(scales):
+      top = scale * spacing
+      frame = glimpse_colour(n, num_glimpses)
+      show_image(axes, patches[n, scale], (1, 1), (top, left), frame)
+    axes.text(left, -0.58, f"glimpse {n + 1}", size=6, ha="center", va="bottom")
+  axes.set_xlim(-0.55, (num_glimpses - 1) * spacing + 0.55)
+  axes.set_ylim((scales - 1) * spacing + 0.55, -0.75)
+  axes.set_axis_off()
 
 
 def show_glimpses(
@@ -256,21 +291,28 @@ def draw_captions(
   """
   columns = max(len(caption) for caption in words)
   figure = Picture(figsize=(1.1 * columns, 1.35 * len(images)), layout="constrained")
-  panels = figure.subplots(len(images), columns, squeeze=False)
+  panels = figure.subplots(len(images), 1, squeeze=False)[:, 0]
   height, width = images.shape[1:3]
   points = locations_to_pixels(np.asarray(locations, np.float32), height, width).numpy()
   cells = [(height / rows, width / across) for rows, across in grid_shapes]
+  # Copies of an image stand side by side in one pair of axes, with a gap between them.
+  spacing = 1.08 * width
   for b, caption in enumerate(words):
     colour = "black" if right is None else "darkgreen" if right[b] else "firebrick"
-    for axes in panels[b, len(caption) :]:
-      axes.set_axis_off()
+    axes = panels[b]
     for n, word in enumerate(caption):
-      axes, (row, column) = panels[b, n], points[b, n]
+      left, (row, column) = n * spacing, points[b, n]
       layer = 0 if layers is None else int(layers[b, n])
       cell = cells[layer]
-      show_image(axes, images[b])
+      show_image(axes, images[b], corner=(0, left))
       # As in draw_glimpse_squares: the first pixel's edge is at -0.5.
-      corner = (column - cell[1] / 2 - 0.5, row - cell[0] / 2 - 0.5)
+      corner = (left + column - cell[1] / 2 - 0.5, row - cell[0] / 2 - 0.5)
       axes.add_patch(Rectangle(corner, cell[1], cell[0], fill=False, ec=f"C{1 + layer}", lw=1.6))
-      axes.set_title(word, size=8, pad=2, color=colour)
+      axes.text(
+        left + width / 2, -0.03 * height, word, size=8, color=colour, ha="center", va="bottom"
+      )
+    axes.set_xlim(-0.5, columns * spacing - 0.5)
+    axes.set_ylim(height - 0.5, -0.2 * height)
+    axes.set_anchor("W")
+    axes.set_axis_off()
   return figure

@@ -3,6 +3,8 @@
 import pathlib
 from collections.abc import Sequence
 
+import numpy as np
+
 from wsram_tf.cli import program
 from wsram_tf.cli.flags import ProgramFlags
 from wsram_tf.data.regions import search
@@ -11,8 +13,9 @@ from wsram_tf.serving import clients, looking, models
 
 __all__ = ["search_files"]
 
-# Side of the picture's reduced copy of a file, pixels.
+# Side of the picture's reduced copy of a file, pixels, and the resolution that shows it whole.
 THUMBNAIL_SIDE = 512
+DOTS_PER_INCH = 150
 
 
 def search_files(
@@ -22,8 +25,8 @@ def search_files(
 ) -> None:
   """Prints what a model answers about each file, and the bytes that travelled.
 
-  With `draw_dir` it writes for each file a picture of the search on a reduced copy, and the places
-  in pixels of level 0 as GeoJSON and as CSV.
+  With `draw_dir` it writes for each file a picture of the search on a reduced copy, with the
+  patches of each glimpse, and the places in pixels of level 0 as GeoJSON and as CSV.
 
   Args:
     flags: `draw_dir` and `glimpse_scales`.
@@ -82,28 +85,38 @@ def _draw(
   Raises:
     OSError: if they cannot be written.
   """
-  from matplotlib.figure import Figure
-
   from wsram_tf import files
 
   with program.quiet_tensorflow():
-    from wsram_tf.drawing import draw_glimpse_squares
+    from wsram_tf.drawing import draw_glimpses
 
   height, width = source.sizes[0].tolist()
   side = min(THUMBNAIL_SIDE, height, width)
   thumbnail = reader.low_resolution([file], side, shape.channels)[0]
-  scales = None if looked.scales is None else looked.scales[0]
-  locations = looked.locations[0]
-  figure = Figure(figsize=(4, 4 * height / width), dpi=150)
-  axes = figure.add_axes((0, 0, 1, 1))
-  draw_glimpse_squares(
-    axes, thumbnail, locations, shape.side, shape.scales, scales, (height, width)
+  glimpses = range(looked.locations.shape[1])
+  scales = [None if looked.scales is None else looked.scales[:, n] for n in glimpses]
+  patches = [source.patches(looked.locations[:, n], scales[n]) for n in glimpses]
+  figure = draw_glimpses(
+    thumbnail[np.newaxis],
+    looked.locations,
+    np.stack(patches, axis=1),
+    [f"{pathlib.Path(file).name}: {models.describe(looked.answer).partition(',')[0]}"],
+    columns=1,
+    chosen_scales=looked.scales,
+    sizes=source.sizes,
+    image_inches=4.0,
   )
-  places = search.places_of(locations, scales, looked.probabilities[0], source.sizes[0], shape)
+  places = search.places_of(
+    looked.locations[0],
+    None if looked.scales is None else looked.scales[0],
+    looked.probabilities[0],
+    source.sizes[0],
+    shape,
+  )
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(path) as partial:
-      figure.savefig(partial)
+      figure.savefig(partial, dpi=DOTS_PER_INCH)
     search.write_geojson(path.with_suffix(".geojson"), places)
     search.write_csv(path.with_suffix(".csv"), places)
   except OSError as error:
