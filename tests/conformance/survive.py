@@ -25,7 +25,10 @@ import h5py
 from absl import app, flags
 
 _TRAINER = flags.DEFINE_enum(
-  "trainer", "train_mnist", ("train_mnist", "train_captions", "train_classifier"), "the program"
+  "trainer",
+  "train_mnist",
+  ("train_mnist", "train_captions", "train_classifier", "regions"),
+  "the program; regions: train_classifier --regions, on pyramids of which one is damaged",
 )
 _KILLS = flags.DEFINE_integer("kills", 50, "SIGKILLs at random moments; 0: none", lower_bound=0)
 _TRUNCATIONS = flags.DEFINE_integer(
@@ -65,7 +68,23 @@ _FLAGS = {
     "--augment_brightness=0.2",
     "--jit_compile=off",
   ),
+  "regions": (
+    "--regions",
+    "--color=grey",
+    "--image_height=64",
+    "--image_width=64",
+    "--location_distribution=keyed_grid",
+    "--location_saliency=1",
+    "--context_side=16",
+    "--glimpse_side=8",
+    "--glimpse_scales=2",
+    "--num_glimpses=2",
+    "--num_samples=2",
+  ),
 }
+_PROGRAMS = {"regions": "train_classifier"}
+# Programs of tests/support that write images; they take the folder and the images of each class.
+_EXAMPLES = {"train_classifier": ("example_images", 12), "regions": ("pyramids", 12)}
 # Sizes of the small disks, in checkpoints.
 _DISKS = (0.5, 1.5, 2.5, 3.5, 4.5)
 
@@ -73,11 +92,12 @@ _DISKS = (0.5, 1.5, 2.5, 3.5, 4.5)
 def command(run_dir: pathlib.Path) -> list[str]:
   """Returns the command line that starts or resumes a run."""
   lines = [*_FLAGS[_TRAINER.value], *_SHORT, f"--run_dir={run_dir}"]
-  if _TRAINER.value == "train_classifier":
+  if _TRAINER.value in _EXAMPLES:
     lines.append(f"--image_dir={run_dir.parent / 'images'}")
   if (run_dir / "flags.flags").exists():
     lines.append("--resume")
-  return [sys.executable, str(_ROOT / "trainers" / f"{_TRAINER.value}.py"), *lines]
+  program = _PROGRAMS.get(_TRAINER.value, _TRAINER.value)
+  return [sys.executable, str(_ROOT / "trainers" / f"{program}.py"), *lines]
 
 
 def start(run_dir: pathlib.Path) -> subprocess.Popen:
@@ -124,7 +144,14 @@ def ending(run_dir: pathlib.Path) -> dict[str, bytes | str]:
         )
       )
   results = json.loads((run_dir / "results.json").read_text())
-  found.update({name: repr(value) for name, value in results.items() if "second" not in name})
+  # failed_reads counts those of the last process.
+  found.update(
+    {
+      name: repr(value)
+      for name, value in results.items()
+      if "second" not in name and name != "failed_reads"
+    }
+  )
   with (run_dir / "metrics.csv").open(newline="") as file:
     for row in csv.DictReader(file):
       for name, value in row.items():
@@ -264,9 +291,10 @@ def main(argv: list[str]) -> None:
   table = {}
   with tempfile.TemporaryDirectory(prefix="survive-") as name:
     folder = pathlib.Path(name)
-    if _TRAINER.value == "train_classifier":
-      program = _ROOT / "tests" / "example_images.py"
-      subprocess.run([sys.executable, str(program), str(folder / "images"), "12"], check=True)
+    if _TRAINER.value in _EXAMPLES:
+      name, count = _EXAMPLES[_TRAINER.value]
+      program = _ROOT / "tests" / "support" / f"{name}.py"
+      subprocess.run([sys.executable, str(program), folder / "images", str(count)], check=True)
     began = time.time()
     finish(folder / "whole")
     seconds = time.time() - began

@@ -1,6 +1,12 @@
-"""Writes small pyramids for tests, and damages them."""
+"""Writes small pyramids for tests, and damages them.
+
+python tests/support/pyramids.py FOLDER FILES_A_CLASS
+
+writes two classes, and in the first class one file of which parts cannot be read.
+"""
 
 import pathlib
+import sys
 
 import numpy as np
 
@@ -34,3 +40,10 @@ def write_classes(folder: pathlib.Path, files_a_class: int, side: int = 300) -> 
       if name == "ring":
         pixels[top + 10 : top + 30, left + 10 : left + 30] = 0
       pyramids.write_array(folder / name / f"{number}.tif", pixels)
+
+
+if __name__ == "__main__":
+  write_classes(pathlib.Path(sys.argv[1]), int(sys.argv[2]))
+  _DAMAGED = pathlib.Path(sys.argv[1]) / "ring" / "damaged.tif"
+  pyramids.write_array(_DAMAGED, random_pixels(400, 400, 1))
+  damage_tiles(_DAMAGED)
