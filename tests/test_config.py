@@ -48,6 +48,7 @@ _REFUSED = [
   (LocationConfig, "location_saliency", -0.1, "must be at least 0"),
   (LocationConfig, "location_saliency", 0.7, "must be 0.0 for location_distribution=normal"),
   (LocationConfig, "no_return", 1, "must be true or false"),
+  (LocationConfig, "no_return_radius", -1, "must be at least 0"),
   (LocationConfig, "no_return", True, "must be False for location_distribution=normal"),
   *((ModelConfig, name, 0, "must be at least 1") for name in _MODEL_AT_LEAST_ONE),
   (ModelConfig, "units", 2.5, "must be a whole number"),
@@ -139,7 +140,12 @@ class ConfigTest(tf.test.TestCase):
       ),
       (
         lambda: ModelConfig(num_glimpses=5, context_side=2, location=no_return),
-        "num_glimpses=5: must be at most the 4 cells of context_side=2 with no_return",
+        "num_glimpses=5: must leave a cell for each glimpse with no_return: of the 4 cells of "
+        "context_side=2 each takes 1",
+      ),
+      (
+        lambda: LocationConfig("keyed_grid", no_return_radius=1),
+        "no_return_radius=1: must be 0 without no_return",
       ),
       (
         lambda: config.ObjectiveConfig(estimator="variational_leave_one_out", num_samples=1),
@@ -211,6 +217,7 @@ class ConfigTest(tf.test.TestCase):
         location_units=5,
         location_saliency=0.5,
         no_return=True,
+        no_return_radius=1,
       ),
     )
     for model_config in (ModelConfig(), changed):
@@ -220,7 +227,13 @@ class ConfigTest(tf.test.TestCase):
 
   def test_reads_what_was_written_before_there_were_keys(self):
     values = json.loads(json.dumps(ModelConfig().to_dict()))
-    for name in ("location_filters", "location_units", "location_saliency", "no_return"):
+    for name in (
+      "location_filters",
+      "location_units",
+      "location_saliency",
+      "no_return",
+      "no_return_radius",
+    ):
       del values["location"][name]
     del values["context_pool"]
     self.assertEqual(ModelConfig.from_dict(values), ModelConfig())

@@ -10,7 +10,7 @@ from scipy import special
 import wsram_tf
 from wsram_tf.classification.sampling import draw_sequences, dream, label_proposal
 from wsram_tf.learning import sampling
-from wsram_tf.learning.no_return import earlier_cells, exclude_cells, restrict
+from wsram_tf.learning.no_return import earlier_cells, exclude_cells, neighbourhoods, restrict
 
 # As many glimpses as cells, so that the last glimpse has one cell left.
 _CELLS = _GLIMPSES = 4
@@ -70,6 +70,21 @@ class ExcludeCellsTest(tf.test.TestCase):
   def test_earlier_cells(self):
     found = earlier_cells(tf.constant([[3, 1, 2]]))
     self.assertAllEqual(found, [[[-1, -1, -1], [3, -1, -1], [3, 1, -1]]])
+
+  def test_neighbourhoods(self):
+    side, radius = 5, 2
+    cells = np.array([[0, 7], [24, -1]])
+    found = neighbourhoods(tf.constant(cells), side, radius).numpy()
+    self.assertEqual(found.shape, (2, 2 * 25))
+    for row, taken in zip(found, cells, strict=True):
+      expected = {
+        other
+        for other in range(side**2)
+        for cell in taken
+        if cell >= 0
+        and max(abs(other // side - cell // side), abs(other % side - cell % side)) <= radius
+      }
+      self.assertEqual(set(row.tolist()) - {-1}, expected)
 
   def test_a_proposal_is_restricted_without_a_gradient_to_the_prior(self):
     prior, proposed = tf.constant([[0.1, 0.2, 0.3]]), tf.constant([[1.0, 2.0, 3.0]])
@@ -153,6 +168,37 @@ class SequencesTest(tf.test.TestCase):
       self.network, self.learner.inference_network, self.view, numbers, tf.zeros([5, 3])
     )
     self.assertAllInRange(log_proposal, -100.0, 0.0)
+
+  def test_neither_prior_nor_proposal_returns_to_the_neighbourhood(self):
+    side, location = 5, dataclasses.replace(_MODEL.location, no_return_radius=1)
+    model = dataclasses.replace(_MODEL, context_side=side, num_glimpses=3, location=location)
+    learner = wsram_tf.WakeSleepLearner(model)
+    network = learner.prediction_network
+    view = network.look(_images())
+    for samples_from in ("prior", "inference", "mixture"):
+      with self.subTest(samples_from):
+        sampler = sampling.Sampler(samples_from, action_size=3)
+        numbers = sampling.stateless_uniforms(
+          [20, 3, 3, sampler.numbers_a_glimpse], tf.constant([1, 2])
+        )
+        drawn = draw_sequences(
+          network, learner.inference_network, view, self.target, numbers, sampler
+        )
+        cells = network.cells(drawn.sequences.actions).numpy()
+        places = np.stack(np.divmod(cells, side), axis=-1)
+        for one, other in ((0, 1), (0, 2), (1, 2)):
+          apart = np.abs(places[..., one, :] - places[..., other, :]).max(axis=-1)
+          self.assertAllGreater(apart, 1)
+        self.assertGreater(len(np.unique(cells)), 20)
+    # The second glimpse's probabilities are those of the cells that are left.
+    probabilities = network.location_distribution.cell_probabilities(
+      drawn.sequences.prior_parameters
+    ).numpy()
+    left = probabilities.reshape(20, 3, 3, side**2, 2).sum(axis=-1)[:, :, 1]
+    around = neighbourhoods(tf.constant(cells[:, :, 0].reshape(-1, 1)), side, 1).numpy()
+    for row, taken in zip(left.reshape(-1, side**2), around, strict=True):
+      self.assertAllEqual(np.flatnonzero(row == 0.0), np.unique(taken[taken >= 0]))
+    self.assertAllClose(left.sum(axis=-1), np.ones([20, 3]))
 
   def test_trains_compiled_and_each_loss_reaches_its_own_network(self):
     learner = _learner(estimator="wake_sleep_mixture", num_samples=3, inference_phase="mix")

@@ -111,6 +111,12 @@ class LocationConfig:
     False,
     "for keyed_grid, no two glimpses of a sequence look at the same cell",
   )
+  no_return_radius: int = setting(
+    0,
+    "with no_return, later glimpses leave out so many cells around it in each direction too, such "
+    "as those that a glimpse covers",
+    minimum=0,
+  )
 
   def __post_init__(self):
     if isinstance(self.location_filters, list):  # JSON has no tuples.
@@ -120,6 +126,8 @@ class LocationConfig:
       raise ValueError(
         f"location_scale={self.location_scale}: must be above 0.02, the least learned scale"
       )
+    if self.no_return_radius and not self.no_return:
+      raise ValueError(f"no_return_radius={self.no_return_radius}: must be 0 without no_return")
     if self.location_distribution != "keyed_grid":
       for name in ("location_saliency", "no_return"):
         if getattr(self, name):
@@ -196,10 +204,11 @@ class ModelConfig:
       raise ValueError(
         f"context_pool={self.context_pool}: must divide context_side={self.context_side}"
       )
-    if self.location.no_return and self.num_glimpses > self.context_side**2:
+    taken = (2 * self.location.no_return_radius + 1) ** 2
+    if self.location.no_return and (self.num_glimpses - 1) * taken >= self.context_side**2:
       raise ValueError(
-        f"num_glimpses={self.num_glimpses}: must be at most the {self.context_side**2} cells of "
-        f"context_side={self.context_side} with no_return, because each glimpse takes one"
+        f"num_glimpses={self.num_glimpses}: must leave a cell for each glimpse with no_return: of "
+        f"the {self.context_side**2} cells of context_side={self.context_side} each takes {taken}"
       )
 
   @property

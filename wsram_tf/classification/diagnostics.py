@@ -196,7 +196,10 @@ def _flat_gradients(
 
 
 def count_sequences(learner: WakeSleepLearner) -> int | None:
-  """The number of distinct glimpse sequences; None where locations are not categorical."""
+  """The number of distinct glimpse sequences; None where locations are not categorical.
+
+  With `no_return_radius` it is an upper bound.
+  """
   family, config = learner.prediction_network.location_distribution, learner.model_config
   actions = _count_actions(family)
   if actions is None:
@@ -240,8 +243,18 @@ def _all_sequences(learner: WakeSleepLearner) -> tf.Tensor:
     )
   numbers = list(itertools.product(range(actions.shape[0]), repeat=glimpses))
   if learner.model_config.location.no_return:
-    cells = network.cells(actions).numpy()
-    numbers = [row for row in numbers if len({cells[number] for number in row}) == glimpses]
+    places = np.stack(
+      np.divmod(network.cells(actions).numpy(), learner.model_config.context_side), axis=-1
+    )
+    radius = learner.model_config.location.no_return_radius
+    numbers = [
+      row
+      for row in numbers
+      if all(
+        np.abs(places[one] - places[other]).max() > radius
+        for one, other in itertools.combinations(row, 2)
+      )
+    ]
   return tf.gather(actions, np.array(numbers, np.int32))
 
 

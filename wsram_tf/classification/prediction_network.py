@@ -13,7 +13,7 @@ from wsram_tf.classification.own_networks import check_outputs, deserialized, se
 from wsram_tf.classification.views import FORMS, View, observe, pictures
 from wsram_tf.layers.glimpse_sensor import Cutting
 from wsram_tf.learning.checked_model import CheckedModel
-from wsram_tf.learning.no_return import earlier_cells, exclude_cells
+from wsram_tf.learning.no_return import earlier_cells, exclude_cells, neighbourhoods
 from wsram_tf.learning.sequences import (
   ChooseAction,
   GlimpseSequences,
@@ -240,7 +240,11 @@ class PredictionNetwork(CheckedModel):
     if view.keys is None:
       return self.location_network(upper)
     prior = self.location_network(view.keys, upper)
-    return prior if taken is None else exclude_cells(prior, taken)
+    if taken is None:
+      return prior
+    if self.config.location.no_return_radius:
+      taken = neighbourhoods(taken, self.config.context_side, self.config.location.no_return_radius)
+    return exclude_cells(prior, taken)
 
   def cells(self, actions: tf.Tensor) -> tf.Tensor:
     """Numbers, int32 `[...]`, of the cells of actions `[..., A]`, for a `keyed_grid`."""

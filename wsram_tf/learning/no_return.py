@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["earlier_cells", "exclude_cells", "restrict"]
+__all__ = ["earlier_cells", "exclude_cells", "neighbourhoods", "restrict"]
 
 # Added to a logit. Finite, so that no product with a probability of 0 is NaN.
 _EXCLUDED = -1e9
@@ -52,6 +52,30 @@ def earlier_cells(cells: tf.Tensor) -> tf.Tensor:
   """
   is_earlier = np.tri(cells.shape[-1], k=-1, dtype=bool)
   return tf.where(is_earlier, cells[..., tf.newaxis, :], -1)
+
+
+def neighbourhoods(cells: tf.Tensor, side: int, radius: int) -> tf.Tensor:
+  """Lists the cells around each cell of a grid, and the cell itself.
+
+  Args:
+    cells: int32 `[R, T]`, numbers of cells, row by row; a negative number stands for none.
+    side: rows and columns of the grid.
+    radius: how many cells around, in each direction.
+
+  Returns:
+    int32 `[R, T * (2 * radius + 1)**2]`, with -1 for none and beyond the grid.
+
+  Example:
+
+  >>> neighbourhoods(tf.constant([[0]]), side=3, radius=1).numpy().tolist()
+  [[-1, -1, -1, -1, 0, 1, -1, 3, 4]]
+  """
+  steps = np.arange(-radius, radius + 1, dtype=np.int32)
+  rows = (cells // side)[..., tf.newaxis, tf.newaxis] + steps[:, np.newaxis]
+  columns = (cells % side)[..., tf.newaxis, tf.newaxis] + steps
+  inside = (rows >= 0) & (rows < side) & (columns >= 0) & (columns < side)
+  found = tf.where(inside & (cells >= 0)[..., tf.newaxis, tf.newaxis], rows * side + columns, -1)
+  return tf.reshape(found, [-1, cells.shape[1] * steps.size**2])
 
 
 def restrict(proposed: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
