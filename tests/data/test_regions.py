@@ -87,8 +87,8 @@ class PyramidsTest(tf.test.TestCase):
     pixels = random_pixels(1030, 780, 3)
     PIL.Image.fromarray(pixels).save(self.images / "a.png")
     slide = self.convert("a.png")
-    self.assertEqual((slide.height, slide.width), (1032, 784))  # Divisible by 8.
-    self.assertEqual([slide.level_for(scale) for scale in range(5)], [0, 1, 2, 3, 3])
+    self.assertEqual((slide.height, slide.width), (1040, 784))  # Divisible by 16.
+    self.assertEqual([slide.level_for(scale) for scale in range(6)], [0, 1, 2, 3, 4, 4])
     self.assertAllClose(slide.region(0, 0, 0, 780, 3), pixels[:780] / 255, rtol=0, atol=1e-6)
     halves = pixels[:200, :200].reshape(100, 2, 100, 2, 3).mean((1, 3)) / 255
     self.assertAllClose(slide.region(0, 0, 1, 100, 3), halves, rtol=0, atol=0.51 / 255)

@@ -50,7 +50,7 @@ class RegionsTest(tf.test.TestCase):
         self.assertAllEqual(regions.patches(tf.constant(_LOCATIONS)), expected)
 
   def test_coarser_levels_are_exact_where_each_of_their_pixels_is_constant(self):
-    image, few = random_pixels(512, 384, 3, block=2), _LOCATIONS[::5]
+    image, few = random_pixels(512, 384, 3, block=4), _LOCATIONS[::5]
     for side, scales, choose_scale in [(24, 5, False), (9, 5, True), (72, 3, False)]:
       with self.subTest(side=side, scales=scales, choose_scale=choose_scale):
         actions = few
@@ -58,9 +58,9 @@ class RegionsTest(tf.test.TestCase):
           chosen = np.arange(len(few), dtype=np.float32)[:, np.newaxis] % scales
           actions = np.concatenate([few, chosen], axis=1)
         else:
-          self.assertLen(PatchShape(side, scales, 3).groups(), 2)
+          self.assertGreater(len(PatchShape(side, scales, 3).groups()), 1)
         pixels, regions = self.observed(image, GlimpseSensor(side, scales, choose_scale))
-        self.assertEqual(Slide(str(self.folder / "512x384x3.tif")).level_for(8), 1)
+        self.assertEqual(Slide(str(self.folder / "512x384x3.tif")).level_for(8), 2)
         expected = pixels.patches(tf.constant(actions))
         found = regions.patches(tf.constant(actions))
         self.assertAllClose(found, expected, rtol=0, atol=1e-6)
@@ -87,7 +87,7 @@ class RegionsTest(tf.test.TestCase):
     smooth = np.uint8(127 + 120 * np.sin(rows / 60) * np.cos(columns / 90))[..., np.newaxis]
     for image, side, tolerance in [
       (random_pixels(96, 64, 3), 32, 1e-6),
-      (random_pixels(512, 1024, 1, block=4), 16, 1e-6),
+      (random_pixels(512, 1024, 1, block=8), 16, 1e-6),
       (smooth, 20, 4 / 255),
     ]:
       with self.subTest(shape=image.shape, side=side):

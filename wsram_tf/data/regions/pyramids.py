@@ -23,7 +23,8 @@ __all__ = [
 COMPRESSIONS = ("deflate", "jpeg")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 JPEG_QUALITY = 90
-TILE_SIDE = 256
+# Of tiles, pixels. A patch is small, and the tiles that it touches are decoded whole.
+TILE_SIDE = 128
 _INSTALL = "writing pyramids needs libvips: pip install 'wsram_tf[slides]'"
 
 

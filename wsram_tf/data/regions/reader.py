@@ -14,8 +14,9 @@ from wsram_tf.data.regions.slides import RegionError, Slide
 
 __all__ = ["PatchShape", "RegionReader", "shared_reader"]
 
-# Side of the largest region that several scales share, in pixels of a level: about one tile.
-SHARED_SIDE = 256
+# Side of the largest region that several scales share, in pixels of a level: so small that it
+# touches few tiles, whose decoding takes most of the time of a read.
+SHARED_SIDE = 64
 # Files that are open at once, and the memory of their decoded tiles and of copies, bytes.
 MOST_OPEN = 128
 TILE_BYTES = 2**27
