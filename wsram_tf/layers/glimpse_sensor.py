@@ -268,11 +268,16 @@ class GlimpseSensor(keras.layers.Layer):
     return tf.where(inside[..., tf.newaxis], pixels, tf.zeros([], pixels.dtype))
 
   def _scale_down(self, widest: tf.Tensor) -> tf.Tensor:
-    patches = []
-    for scale in range(self.scales):
-      size = self.side * 2**scale
-      first = (self.extent - size) // 2
-      patches.append(_halved(widest[:, first : first + size, first : first + size], scale))
+    patches, halved = [], widest  # So many times as the scale.
+    for scale, first in enumerate(self.insets):
+      if scale:
+        halved = halve(halved)
+      if first % 2**scale:  # The blocks of this scale lie across those of the widest patch.
+        size = self.side * 2**scale
+        patches.append(_halved(widest[:, first : first + size, first : first + size], scale))
+      else:
+        cut = slice(first >> scale, (first >> scale) + self.side)
+        patches.append(halved[:, cut, cut])
     return tf.stack(patches, axis=1)
 
   def get_config(self):
