@@ -6,11 +6,16 @@ import io
 import json
 import pathlib
 import tempfile
+from unittest import mock
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+import wsram_tf
 from tests.support import exports, programs, pyramids, small_runs
+from wsram_tf import runs, tasks
+from wsram_tf.data.regions import reader
 from wsram_tf.data.regions.pyramids import write_array
 from wsram_tf.serving import models
 
@@ -75,6 +80,45 @@ class RegionsTest(tf.test.TestCase):
     (answer,) = programs.endings("evaluate", [f"--run_dir={whole}"])
     for name in ("test_error_percent", "bound_nats", "files_left_out"):
       self.assertEqual(json.loads(answer)[name], results[name])
+
+  def test_files_that_vanish_during_the_training_are_named(self):
+    files, run_dir = self.folder / "vanishing", self.folder / "vanished"
+    pyramids.write_classes(files, 6)
+    small_runs.run_eagerly(self.addCleanup)
+    # A long training closes most of its files in between.
+    patched = mock.patch.object(reader, "MOST_OPEN", 1)
+    for clean in (reader.shared_reader.cache_clear, patched.stop):
+      self.addCleanup(clean)
+    patched.start()
+    reader.shared_reader.cache_clear()
+
+    class Removal(keras.callbacks.Callback):
+      def on_train_begin(self, logs=None):
+        for path in files.rglob("*.tif"):
+          path.unlink()
+
+    class Task(tasks.RegionTask):
+      def callbacks(self):
+        return [*super().callbacks(), Removal()]
+
+    task = Task(
+      image_dir=files,
+      images=tasks.ImageConfig(
+        image_height=64, image_width=64, color="grey", test_percent=34, validation_percent=17
+      ),
+      model=wsram_tf.ModelConfig(
+        units=4, num_glimpses=1, context_side=16, glimpse=wsram_tf.GlimpseConfig(8)
+      ),
+    )
+    with contextlib.redirect_stderr(io.StringIO()) as errors:
+      run = runs.train(task, run_dir, small_runs.TRAINING, wsram_tf.OptimizerConfig(updates=2))
+    self.assertRegex(errors.getvalue(), "there is no such file")
+    test_files = set(task.splits.test.paths)
+    self.assertLen(test_files, 4)
+    self.assertLessEqual(test_files, run.results["failed_reads"].keys())
+    self.assertGreater((run_dir / "glimpses.png").stat().st_size, 0)
+    with self.assertRaisesRegex(ValueError, "there is no file"):
+      run.learner.predict([str(files / "ring" / "0.tif")], verbose=0)
 
   def test_a_manifest_with_groups(self):
     manifest = self.folder / "set.csv"

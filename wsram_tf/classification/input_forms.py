@@ -6,6 +6,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from wsram_tf.data.regions.reader import shared_reader
 from wsram_tf.classification import checks
 
 __all__ = ["PathRules", "PixelListRules"]
@@ -119,7 +120,8 @@ class PathRules(_FormRules):
         f"images: must be paths of files of shape [B], got {images.dtype} of shape {images.shape}"
       )
     for path in paths:
-      if not os.path.isfile(path):
+      # In a run the reader counts a file that has vanished, and goes on.
+      if not os.path.isfile(path) and not shared_reader().keeps_going:
         raise ValueError(f"images: must be paths of files; there is no file {os.fsdecode(path)!r}")
     # A tensor, because Keras takes no arrays of strings.
     with tf.device("/CPU:0"):

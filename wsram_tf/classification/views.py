@@ -83,4 +83,7 @@ def pictures(
   observation = observe(config, sensor, tf.convert_to_tensor(images), "gather", compiled=False)
   if isinstance(observation, RegionObservation):
     sizes = observation.sizes.numpy()
-  return observation.low_resolution(min(LARGEST_PICTURE, sizes.min())).numpy(), sizes
+  sides = sizes.min(axis=1)
+  # A file that cannot be read is a pixel large, and its picture black.
+  side = sides[sides > 1].min(initial=LARGEST_PICTURE)
+  return observation.low_resolution(int(side)).numpy(), sizes
