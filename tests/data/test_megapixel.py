@@ -190,6 +190,42 @@ class CanvasesTest(tf.test.TestCase):
     spec = made.training_data(batch_size=3, seed=4, as_visible_pixels=True).element_spec
     self.assertEqual(spec[0], tf.TensorSpec([3, None, 3], tf.float32))
 
+  def test_training_canvases_move_as_a_whole(self):
+    most = 12
+    still = _set()
+    moving = _set(dataclasses.replace(_CROWDED, megapixel_shift=most))
+    options = {"batch_size": 3, "seed": 4}
+    first, again = (
+      [images.numpy() for images, _ in moving.training_data(**options).take(4)] for _ in range(2)
+    )
+    self.assertAllEqual(first, again)
+    (later,) = moving.training_data(start_step=3, **options).take(1)
+    self.assertAllEqual(later[0], first[3])
+    whole = np.concatenate([images.numpy() for images, _ in still.training_data(**options).take(4)])
+    shifts = set()
+    for image, unmoved in zip(np.concatenate(first), whole, strict=True):
+      padded = np.pad(unmoved[..., 0], most)
+      side = len(image)
+      found = [
+        (row, column)
+        for row in range(2 * most + 1)
+        for column in range(2 * most + 1)
+        if np.array_equal(padded[row : row + side, column : column + side], image[..., 0])
+      ]
+      self.assertLen(found, 1)
+      shifts.update(found)
+    self.assertGreater(len(shifts), 8)
+    for one, other in zip(
+      still.evaluation_data(batch_size=3), moving.evaluation_data(batch_size=3), strict=True
+    ):
+      self.assertAllEqual(one[0], other[0])
+    listed, _ = next(iter(moving.training_data(as_visible_pixels=True, **options)))
+    for pixels, image in zip(listed.numpy(), first[0], strict=True):
+      drawn = np.zeros_like(image[..., 0])
+      pixels = pixels[pixels[:, 2] > 0]
+      drawn[tuple(pixels[:, :2].T.astype(int))] = pixels[:, 2]
+      self.assertAllEqual(drawn, image[..., 0])
+
   def test_a_huge_canvas_is_listed(self):
     made = _set(MegapixelConfig(megapixel_side=1_000_000), num_canvases=2)
     ((pixels, _),) = made.evaluation_data(batch_size=2, as_visible_pixels=True)

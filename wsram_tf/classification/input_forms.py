@@ -6,8 +6,8 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf.data.regions.reader import shared_reader
 from wsram_tf.classification import checks
+from wsram_tf.data.regions.reader import shared_reader
 
 __all__ = ["PathRules", "PixelListRules"]
 

@@ -76,9 +76,20 @@ class MegapixelConfig:
     "largest of the five) or top (that of the digit that begins in the highest row)",
     choices=MEGAPIXEL_LABELS,
   )
+  megapixel_shift: int = setting(
+    0,
+    "each time a training canvas is shown, all its squares move together by up to so many pixels, "
+    "at random; what leaves the canvas is cut off; for dataset=megapixel_mnist",
+    minimum=0,
+  )
 
   def __post_init__(self):
     check_settings(self)
+    if self.megapixel_shift >= self.megapixel_side:
+      raise ValueError(
+        f"megapixel_shift={self.megapixel_shift}: must be below "
+        f"megapixel_side={self.megapixel_side}"
+      )
     most = 4 * self.megapixel_side**2 // 28**2
     if self.megapixel_noise > most:
       raise ValueError(

@@ -14,6 +14,7 @@ from wsram_tf.data.digits import Digits, check_digits
 from wsram_tf.data.pipelines import (
   map_in_order,
   on_host,
+  random_integers,
   random_rows,
   shuffled_indices,
   stream_key,
@@ -25,6 +26,7 @@ _SIDE = 28  # Of a digit and of a noise pattern, pixels.
 _OF_TARGET, _OF_OTHERS = 3, 2  # Digits of a canvas.
 # Streams of random numbers; each further attempt to place the digits takes the next one.
 _DIGITS, _NOISE, _PATTERNS, _CORNERS = range(4)
+_SHIFTS = 2**30
 _CANDIDATES = 32  # Corners that an attempt tries, for five digits.
 _STROKE_POINTS = 56
 _STEEPEST = np.pi / 2.5  # Angle of a stroke from the row axis, radians.
@@ -93,6 +95,7 @@ class MegapixelCanvases:
       raise ValueError(f"num_canvases={num_canvases}: must be at least 1")
     self.pieces = _draw_pieces(digits, megapixel, num_canvases, seed)
     self._side = megapixel.megapixel_side
+    self._shift = megapixel.megapixel_shift
     self._bank, self._labels = on_host(self.pieces.bank, self.pieces.labels)
     self._corners, self._squares = on_host(self.pieces.corners, self.pieces.squares)
 
@@ -116,11 +119,15 @@ class MegapixelCanvases:
     """
     if start_step < 0:
       raise ValueError(f"start_step={start_step}: must be at least 0")
-    stream_key(seed, _DIGITS)  # Checks the seed.
+    key = stream_key(seed, _SHIFTS)
     places = tf.data.Dataset.counter(start=start_step * batch_size)
-    count = len(self.pieces.labels)
-    indices = places.map(lambda place: shuffled_indices(place, 1, count, seed)[0])
-    return self._batches(indices, batch_size, as_visible_pixels)
+    count, most = len(self.pieces.labels), self._shift
+
+    def shown(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+      shift = random_integers(key, place, [2]) % (2 * most + 1) - most
+      return shuffled_indices(place, 1, count, seed)[0], shift
+
+    return self._batches(places.map(shown), batch_size, as_visible_pixels)
 
   def evaluation_data(self, *, batch_size: int, as_visible_pixels: bool = False) -> tf.data.Dataset:
     """Makes one pass over all canvases, in order.
@@ -137,26 +144,34 @@ class MegapixelCanvases:
       ValueError: if batch_size is out of its range.
     """
     indices = tf.data.Dataset.range(len(self.pieces.labels))
-    return self._batches(indices, batch_size, as_visible_pixels)
+    shown = indices.map(lambda index: (index, tf.zeros([2], tf.int32)))
+    return self._batches(shown, batch_size, as_visible_pixels)
 
   def _batches(
-    self, indices: tf.data.Dataset, batch_size: int, as_visible_pixels: bool
+    self, shown: tf.data.Dataset, batch_size: int, as_visible_pixels: bool
   ) -> tf.data.Dataset:
+    """Draws batches of canvases, given the number and the shift of each."""
     if batch_size < 1:
       raise ValueError(f"batch_size={batch_size}: must be at least 1")
-    canvases = map_in_order(indices, lambda index: self._draw(index, as_visible_pixels))
+    canvases = map_in_order(shown, lambda *canvas: self._draw(*canvas, as_visible_pixels))
     # drop_remainder makes the batch size static; it drops nothing where the remainder is 0.
-    endless = indices.cardinality() == tf.data.INFINITE_CARDINALITY
+    endless = shown.cardinality() == tf.data.INFINITE_CARDINALITY
     whole = endless or len(self.pieces.labels) % batch_size == 0
     return canvases.padded_batch(batch_size, drop_remainder=whole).prefetch(tf.data.AUTOTUNE)
 
-  def _draw(self, index: tf.Tensor, as_visible_pixels: bool) -> tuple[tf.Tensor, tf.Tensor]:
+  def _draw(
+    self, index: tf.Tensor, shift: tf.Tensor, as_visible_pixels: bool
+  ) -> tuple[tf.Tensor, tf.Tensor]:
     corners = tf.gather(self._corners, index)  # [S, 2]
     squares = tf.gather(self._bank, tf.gather(self._squares, index))
     visible = _without_hidden(squares, corners)  # [S, 28, 28]
     lit = tf.where(visible > 0)  # [T, 3]: square, row and column in it.
     places = tf.gather(corners, lit[:, 0]) + tf.cast(lit[:, 1:], tf.int32)  # [T, 2]
     values = tf.cast(tf.gather_nd(visible, lit), tf.float32) / 255.0
+    if self._shift:
+      places += shift
+      inside = tf.reduce_all((places >= 0) & (places < self._side), axis=1)
+      places, values = tf.boolean_mask(places, inside), tf.boolean_mask(values, inside)
     if as_visible_pixels:
       image = tf.concat([tf.cast(places, tf.float32), values[:, tf.newaxis]], axis=1)
     else:
