@@ -31,6 +31,8 @@ class ContextNetworkTest(tf.test.TestCase):
     again = ContextNetwork.from_config(pooled.get_config())
     again.build((None, 6, 6, 3))
     self.assertEqual(again.hidden.kernel.shape, (12, 4))
+    with self.assertRaisesRegex(ValueError, "pool=4: must divide side=6"):
+      ContextNetwork(6, units=4, num_states=2, pool=4)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,9 @@ class ContextNetwork(keras.layers.Layer):
     activation: of the first state: `tanh`, or `relu` for a core of ReLU units.
     pool: side of the blocks of pixels that are averaged before the hidden layer; must divide side.
 
+  Raises:
+    ValueError: if pool does not divide side.
+
   Call arguments:
     low_resolution: float `[B, side, side, C]`, from `Observation.low_resolution`.
 
@@ -56,6 +59,8 @@ class ContextNetwork(keras.layers.Layer):
     **kwargs,
   ):
     super().__init__(**kwargs)
+    if side % pool:
+      raise ValueError(f"pool={pool}: must divide side={side}")
     self.side = side
     self.units = units
     self.num_states = num_states
