@@ -52,7 +52,7 @@ class PatchShape(NamedTuple):
     Example:
 
     >>> PatchShape(side=28, scales=6, channels=1).groups()
-    [[0, 1, 2, 3], [4, 5]]
+    [[0, 1], [2, 3], [4, 5]]
     """
     groups: list[list[int]] = []
     for scale, inset in enumerate(self.insets):
