@@ -144,12 +144,12 @@ def ending(run_dir: pathlib.Path) -> dict[str, bytes | str]:
         )
       )
   results = json.loads((run_dir / "results.json").read_text())
-  # failed_reads counts those of the last process, and git_commit names the code.
+  # failed_reads counts those of the last process.
   found.update(
     {
       name: repr(value)
       for name, value in results.items()
-      if "second" not in name and name not in ("failed_reads", "git_commit")
+      if "second" not in name and name != "failed_reads"
     }
   )
   with (run_dir / "metrics.csv").open(newline="") as file:
