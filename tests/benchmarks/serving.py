@@ -15,7 +15,8 @@ import time
 import numpy as np
 from absl import app, flags
 
-from wsram_tf.serving import cpp_loader, examples, protos
+from wsram_tf.serving import cpp_loader, examples, manifests
+from wsram_tf.serving.verification import opened
 
 _MODEL_DIR = flags.DEFINE_string(
   "model_dir", None, "folder of an exported version; otherwise a network with random weights"
@@ -42,38 +43,31 @@ def export_identity(model_dir: str, image_shape: tuple[int, int, int]) -> None:
   tf.saved_model.save(tf.Module(), model_dir, signatures={"serving_default": serving_default})
 
 
-def export_random_network(model_dir: str, units: int) -> None:
-  """Saves the signatures of a network of the default shape that has learned nothing."""
+def export_random_network(export_dir: str, units: int) -> str:
+  """Exports a network of the default shape that has learned nothing; returns the version's folder."""
   import keras
-  import tensorflow as tf
 
   from wsram_tf.classification import ModelConfig, PredictionNetwork
-  from wsram_tf.export import build_signatures
+  from wsram_tf.export import export_classifier
 
   keras.utils.set_random_seed(1)
   network = PredictionNetwork(ModelConfig(units=units))
-  module, functions = build_signatures(network, averaged_samples=5)
-  tf.saved_model.save(module, model_dir, signatures=functions)
+  return str(export_classifier(network, export_dir, "random", verify=False))
 
 
 def measure(identity_dir: str, model_dir: str, threads: int, rounds: int) -> dict:
   """Seconds of each request, by (model's signature, batch size)."""
   identity = cpp_loader.LoadedModel(identity_dir, threads)
   model = cpp_loader.LoadedModel(model_dir, threads)
-  images = examples.example_images(*model.signatures["serving_default"].inputs["images"].shape[1:])
-  arrays = {
-    "images": examples.to_float(images),
-    "seed": examples.example_seeds(),
-    "image_bytes": examples.as_bytes_array([examples.png_bytes(image) for image in images]),
-  }
+  version = pathlib.Path(model_dir)
+  requests = opened.open_export(version, manifests.read_manifest(version)).requests
+  named = [("identity", identity, "serving_default", requests["serving_default"])]
+  named += [(name, model, name, inputs) for name, inputs in requests.items()]
   cases = {}
   for batch in BATCHES:
-    rows = np.arange(batch) % len(images)
-    named = [("identity", identity, "serving_default")]
-    named += [(name, model, name) for name in model.signatures]
-    for title, owner, signature in named:
-      inputs = {key: arrays[key][rows] for key in owner.signatures[signature].inputs}
-      cases[title, batch] = (owner, signature, inputs)
+    rows = np.arange(batch) % examples.NUM_ROWS
+    for title, owner, signature, inputs in named:
+      cases[title, batch] = (owner, signature, {key: array[rows] for key, array in inputs.items()})
   seconds = {case: [] for case in cases}
   for round_number in range(rounds + 1):
     for (title, batch), (owner, signature, inputs) in cases.items():
@@ -90,12 +84,10 @@ def main(_) -> None:
   with tempfile.TemporaryDirectory() as folder:
     identity_dir, model_dir = f"{folder}/identity", _MODEL_DIR.value
     if model_dir is None:
-      model_dir = f"{folder}/model"
-      export_random_network(model_dir, _UNITS.value)
+      model_dir = export_random_network(folder, _UNITS.value)
       print(f"{_UNITS.value} units, random weights")
-    graph = pathlib.Path(model_dir, "saved_model.pb").read_bytes()
-    shape = protos.saved_model_signatures(graph)["serving_default"].inputs["images"].shape[1:]
-    export_identity(identity_dir, shape)
+    facts = manifests.read_manifest(pathlib.Path(model_dir)).facts
+    export_identity(identity_dir, facts.image_shape)
     print("threads  signature          1: p50 ms  p99 ms    64: p50 ms  p99 ms  images/s")
     for threads in _THREADS.value:
       with multiprocessing.get_context("spawn").Pool(1) as pool:
