@@ -39,6 +39,12 @@ class ObjectiveConfig:
     choices=("wake", "sleep", "mix"),
   )
   sleep_updates: int = setting(5_000, "length of that shift, in updates", minimum=1)
+  stepwise_weight: float = setting(
+    0.0,
+    "weight in the loss of the class's log-likelihood after each glimpse before the last, so that "
+    "the model can answer early; 0: the answer after the last glimpse alone",
+    minimum=0,
+  )
 
   def __post_init__(self):
     check_settings(self)

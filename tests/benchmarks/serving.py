@@ -44,7 +44,7 @@ def export_identity(model_dir: str, image_shape: tuple[int, int, int]) -> None:
 
 
 def export_random_network(export_dir: str, units: int) -> str:
-  """Exports a network of the default shape that has learned nothing; returns the version's folder."""
+  """Exports an untrained network of the default shape; returns the version's folder."""
   import keras
 
   from wsram_tf.classification import ModelConfig, PredictionNetwork

@@ -375,6 +375,10 @@ class TrainingTest(tf.test.TestCase):
       wsram_tf.CaptionLearner(
         caption_toy.model_config(), wsram_tf.ObjectiveConfig(inference_phase="sleep")
       )
+    with self.assertRaisesRegex(ValueError, r"stepwise_weight=0\.5: must be 0 for captions"):
+      wsram_tf.CaptionLearner(
+        caption_toy.model_config(), wsram_tf.ObjectiveConfig(stepwise_weight=0.5)
+      )
 
 
 if __name__ == "__main__":

@@ -193,6 +193,10 @@ class PredictTest(tf.test.TestCase):
       self.assertEqual(corners[0], corners[-1])
     _, error = exports.predict(*flags, folder / "a.tif", folder / "none.tif")
     self.assertIn("none.tif': there is no such file", error)
+    text, _ = exports.predict(*flags, "--threshold=0", folder / "a.tif")
+    self.assertIn(" after glimpse 1; ", text)
+    _, error = exports.predict("--threshold=0.5", folder / "a.tif")
+    self.assertIn("--threshold needs --regions", error)
     _, error = exports.predict("--regions", folder / "a.tif")
     self.assertIn("--regions needs --model_dir or --server", error)
 

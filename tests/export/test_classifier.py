@@ -73,6 +73,7 @@ class BuiltSignaturesTest(tf.test.TestCase):
         self.check_attend_samples_from_the_prior(network, module, functions)
         self.check_classify_averaged_is_the_mean_over_sequences(network, module, functions)
         self.check_classify_bytes_decodes(network, module, functions)
+        self.check_classify_stepwise_stops_at_the_threshold(network, module, functions)
         self.check_begin_and_look_are_the_network(network, module, functions)
         self.check_weights_are_copied_once_and_nothing_else(network, module, functions)
 
@@ -119,6 +120,27 @@ class BuiltSignaturesTest(tf.test.TestCase):
     outputs = functions["classify_bytes"](image_bytes=jpeg[None])
     expected = functions["serving_default"](images=as_float(tf.io.decode_jpeg(jpeg).numpy()[None]))
     self.assertAllClose(outputs["probabilities"], expected["probabilities"], atol=1e-6)
+
+  def check_classify_stepwise_stops_at_the_threshold(self, network, _, functions):
+    images = as_float(images_for(network))
+    expected = network.classify_stepwise(images)
+    sure = np.max(expected["probabilities"], axis=-1)  # [B, N]
+    rows = np.arange(len(images))
+    # At once, at the first answer of rows where it is the surest, and never.
+    for threshold in (np.zeros(len(images)), sure[:, 0] - 1e-3, np.ones(len(images))):
+      outputs = functions["classify_stepwise"](
+        images=images, threshold=tf.constant(threshold, tf.float32)
+      )
+      reached = sure >= threshold[:, np.newaxis]
+      reached[:, -1] = True
+      glimpses = 1 + reached.argmax(axis=1)
+      self.assertAllEqual(outputs["glimpses"], glimpses)
+      self.assertEqual(outputs["glimpses"].dtype, tf.int64)
+      self.assertAllEqual(outputs["class_id"], expected["class_id"].numpy()[rows, glimpses - 1])
+      for name in expected.keys() - {"class_id"}:
+        self.assertAllClose(outputs[name], expected[name], atol=1e-6)
+    none = functions["classify_stepwise"](images=images[:0], threshold=tf.zeros([0]))
+    self.assertEqual(none["probabilities"].shape, [0, *sure.shape[1:], network.config.num_classes])
 
   def check_begin_and_look_are_the_network(self, network, _, functions):
     images = as_float(images_for(network))
@@ -214,6 +236,7 @@ class SignaturesTest(tf.test.TestCase):
       "images": as_float(images),
       "image_bytes": tf.stack([tf.io.encode_png(image) for image in images]),
       "seed": tf.range(6, dtype=tf.int64),
+      "threshold": tf.fill([6], 0.5),
       "low_resolution": copy,
       "state": functions["begin"](low_resolution=copy)["state"],
       "patches": tf.random.stateless_uniform([6, 2, 8, 8, 1], [1, 2]),

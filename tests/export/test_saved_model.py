@@ -70,6 +70,10 @@ class SavedModelTest(tf.test.TestCase):
       },
       "classify_bytes": {"inputs": {"image_bytes": "string [-1]"}, "outputs": looked},
       "classify_averaged": {"inputs": {"images": images, "seed": seed}, "outputs": answer},
+      "classify_stepwise": {
+        "inputs": {"images": images, "threshold": "float32 [-1]"},
+        "outputs": {**looked, "probabilities": "float32 [-1, 2, 10]", "glimpses": "int64 [-1]"},
+      },
       "begin": {"inputs": {"low_resolution": "float32 [-1, 12, 12, 1]"}, "outputs": begun},
       "look": {
         "inputs": {"state": begun["state"], "patches": "float32 [-1, 2, 8, 8, 1]"},

@@ -1,6 +1,7 @@
 """A client that keeps its images gets the answers of `serving_default`, wherever the model runs."""
 
 import functools
+import itertools
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +13,8 @@ from wsram_tf.serving import ExportedModel, ServingError, looking, manifests, pr
 from wsram_tf.serving.clients import GrpcClient, RestClient, ServerError
 
 NUM_CLIENTS = 1_000
+# One image reaches the threshold after its first glimpse alone, the other after its second.
+_ONE_AFTER_THE_OTHER = (([True, False], [False, True]), ([False, True], [True, False]))
 
 
 @functools.cache
@@ -76,6 +79,40 @@ class LookAroundTest(tf.test.TestCase):
     self.assertIsNone(looked.scales)
     self.assertAllClose(looked.probabilities.sum(axis=-1), np.ones([5, 2]))
     self.assertGreater(np.abs(looked.probabilities[:, 0] - looked.probabilities[:, 1]).max(), 1e-3)
+
+  def test_stops_once_every_image_has_reached_the_threshold(self):
+    network = exports.make_network(num_glimpses=3, units=8)
+    for weight in network.weights:  # Larger ones make answers that also lose confidence.
+      weight.assign(3 * weight)
+    folder = exports.temporary_folder(self)
+    exports.write(folder, network)
+    model = ExportedModel(folder / "digits")
+    full = looking.look_around(model, source_of(self.images))
+    sure = full.probabilities.max(axis=-1)
+    self.assertAllEqual(full.glimpses, np.full(5, 3))
+    surest_late = 0
+    for pair in map(list, itertools.combinations(range(5), 2)):
+      for threshold in (0.0, *(sure[pair, :2].ravel() - 1e-4), 1.0):
+        looked = looking.look_around(model, source_of(self.images[pair]), threshold)
+        reached = sure[pair] >= threshold
+        surest_late += (reached.tolist()[0][:2], reached.tolist()[1][:2]) in _ONE_AFTER_THE_OTHER
+        reached[:, -1] = True
+        glimpses = 1 + reached.argmax(axis=1)
+        with self.subTest(pair=pair, threshold=threshold):
+          self.assertAllEqual(looked.glimpses, glimpses)
+          last = glimpses.max()
+          self.assertEqual(looked.probabilities.shape[1], last)
+          self.assertAllClose(looked.locations, full.locations[pair, :last], atol=1e-5)
+          self.assertAllClose(looked.probabilities, full.probabilities[pair, :last], atol=1e-5)
+          stands = full.probabilities[pair, glimpses - 1]
+          self.assertAllClose(looked.answer["probabilities"], stands, atol=1e-5)
+          self.assertAllEqual(looked.answer["class_id"], stands.argmax(axis=-1))
+    self.assertGreater(surest_late, 0)
+
+  def test_a_threshold_is_a_probability(self):
+    for threshold in (-0.1, 1.5, float("nan")):
+      with self.assertRaisesRegex(ValueError, f"threshold={threshold}: must be from 0 to 1"):
+        looking.look_around(model(), source_of(self.images), threshold)
 
   def test_the_bytes_are_those_of_the_tensors(self):
     looked = looking.look_around(model(), source_of(self.images))

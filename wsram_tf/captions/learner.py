@@ -94,6 +94,10 @@ class CaptionLearner(BaseLearner):
     phase = self.objective_config.inference_phase
     if phase != "wake":
       raise ValueError(f"inference_phase={phase}: must be wake for captions")
+    if self.objective_config.stepwise_weight:
+      raise ValueError(
+        f"stepwise_weight={self.objective_config.stepwise_weight}: must be 0 for captions"
+      )
     soft_needs = ("variational", 1)
     given = (self.objective_config.estimator, self.objective_config.num_samples)
     if model_config.attention == "soft" and given != soft_needs:

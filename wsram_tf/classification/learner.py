@@ -102,6 +102,9 @@ class WakeSleepLearner(BaseLearner):
     if model_config.glimpse.chooses_scale:
       scales = range(model_config.glimpse.glimpse_scales)
       self.evaluation_metrics += tuple(f"scale_{scale}_percent" for scale in scales)
+    if objective_config is not None and objective_config.stepwise_weight:
+      glimpses = range(1, model_config.num_glimpses)
+      self.evaluation_metrics += tuple(f"error_percent_after_{n}" for n in glimpses)
     super().__init__(model_config, objective_config, exploration_config, **kwargs)
 
   def make_prediction_network(self) -> PredictionNetwork:
@@ -188,6 +191,21 @@ class WakeSleepLearner(BaseLearner):
       baseline=self.baseline_network(drawn.sequences.upper) if self.baseline_network else None,
     )
 
+  def losses(
+    self, view: View, targets: tf.Tensor, step: tf.Tensor, seed: tf.Tensor
+  ) -> tuple[dict[str, tf.Tensor], sampling.DrawnSequences, objectives.ScoredSequences]:
+    """Computes the losses of one update, that of the earlier answers too; see `BaseLearner`."""
+    losses, drawn, scored = super().losses(view, targets, step, seed)
+    weight = self.objective_config.stepwise_weight
+    if weight:
+      log_probs = self.prediction_network.log_probs_by_glimpse(drawn.sequences)
+      one_hot = tf.one_hot(targets, self.model_config.num_classes, dtype=log_probs.dtype)
+      log_likelihood = tf.reduce_sum(log_probs * one_hot[:, tf.newaxis], axis=-1)
+      losses["prediction"] += weight * objectives.stepwise_loss(
+        scored.log_prior, scored.log_sampling, log_likelihood
+      )
+    return losses, drawn, scored
+
   def dream(self, view: View, seed: tf.Tensor) -> tf.Tensor:
     """log q of one sequence an image from the model, given its label: float `[1, B, N]`, nats."""
     # A random stream of its own leaves the wake phase's samples as they are.
@@ -214,7 +232,8 @@ class WakeSleepLearner(BaseLearner):
 
     They lie at the prior's mode, come from the prior, or come from the sampling distribution of
     training at temperature 1. With `choose_scale`, `scale_S_percent` is the share of the glimpses
-    from the prior that have scale S.
+    from the prior that have scale S. With `stepwise_weight`, `error_percent_after_n` is the error
+    of the answer after n glimpses at the prior's mode, for n below N.
     """
     images, labels, weights = inputs.unpack_batch(data, "labels")
     samples = self.num_evaluation_samples
@@ -224,7 +243,8 @@ class WakeSleepLearner(BaseLearner):
     uniforms = self.uniforms(images, samples + self.objective_config.num_samples, seed)
     actions = uniforms[:samples, ..., : self.sampler.action_size]
     view = self.look(images)
-    greedy = self.prediction_network.attend(view).log_probs[0]
+    at_mode = self.prediction_network.attend(view)
+    greedy = at_mode.log_probs[0]
     from_prior = self.prediction_network.attend(view, actions)
     sampled = from_prior.log_probs
     drawn = self.sample(view, labels, uniforms[samples:])
@@ -235,11 +255,12 @@ class WakeSleepLearner(BaseLearner):
     log_likelihood = tf.reduce_sum(averaged * one_hot, axis=-1)
     self.update(
       loss=-log_likelihood if weights is None else -weights * log_likelihood,
-      error_percent=100.0 * tf.cast(tf.argmax(greedy, axis=-1) != target, tf.float32),
-      error_percent_averaged=100.0 * tf.cast(tf.argmax(averaged, axis=-1) != target, tf.float32),
+      error_percent=_errors(greedy, target),
+      error_percent_averaged=_errors(averaged, target),
       log_likelihood=log_likelihood,
       **self.sample_figures(drawn, scored),
       **self._scale_figures(from_prior),
+      **self._stepwise_figures(at_mode, target),
     )
     results = self.results(self.evaluation_metrics)
     log_probs = greedy[tf.newaxis] if self._has_compiled_metrics else None
@@ -252,6 +273,16 @@ class WakeSleepLearner(BaseLearner):
     chosen = tf.one_hot(sequences.scales, self.model_config.glimpse.glimpse_scales)
     shares = 100.0 * tf.reduce_mean(chosen, axis=[0, 2])
     return {f"scale_{s}_percent": share for s, share in enumerate(tf.unstack(shares, axis=-1))}
+
+  def _stepwise_figures(
+    self, sequences: GlimpseSequences, target: tf.Tensor
+  ) -> dict[str, tf.Tensor]:
+    """The error after each glimpse before the last; none where training ignores these answers."""
+    if not self.objective_config.stepwise_weight:
+      return {}
+    log_probs = self.prediction_network.log_probs_by_glimpse(sequences)[0, :, :-1]
+    errors = tf.unstack(_errors(log_probs, target[:, tf.newaxis]), axis=-1)
+    return {f"error_percent_after_{n}": error for n, error in enumerate(errors, start=1)}
 
   def get_config(self):
     """Returns the constructor's arguments, ready for JSON."""
@@ -275,3 +306,8 @@ class WakeSleepLearner(BaseLearner):
           "context_network": deserialized(config.get("context_network")),
         }
       )
+
+
+def _errors(log_probs: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+  """Returns 100 where the likeliest class is not the true one, else 0."""
+  return 100.0 * tf.cast(tf.argmax(log_probs, axis=-1) != target, tf.float32)

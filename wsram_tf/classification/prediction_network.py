@@ -7,10 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from wsram_tf import layers
+from wsram_tf.classification.answers import answer
 from wsram_tf.classification.checks import LabelRules
 from wsram_tf.classification.config import ModelConfig
 from wsram_tf.classification.own_networks import check_outputs, deserialized, serialized
-from wsram_tf.classification.views import FORMS, View, observe, pictures
+from wsram_tf.classification.views import FORMS, View, observe, patches_at, pictures, where_of
 from wsram_tf.layers.glimpse_sensor import Cutting
 from wsram_tf.learning.checked_model import CheckedModel
 from wsram_tf.learning.no_return import earlier_cells, exclude_cells, neighbourhoods
@@ -268,7 +269,7 @@ class PredictionNetwork(CheckedModel):
     Returns:
       the state after it: the classifier reads `lower[0]`, and `prior` reads `upper[0]`.
     """
-    return self.core(self.glimpse_network(patches, self._where(actions)), state)
+    return self.core(self.glimpse_network(patches, where_of(self.config.glimpse, actions)), state)
 
   def unroll(self, view: View, num_samples: int, choose_action: ChooseAction) -> GlimpseSequences:
     """Takes N glimpses of each image in M independent sequences.
@@ -283,7 +284,7 @@ class PredictionNetwork(CheckedModel):
     """
     distribution, no_return = self.location_distribution, self.config.location.no_return
     state = self.begin(view, num_samples)
-    actions, uppers = [], []
+    actions, uppers, lowers = [], [], []
     for n in range(self.config.num_glimpses):
       upper = state.upper[0]
       taken = self.cells(tf.stack(actions, axis=1)) if no_return and actions else None
@@ -293,7 +294,10 @@ class PredictionNetwork(CheckedModel):
       state = self.step(state, action, view.observation.patches(action))
       actions.append(action)
       uppers.append(upper)
-    actions, uppers = (stacked_glimpses(rows, num_samples) for rows in (actions, uppers))
+      lowers.append(state.lower[0])
+    actions, uppers, lowers = (
+      stacked_glimpses(rows, num_samples) for rows in (actions, uppers, lowers)
+    )
     # All glimpses at once: one large product is cheaper, forwards and backwards, than N small ones.
     taken = [earlier_cells(self.cells(actions))] if no_return else []
     priors = along_sequences(lambda *rows: self.prior(view, *rows), uppers, *taken)
@@ -304,6 +308,7 @@ class PredictionNetwork(CheckedModel):
       log_prior=distribution.log_prob(priors, actions),
       prior_entropy=distribution.entropy(priors),
       log_probs=samples_first(self.classifier(state.lower[0]), num_samples),
+      lower=lowers,
     )
 
   def attend(self, view: View, uniforms: tf.Tensor | None = None) -> GlimpseSequences:
@@ -323,15 +328,6 @@ class PredictionNetwork(CheckedModel):
     num_samples = 1 if uniforms is None else uniforms.shape[0]
     return self.unroll(view, num_samples, choose_action)
 
-  def _where(self, actions: tf.Tensor) -> tf.Tensor:
-    """The input of `where`: float `[R, 2]`; with `choose_scale` `[R, 2 + S]`, the scale one-hot."""
-    if not self.config.glimpse.chooses_scale:
-      return actions
-    scales = tf.one_hot(
-      tf.cast(actions[:, 2], tf.int32), self.config.glimpse.glimpse_scales, dtype=actions.dtype
-    )
-    return tf.concat([actions[:, :2], scales], axis=-1)
-
   def patches(
     self, images: tf.Tensor, locations: tf.Tensor, scales: tf.Tensor | None = None
   ) -> tf.Tensor:
@@ -345,12 +341,7 @@ class PredictionNetwork(CheckedModel):
     Returns:
       float `[B, N, S, G, G, C]`; with `choose_scale` `[B, N, 1, G, G, C]`.
     """
-    images, actions = tf.convert_to_tensor(images), tf.convert_to_tensor(locations)
-    if scales is not None:
-      chosen = tf.cast(scales, actions.dtype)[..., tf.newaxis]
-      actions = tf.concat([actions, chosen], axis=-1)
-    observation = self.observe(images)
-    return tf.stack([observation.patches(at) for at in tf.unstack(actions, axis=1)], axis=1)
+    return patches_at(self.observe(tf.convert_to_tensor(images)), locations, scales)
 
   def with_observation(self, observation: str) -> "PredictionNetwork":
     """Returns a network of the same weights that reads another form of images.
@@ -368,17 +359,28 @@ class PredictionNetwork(CheckedModel):
     network.set_weights(self.get_weights())
     return network
 
+  def log_probs_by_glimpse(self, sequences: GlimpseSequences) -> tf.Tensor:
+    """The answer after each glimpse: float `[M, B, N, K]`, nats, log p(y | a_1..a_n, image)."""
+    return along_sequences(self.classifier, sequences.lower)
+
+  def classify_stepwise(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Classifies after each glimpse of one sequence at the prior's mode.
+
+    Training with `stepwise_weight` makes the answers before the last good ones.
+
+    Args:
+      images: float `[B, H, W, C]` in 0..1.
+
+    Returns:
+      as the call, with `class_id` int64 `[B, N]` and `probabilities` float `[B, N, K]`.
+    """
+    sequences = self.attend(self.look(images))
+    return answer(sequences, self.log_probs_by_glimpse(sequences)[0])
+
   def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Classifies by one sequence at the prior's mode; see the class."""
     sequences = self.attend(self.look(images))
-    log_probs = sequences.log_probs[0]
-    scales = {} if sequences.scales is None else {"scales": sequences.scales[0]}
-    return {
-      "class_id": tf.argmax(log_probs, axis=-1),
-      "probabilities": tf.exp(log_probs),
-      "locations": sequences.locations[0],
-      **scales,
-    }
+    return answer(sequences, sequences.log_probs[0])
 
   def get_config(self):
     """Returns the constructor's arguments as JSON types."""

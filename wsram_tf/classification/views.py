@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from wsram_tf.classification.checks import LabelRules
-from wsram_tf.classification.config import ModelConfig
+from wsram_tf.classification.config import GlimpseConfig, ModelConfig
 from wsram_tf.classification.input_forms import PathRules, PixelListRules
 from wsram_tf.layers import GlimpseSensor
 from wsram_tf.layers.glimpse_sensor import Cutting
@@ -17,7 +17,7 @@ from wsram_tf.observations import (
   SparseObservation,
 )
 
-__all__ = ["FORMS", "View", "observe", "pictures"]
+__all__ = ["FORMS", "View", "observe", "patches_at", "pictures", "where_of"]
 
 # Side of the reduced copies of large images in pictures, pixels.
 LARGEST_PICTURE = 512
@@ -71,6 +71,29 @@ def observe(
   if config.observation == "visible_pixels":
     return SparseObservation(images, config.image_shape[:2], sensor, static_shapes=compiled)
   return PixelObservation(images, sensor, cutting)
+
+
+def where_of(config: GlimpseConfig, actions: tf.Tensor) -> tf.Tensor:
+  """The glimpse network's input about the place of actions `[R, A]`.
+
+  Returns:
+    float `[R, 2]`, (row, column); with `choose_scale` `[R, 2 + S]`, then the scale, one-hot.
+  """
+  if not config.chooses_scale:
+    return actions
+  scales = tf.one_hot(tf.cast(actions[:, 2], tf.int32), config.glimpse_scales, dtype=actions.dtype)
+  return tf.concat([actions[:, :2], scales], axis=-1)
+
+
+def patches_at(
+  observation: Observation, locations: tf.Tensor, scales: tf.Tensor | None
+) -> tf.Tensor:
+  """Cuts the patches at given locations; see `PredictionNetwork.patches`."""
+  actions = tf.convert_to_tensor(locations)
+  if scales is not None:
+    chosen = tf.cast(scales, actions.dtype)[..., tf.newaxis]
+    actions = tf.concat([actions, chosen], axis=-1)
+  return tf.stack([observation.patches(at) for at in tf.unstack(actions, axis=1)], axis=1)
 
 
 def pictures(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from wsram_tf import numerics
+from wsram_tf.classification.answers import glimpses_until
 from wsram_tf.classification.prediction_network import PredictionNetwork
 from wsram_tf.classification.views import View
 from wsram_tf.export import finished_run, publishing
@@ -14,6 +15,7 @@ from wsram_tf.export.inputs import IMAGE_CHANNELS, checked_array, decoded_images
 from wsram_tf.export.lent_weights import LentWeights
 from wsram_tf.layers import CoreState
 from wsram_tf.learning.sampling import stateless_uniforms
+from wsram_tf.learning.sequences import along_sequences
 from wsram_tf.locations import action_size
 from wsram_tf.serving import manifests
 from wsram_tf.serving.looking import COUNT_AT, PLACE_AT, SCALE_AT
@@ -136,6 +138,7 @@ def build_signatures(
   seed_spec = tf.TensorSpec([None], tf.int64, "seed")
   bytes_spec = tf.TensorSpec([None], tf.string, "image_bytes")
   size = action_size(network.location_distribution)
+  threshold_spec = tf.TensorSpec([None], tf.float32, "threshold")
   uniforms_spec = tf.TensorSpec([None, None, config.num_glimpses, size], tf.float32, "uniforms")
 
   # The signatures share these functions: inlined, the body would be saved once a signature.
@@ -144,10 +147,11 @@ def build_signatures(
   def greedy(images):
     def look():
       sequences = weights.call(lambda: network.attend(network.look(images)))
-      return sequences.actions[0], sequences.log_probs[0]
+      return sequences.actions[0], sequences.log_probs[0], sequences.lower[0]
 
     def no_rows():
-      return tf.zeros([0, config.num_glimpses, size]), tf.zeros([0, config.num_classes])
+      lower = tf.zeros([0, config.num_glimpses, config.units], network.core.compute_dtype)
+      return tf.zeros([0, config.num_glimpses, size]), tf.zeros([0, config.num_classes]), lower
 
     return tf.cond(tf.shape(images)[0] > 0, look, no_rows)
 
@@ -184,11 +188,11 @@ def build_signatures(
     return {"locations": actions[..., :2], "scales": tf.cast(actions[..., 2], tf.int64)}
 
   def serving_default(images):
-    actions, log_probs = greedy(checked_array(images, config.image_shape, "images"))
+    actions, log_probs, _ = greedy(checked_array(images, config.image_shape, "images"))
     return {**answer(log_probs), **places(actions)}
 
   def classify_bytes(image_bytes):
-    actions, log_probs = greedy(decoded_images(image_bytes, config.image_shape) / 255.0)
+    actions, log_probs, _ = greedy(decoded_images(image_bytes, config.image_shape) / 255.0)
     return {**answer(log_probs), **places(actions)}
 
   def attend(images, seed):
@@ -203,11 +207,29 @@ def build_signatures(
     _, _, log_probs = sampled(images, uniforms)
     return answer(numerics.log_mean_exp(log_probs))
 
+  def classify_stepwise(images, threshold):
+    images = checked_array(images, config.image_shape, "images")
+    threshold = with_rows_of(_checked_threshold(threshold), "threshold", images, "images")
+    actions, _, lower = greedy(images)
+
+    def classify():
+      return along_sequences(network.classifier, lower[tf.newaxis])[0]
+
+    log_probs = tf.cond(
+      tf.shape(images)[0] > 0,
+      lambda: weights.call(classify),
+      lambda: tf.zeros([0, config.num_glimpses, config.num_classes]),
+    )
+    glimpses = glimpses_until(tf.exp(log_probs), threshold)
+    stop = answer(tf.gather(log_probs, glimpses - 1, batch_dims=1))
+    return {**stop, "probabilities": tf.exp(log_probs), "glimpses": glimpses, **places(actions)}
+
   signatures = {
     "serving_default": (serving_default, [images_spec]),
     "attend": (attend, [images_spec, seed_spec]),
     "classify_bytes": (classify_bytes, [bytes_spec]),
     "classify_averaged": (classify_averaged, [images_spec, seed_spec]),
+    "classify_stepwise": (classify_stepwise, [images_spec, threshold_spec]),
     **_step_functions(network, weights, answer),
   }
   if config.channels not in IMAGE_CHANNELS:
@@ -330,6 +352,19 @@ def _checked_state(state, state_shape, network):
     )
   with tf.control_dependencies(checks):
     return tf.identity(state)
+
+
+def _checked_threshold(threshold):
+  """Refuses thresholds that are no probabilities, `[B]`."""
+  threshold = checked_array(threshold, [], "threshold")
+  is_right = (threshold >= 0.0) & (threshold <= 1.0)
+  wrong = tf.where(~is_right)[:, 0]
+  check = tf.debugging.Assert(
+    tf.reduce_all(is_right),
+    ["threshold: must be from 0 to 1; rows and values are:", wrong, tf.gather(threshold, wrong)],
+  )
+  with tf.control_dependencies([check]):
+    return tf.identity(threshold)
 
 
 def _checked_images_and_seed(images, seed, config):

@@ -29,6 +29,8 @@ class GlimpseSequences(NamedTuple):
     log_prior: float `[M, B, N]`, nats, log p(a_n | a_1..a_{n-1}, image).
     prior_entropy: float `[M, B, N]`, nats, of the distribution over each action.
     log_probs: float `[M, B, K]`, nats, log p(y | a, image) for every class.
+    lower: float `[M, B, N, D]`, the lower layer's output after each glimpse, which the classifier
+      reads; None for captions.
   """
 
   actions: tf.Tensor
@@ -37,6 +39,7 @@ class GlimpseSequences(NamedTuple):
   log_prior: tf.Tensor
   prior_entropy: tf.Tensor
   log_probs: tf.Tensor
+  lower: tf.Tensor | None = None
 
   @property
   def locations(self) -> tf.Tensor:

@@ -10,6 +10,7 @@ from .importance import importance_log_weights as importance_log_weights
 from .importance import multi_sample_bound as multi_sample_bound
 from .losses import ScoredSequences as ScoredSequences
 from .sleep import sleep_proposal_loss as sleep_proposal_loss
+from .stepwise import stepwise_loss as stepwise_loss
 from .variational import baseline_loss as baseline_loss
 from .variational import leave_one_out_baseline as leave_one_out_baseline
 from .variational import variational_likelihood_loss as variational_likelihood_loss

@@ -67,6 +67,11 @@ def example_seeds() -> np.ndarray:
   return np.arange(NUM_ROWS, dtype=np.int64) * 1_000_003 - 7
 
 
+def example_thresholds() -> np.ndarray:
+  """Makes thresholds of a probability, float32 `[NUM_ROWS]`, from one that every answer reaches."""
+  return np.linspace(0, 0.95, NUM_ROWS, dtype=np.float32)
+
+
 def example_patches(patches_shape: Sequence[int]) -> np.ndarray:
   """Makes the patches of a glimpse, of noise.
 
@@ -153,7 +158,11 @@ def example_requests(
   Returns:
     arrays by signature and input name.
   """
-  arrays = {"images": to_float(images), "seed": example_seeds()}
+  arrays = {
+    "images": to_float(images),
+    "seed": example_seeds(),
+    "threshold": example_thresholds(),
+  }
   if facts.feature_shape is not None:
     arrays["features"] = example_features(facts.feature_shape)
   if jpeg is not None:

@@ -63,11 +63,15 @@ class GlimpseModel(Protocol):
 class Looked(NamedTuple):
   """The glimpses of B images, and the classes after each.
 
+  N is the number of glimpses taken. With a threshold it may be smaller than the model's.
+
   Attributes:
     locations: float32 `[B, N, 2]`, (row, column) in [-1, 1].
     scales: int64 `[B, N]`; None where the model does not choose a scale.
     probabilities: float32 `[B, N, K]`, of the classes after each glimpse.
-    class_names: objects `[B]`, the name of the likeliest class after the last glimpse; None where
+    glimpses: int64 `[B]`, the number of glimpses after which each answer stands: with a threshold
+      the first that reaches it, else N.
+    class_names: objects `[B, N]`, the name of the likeliest class after each glimpse; None where
       classes have numbers alone.
     bytes_sent: of all requests; see `Exchange`.
     bytes_received: of all responses.
@@ -76,38 +80,42 @@ class Looked(NamedTuple):
   locations: np.ndarray
   scales: np.ndarray | None
   probabilities: np.ndarray
+  glimpses: np.ndarray
   class_names: np.ndarray | None
   bytes_sent: int
   bytes_received: int
 
   @property
   def answer(self) -> dict[str, np.ndarray]:
-    """The outputs of `serving_default` by name."""
-    last = self.probabilities[:, -1]
+    """The outputs of `serving_default` by name, after the glimpse where each answer stands."""
+    at = np.arange(len(self.glimpses)), self.glimpses - 1
+    probabilities = self.probabilities[at]
     outputs = {
-      "class_id": np.argmax(last, axis=-1),
-      "class_name": self.class_names,
+      "class_id": np.argmax(probabilities, axis=-1),
+      "class_name": None if self.class_names is None else self.class_names[at],
       "locations": self.locations,
-      "probabilities": last,
+      "probabilities": probabilities,
       "scales": self.scales,
     }
     return {name: output for name, output in outputs.items() if output is not None}
 
 
-def look_around(model: GlimpseModel, source: ImageSource) -> Looked:
-  """Takes all glimpses of images, each where the model chooses.
+def look_around(model: GlimpseModel, source: ImageSource, threshold: float | None = None) -> Looked:
+  """Takes the glimpses of images, each where the model chooses.
 
   Args:
     model: an `ExportedModel`, or a `GrpcClient` or `RestClient`.
     source: gives the low-resolution copies and the patches of B images.
+    threshold: a probability, 0 to 1; no further glimpse is taken once the likeliest class of every
+      image has reached it. None: all glimpses. It suits models trained with `stepwise_weight`.
 
   Returns:
     the glimpses and the classes. After the last glimpse they are those of `serving_default`, up to
     rounding.
 
   Raises:
-    ValueError: if the model lacks the signatures, or the source gives no image or other shapes than
-      they take.
+    ValueError: if the threshold is no probability, the model lacks the signatures, or the source
+      gives no image or other shapes than they take.
     ServerError, ServingError: as the model raises them.
 
   Example:
@@ -127,6 +135,8 @@ def look_around(model: GlimpseModel, source: ImageSource) -> Looked:
   >>> looked.answer["probabilities"].shape
   (3, 10)
   """
+  if threshold is not None and not 0 <= threshold <= 1:
+    raise ValueError(f"threshold={threshold}: must be from 0 to 1")
   if not {"begin", "look"} <= model.signatures.keys():
     names = ", ".join(sorted(model.signatures))
     raise ValueError(
@@ -141,19 +151,25 @@ def look_around(model: GlimpseModel, source: ImageSource) -> Looked:
   again = {"low_resolution": copy} if "low_resolution" in look.inputs else {}
   exchange = model.exchange("begin", {"low_resolution": copy})
   answers, sent, received = [_read(exchange, begin)], exchange.bytes_sent, exchange.bytes_received
-  while answers[-1]["glimpses_left"][0] > 0:
+  going_on = np.ones(len(copy), bool)
+  glimpses = np.zeros(len(copy), np.int64)
+  while answers[-1]["glimpses_left"][0] > 0 and going_on.any():
     patches = source.patches(answers[-1]["location"], answers[-1].get("scale"))
     patches = _checked("patches", patches, look.inputs["patches"], len(copy))
     inputs = {"state": answers[-1]["state"], "patches": patches, **again}
     exchange = model.exchange("look", inputs)
     answers.append(_read(exchange, look))
+    glimpses += going_on
+    if threshold is not None:
+      going_on &= answers[-1]["probabilities"].max(axis=-1) < threshold
     sent, received = sent + exchange.bytes_sent, received + exchange.bytes_received
   places, looks = answers[:-1], answers[1:]
   return Looked(
     locations=np.stack([answer["location"] for answer in places], axis=1),
     scales=np.stack([a["scale"] for a in places], axis=1) if "scale" in places[0] else None,
     probabilities=np.stack([answer["probabilities"] for answer in looks], axis=1),
-    class_names=looks[-1].get("class_name"),
+    glimpses=glimpses,
+    class_names=np.stack([a["class_name"] for a in looks], 1) if "class_name" in looks[0] else None,
     bytes_sent=sent,
     bytes_received=received,
   )

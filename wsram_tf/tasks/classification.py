@@ -196,8 +196,15 @@ class ClassificationTask(Task):
       "parameters_at_test_time": learner.prediction_network.count_params(),
       "averaged_samples": learner.num_evaluation_samples,
       **{name: value for name, value in figures.items() if name.startswith("scale_")},
+      **self._errors_by_glimpse(figures),
       **self.data_figures,
     }
+
+  def _errors_by_glimpse(self, figures: Mapping[str, float]) -> dict[str, list[float]]:
+    earlier = [figures.get(f"error_percent_after_{n}") for n in range(1, self.model.num_glimpses)]
+    if not earlier or None in earlier:
+      return {}
+    return {"test_error_percent_by_glimpse": [*earlier, figures["error_percent"]]}
 
   def headline(self, results: Mapping[str, Any]) -> str:
     """Describes a finished run in one line; see `Task`."""

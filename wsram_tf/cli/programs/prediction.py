@@ -68,6 +68,14 @@ def _flags() -> ProgramFlags:
     "with regions, the scales that a model on a server chooses from, which it does not report",
     minimum=0,
   )
+  absl_flags.DEFINE_float(
+    "threshold",
+    None,
+    "with regions, a probability: take no further glimpse once the likeliest class has reached it",
+    lower_bound=0.0,
+    upper_bound=1.0,
+    flag_values=flags.values,
+  )
   flags.define_bool(
     "invert",
     False,
@@ -107,6 +115,12 @@ def _register_rules(values: absl_flags.FlagValues) -> None:
     ["regions", "model_dir", "server"],
     lambda given: not given["regions"] or given["model_dir"] or given["server"],
     message="--regions needs --model_dir or --server",
+    flag_values=values,
+  )
+  absl_flags.register_multi_flags_validator(
+    ["regions", "threshold"],
+    lambda given: given["regions"] or given["threshold"] is None,
+    message="--threshold needs --regions",
     flag_values=values,
   )
   absl_flags.register_multi_flags_validator(

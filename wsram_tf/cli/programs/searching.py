@@ -29,7 +29,7 @@ def search_files(
   patches of each glimpse, and the places in pixels of level 0 as GeoJSON and as CSV.
 
   Args:
-    flags: `draw_dir` and `glimpse_scales`.
+    flags: `draw_dir`, `glimpse_scales` and `threshold`.
     model: with the signatures `begin` and `look`.
     paths: of the files.
 
@@ -42,11 +42,14 @@ def search_files(
   reader.sizes(paths)
   for path in paths:
     source = search.RegionSource([path], shape, reader)
-    looked = looking.look_around(model, source)
+    looked = looking.look_around(model, source, flags.threshold)
     travelled = looked.bytes_sent + looked.bytes_received
+    answer = models.describe(looked.answer)
+    if flags.threshold is not None:
+      answer += f" after glimpse {looked.glimpses[0]}"
     height, width = source.sizes[0].tolist()
     print(
-      f"{path}: {height} x {width} pixels (height x width): {models.describe(looked.answer)}; "
+      f"{path}: {height} x {width} pixels (height x width): {answer}; "
       f"{travelled / 1e3:.1f} kB travelled"
     )
     if flags.draw_dir is not None:

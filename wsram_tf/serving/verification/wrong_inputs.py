@@ -44,8 +44,8 @@ def wrong_inputs(
   """Makes wrong inputs from a right one.
 
   Args:
-    name: of the input: `images`, `features`, `low_resolution`, `patches`, `state`, `seed` or
-      `image_bytes`.
+    name: of the input: `images`, `features`, `low_resolution`, `patches`, `state`, `seed`,
+      `threshold` or `image_bytes`.
     right: a right value of at least two rows; of files, the first is a PNG, the last a JPEG.
     facts: about the model.
     alone: whether the signature has no other input.
@@ -56,6 +56,8 @@ def wrong_inputs(
     return _wrong_seeds(right)
   if name == "state":
     return _wrong_states(right, facts)
+  if name == "threshold":
+    return _wrong_thresholds(right)
   wrong = _wrong_arrays(name, right)
   if name == "patches" or (name == "low_resolution" and not alone):
     words = (f"{name}: must hold one row for each row of state",)
@@ -126,6 +128,21 @@ def _wrong_seeds(right: np.ndarray) -> list[WrongInput]:
     WrongInput("rank 0", right[0, ...].reshape([]), _SHAPE),
     WrongInput("rank 2", right[:, None], _SHAPE),
     WrongInput("dtype int32", right.astype(np.int32), _TYPE),
+  ]
+
+
+def _wrong_thresholds(right: np.ndarray) -> list[WrongInput]:
+  count, bounds = "threshold: must hold one row for each row of images", "threshold: must be from 0"
+  return [
+    WrongInput("one too few", right[:-1], (count,)),
+    WrongInput("one for all", right[:1], (count,)),
+    WrongInput("none", right[:0], (count,)),
+    WrongInput("below 0", _with(right, 0, -0.01), (bounds,)),
+    WrongInput("above 1", _with(right, 0, 1.01), (bounds,)),
+    *_not_finite("threshold", right),
+    WrongInput("rank 0", right[0, ...].reshape([]), _SHAPE),
+    WrongInput("rank 2", right[:, None], _SHAPE),
+    WrongInput("dtype float64", right.astype(np.float64), _TYPE),
   ]
 
 
