@@ -3,6 +3,7 @@ import typing  # lazy_loader accepts no absolute "from" import here.
 
 import keras
 
+from . import animation as animation
 from . import captions as captions
 from . import classification as classification
 from . import config as config
@@ -14,6 +15,7 @@ from . import location_families as location_families
 from . import locations as locations
 from . import numerics as numerics
 from . import objectives as objectives
+from .animation import animate_glimpses as animate_glimpses
 from .captions.caption_network import CaptionNetwork as CaptionNetwork
 from .captions.config import CaptionLossConfig as CaptionLossConfig
 from .captions.config import CaptionModelConfig as CaptionModelConfig

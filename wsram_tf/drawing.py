@@ -78,6 +78,7 @@ def draw_glimpse_squares(
   glimpse_scales: int,
   chosen_scales: np.ndarray | None = None,
   shape: tuple[int, int] | None = None,
+  shown: int | None = None,
 ) -> None:
   """Draws an image and, with numbers in order, the squares of each glimpse.
 
@@ -89,11 +90,12 @@ def draw_glimpse_squares(
     glimpse_scales: number of scales.
     chosen_scales: int `[N]`, the scale of each glimpse; None where a glimpse has all scales.
     shape: (H, W) that the model saw, pixels, where the image is a reduced copy; None: its own.
+    shown: the number of glimpses to draw, from the first on; None: all.
   """
   height, width = shape or image.shape[:2]
   show_image(axes, image, shape)
   centres = locations_to_pixels(np.asarray(locations, np.float32), height, width).numpy()
-  for n, (row, column) in enumerate(centres):
+  for n, (row, column) in enumerate(centres[:shown]):
     colour = glimpse_colour(n, len(centres))
     scales = range(glimpse_scales) if chosen_scales is None else [chosen_scales[n]]
     for scale in scales:

@@ -143,6 +143,15 @@ class PredictionTest(absltest.TestCase):
     _, error = exports.predict(self.model, f"--draw_dir={folder}", *twice)
     self.assertIn("must differ in their names", error)
 
+  def test_glimpses_are_animated(self):
+    path = self.folder / "new" / "looks.gif"
+    lines = self.predict(self.model, f"--animate={path}", image_files() / "large.jpg")
+    self.assertEndsWith(lines[-1], f"animated in {path}")
+    self.assertEqual(PIL.Image.open(path).n_frames, exports.network().config.num_glimpses)
+    two = [image_files() / name for name in ("right.png", "large.jpg")]
+    _, error = exports.predict(self.model, f"--animate={path}", *two)
+    self.assertIn("must be given with one image alone", error)
+
   def test_files_that_are_no_images_are_refused_by_name(self):
     for name, words in (
       ("other.gif", "must be an image file, JPEG or PNG or TIFF or WEBP"),
@@ -168,6 +177,8 @@ class PredictionTest(absltest.TestCase):
       (["--server=localhost", "--name=x"], "must be host:port"),
       (["--server=localhost:1"], "--name belongs to --server"),
       (["--server=localhost:1", "--name=x", "--draw_dir=d"], "--draw_dir needs --model_dir"),
+      (["--server=localhost:1", "--name=x", "--animate=a.gif"], "--animate needs --model_dir"),
+      (["--animate=a.mp4"], "must end in .gif or .webp"),
       (["--server=localhost:1", "--name=x", "--timeout=0"], "must be above 0"),
       (["--model_dir=nowhere"], "must be a folder that an export wrote"),
     ):

@@ -10,6 +10,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+import PIL.Image
 import tensorflow as tf
 
 import wsram_tf
@@ -193,8 +194,10 @@ class PredictTest(tf.test.TestCase):
       self.assertEqual(corners[0], corners[-1])
     _, error = exports.predict(*flags, folder / "a.tif", folder / "none.tif")
     self.assertIn("none.tif': there is no such file", error)
-    text, _ = exports.predict(*flags, "--threshold=0", folder / "a.tif")
+    animated = folder / "search.gif"
+    text, _ = exports.predict(*flags, "--threshold=0", f"--animate={animated}", folder / "a.tif")
     self.assertIn(" after glimpse 1; ", text)
+    self.assertEqual(PIL.Image.open(animated).n_frames, 1)
     _, error = exports.predict("--threshold=0.5", folder / "a.tif")
     self.assertIn("--threshold needs --regions", error)
     _, error = exports.predict("--regions", folder / "a.tif")

@@ -21,6 +21,7 @@ class PretrainedModel:
   Attributes:
     fit: how to bring an image of another size to the model's.
     glimpses: the extent of a glimpse.
+    class_names: empty, since the classes are digits.
 
   Raises:
     ValueError: if there are no weights of that name.
@@ -34,7 +35,8 @@ class PretrainedModel:
     self.glimpses = Glimpses(glimpse.glimpse_side, glimpse.glimpse_scales)
     # The module holds the weights that the functions read.
     self._module, signatures = build_signatures(network, averaged_samples=1)
-    self._classify_bytes = signatures["classify_bytes"]
+    self._signatures = signatures
+    self.class_names: list[str] = []  # All these weights read digits.
 
   def image_shape(self) -> tuple[int, int, int]:
     """Height, width and channels of the model's images, pixels."""
@@ -42,5 +44,11 @@ class PretrainedModel:
 
   def ask(self, files: Sequence[bytes]) -> dict[str, np.ndarray]:
     """Answers the contents of PNG or JPEG files with the outputs by name, one row a file."""
-    outputs = self._classify_bytes(image_bytes=tf.constant(list(files)))
+    outputs = self._signatures["classify_bytes"](image_bytes=tf.constant(list(files)))
+    return {name: output.numpy() for name, output in outputs.items()}
+
+  def ask_stepwise(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Answers images `[B, H, W, C]` after each glimpse; see `ExportedModel.ask_stepwise`."""
+    threshold = tf.ones([len(images)])
+    outputs = self._signatures["classify_stepwise"](images=tf.constant(images), threshold=threshold)
     return {name: output.numpy() for name, output in outputs.items()}

@@ -107,6 +107,11 @@ class ExportedModel:
     """See `Model`."""
     return self._facts.image_shape
 
+  @property
+  def class_names(self) -> list[str]:
+    """K names, by label; empty where classes have numbers alone, and for captioners."""
+    return list(getattr(self._facts, "class_names", []))
+
   def ask(self, files: Sequence[bytes]) -> dict[str, np.ndarray]:
     """See `Model`.
 
@@ -114,6 +119,24 @@ class ExportedModel:
       ServingError: if the model refuses a file.
     """
     return self._model.run(self._signature, {"image_bytes": examples.as_bytes_array(files)})
+
+  def ask_stepwise(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Answers images after each glimpse, with the outputs of `classify_stepwise` by name.
+
+    Args:
+      images: float32 `[B, H, W, C]` in 0..1.
+
+    Raises:
+      ValueError: if the model lacks this signature.
+      ServingError: if the model refuses the images.
+    """
+    if "classify_stepwise" not in self.signatures:
+      raise ValueError(
+        "model: must have the signature classify_stepwise, which captioners and exports of earlier "
+        f"versions of this package lack; it has {', '.join(sorted(self.signatures))}"
+      )
+    threshold = np.ones([len(images)], np.float32)
+    return self._model.run("classify_stepwise", {"images": images, "threshold": threshold})
 
   @property
   def signatures(self) -> Mapping[str, protos.Signature]:

@@ -11,6 +11,7 @@ from absl import flags as absl_flags
 from wsram_tf import files
 from wsram_tf.cli import program
 from wsram_tf.cli.flags import ProgramFlags
+from wsram_tf.cli.programs.animating import SUFFIXES, animate_answer
 from wsram_tf.serving import clients, cpp_loader, examples, manifests, models
 from wsram_tf.serving.image_files import prepare_image
 
@@ -85,6 +86,13 @@ def _flags() -> ProgramFlags:
     "draw_dir",
     "folder for a picture of each image with its glimpses; created if it does not exist",
   )
+  flags.define_path(
+    "animate",
+    "file, .gif or .webp, for a moving picture of one image: a frame for each glimpse, with the "
+    "probabilities of the classes after it",
+    check=lambda path: path.lower().endswith(SUFFIXES),
+    rule=f"must end in {' or '.join(SUFFIXES)}",
+  )
   _register_rules(flags.values)
   return flags
 
@@ -130,6 +138,12 @@ def _register_rules(values: absl_flags.FlagValues) -> None:
     flag_values=values,
   )
   absl_flags.register_multi_flags_validator(
+    ["server", "animate", "regions"],
+    lambda given: given["regions"] or None in (given["server"], given["animate"]),
+    message="--animate needs --model_dir or --pretrained: servers do not report a glimpse's size",
+    flag_values=values,
+  )
+  absl_flags.register_multi_flags_validator(
     ["server", "draw_dir", "regions"],
     lambda given: given["regions"] or None in (given["server"], given["draw_dir"]),
     message="--draw_dir needs --model_dir or --pretrained: servers do not report a glimpse's size",
@@ -142,6 +156,8 @@ def _predict(arguments: Sequence[str] | None) -> None:
   paths = flags.parse(arguments)
   if not paths:
     raise ValueError("name at least one image file")
+  if flags.animate is not None and len(paths) > 1:
+    raise ValueError(f"animate={flags.animate}: must be given with one image alone")
   pictures = [f"{pathlib.Path(path).stem}_glimpses.png" for path in paths]
   if flags.draw_dir is not None and len(set(pictures)) < len(pictures):
     raise ValueError(f"{' '.join(paths)}: must differ in their names, for pictures in one folder")
@@ -164,6 +180,9 @@ def _predict(arguments: Sequence[str] | None) -> None:
       drawn = pathlib.Path(flags.draw_dir) / picture
       _draw(drawn, contents, answer, model.glimpses)
       print(f"{path}: drawn in {drawn}")
+    if flags.animate is not None and not isinstance(model, models.ServedModel):
+      animate_answer(pathlib.Path(flags.animate), contents, model)
+      print(f"{path}: animated in {flags.animate}")
 
 
 def _open_model(

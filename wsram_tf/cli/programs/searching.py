@@ -7,6 +7,7 @@ import numpy as np
 
 from wsram_tf.cli import program
 from wsram_tf.cli.flags import ProgramFlags
+from wsram_tf.cli.programs.animating import write_animation
 from wsram_tf.data.regions import search
 from wsram_tf.data.regions.reader import PatchShape, RegionReader
 from wsram_tf.serving import clients, looking, models
@@ -26,10 +27,11 @@ def search_files(
   """Prints what a model answers about each file, and the bytes that travelled.
 
   With `draw_dir` it writes for each file a picture of the search on a reduced copy, with the
-  patches of each glimpse, and the places in pixels of level 0 as GeoJSON and as CSV.
+  patches of each glimpse, and the places in pixels of level 0 as GeoJSON and as CSV. With `animate`
+  it writes the search of the one file as a moving picture.
 
   Args:
-    flags: `draw_dir`, `glimpse_scales` and `threshold`.
+    flags: `animate`, `draw_dir`, `glimpse_scales` and `threshold`.
     model: with the signatures `begin` and `look`.
     paths: of the files.
 
@@ -56,6 +58,9 @@ def search_files(
       drawn = pathlib.Path(flags.draw_dir) / f"{pathlib.Path(path).stem}_glimpses.png"
       _draw(drawn, reader, path, looked, source, shape)
       print(f"{path}: drawn in {drawn}, its places in .geojson and .csv beside it")
+    if flags.animate is not None:
+      _animate(pathlib.Path(flags.animate), reader, path, looked, source, shape, model)
+      print(f"{path}: animated in {flags.animate}")
 
 
 def _patch_shape(
@@ -73,6 +78,49 @@ def _patch_shape(
         "report their number"
       )
   return PatchShape(side, scales, channels)
+
+
+def _thumbnail(
+  reader: RegionReader, file: str, source: search.RegionSource, shape: PatchShape
+) -> np.ndarray:
+  side = min(THUMBNAIL_SIDE, *source.sizes[0].tolist())
+  return reader.low_resolution([file], side, shape.channels)[0]
+
+
+def _patches(looked: looking.Looked, source: search.RegionSource) -> np.ndarray:
+  """Cuts the patches of all glimpses of one file, float32 `[N, S, G, G, C]`."""
+  glimpses = range(looked.locations.shape[1])
+  scales = [None if looked.scales is None else looked.scales[:, n] for n in glimpses]
+  return np.concatenate([source.patches(looked.locations[:, n], scales[n]) for n in glimpses])
+
+
+def _animate(
+  path: pathlib.Path,
+  reader: RegionReader,
+  file: str,
+  looked: looking.Looked,
+  source: search.RegionSource,
+  shape: PatchShape,
+  model: models.ExportedModel | clients.GrpcClient | clients.RestClient,
+) -> None:
+  """Writes the moving picture of one file's search.
+
+  Raises:
+    OSError: if it cannot be written.
+  """
+  height, width = source.sizes[0].tolist()
+  write_animation(
+    path,
+    image=_thumbnail(reader, file, source, shape),
+    locations=looked.locations[0],
+    patches=_patches(looked, source),
+    probabilities=looked.probabilities[0],
+    glimpse_side=shape.side,
+    glimpse_scales=shape.scales,
+    chosen_scales=None if looked.scales is None else looked.scales[0],
+    size=(height, width),
+    class_names=getattr(model, "class_names", ()),
+  )
 
 
 def _draw(
@@ -93,16 +141,10 @@ def _draw(
   with program.quiet_tensorflow():
     from wsram_tf.drawing import draw_glimpses
 
-  height, width = source.sizes[0].tolist()
-  side = min(THUMBNAIL_SIDE, height, width)
-  thumbnail = reader.low_resolution([file], side, shape.channels)[0]
-  glimpses = range(looked.locations.shape[1])
-  scales = [None if looked.scales is None else looked.scales[:, n] for n in glimpses]
-  patches = [source.patches(looked.locations[:, n], scales[n]) for n in glimpses]
   figure = draw_glimpses(
-    thumbnail[np.newaxis],
+    _thumbnail(reader, file, source, shape)[np.newaxis],
     looked.locations,
-    np.stack(patches, axis=1),
+    _patches(looked, source)[np.newaxis],
     [f"{pathlib.Path(file).name}: {models.describe(looked.answer).partition(',')[0]}"],
     columns=1,
     chosen_scales=looked.scales,
