@@ -93,8 +93,12 @@ class RegionsTest(tf.test.TestCase):
     patched.start()
     reader.shared_reader.cache_clear()
 
+    stops = True
+
     class Removal(keras.callbacks.Callback):
       def on_train_begin(self, logs=None):
+        if stops:
+          raise KeyError("a training that ends with an error")
         for path in files.rglob("*.tif"):
           path.unlink()
 
@@ -111,8 +115,15 @@ class RegionsTest(tf.test.TestCase):
         units=4, num_glimpses=1, context_side=16, glimpse=wsram_tf.GlimpseConfig(8)
       ),
     )
+    settings = small_runs.TRAINING, wsram_tf.OptimizerConfig(updates=2)
+    with self.assertRaisesRegex(KeyError, "ends with an error"):
+      runs.train(task, self.folder / "with_an_error", *settings)
+    missing = str(files / "none.tif")
+    with self.assertRaisesRegex(ValueError, r"none\.tif': there is no such file"):
+      reader.shared_reader().low_resolution([missing], 16, 1)
+    stops = False
     with contextlib.redirect_stderr(io.StringIO()) as errors:
-      run = runs.train(task, run_dir, small_runs.TRAINING, wsram_tf.OptimizerConfig(updates=2))
+      run = runs.train(task, run_dir, *settings)
     self.assertRegex(errors.getvalue(), "there is no such file")
     test_files = set(task.splits.test.paths)
     self.assertLen(test_files, 4)

@@ -91,6 +91,9 @@ class Task(abc.ABC):
       ValueError, FileNotFoundError: if the data cannot be had.
     """
 
+  def close(self) -> None:  # noqa: B027, an optional step
+    """Ends what `prepare` began; called after it however the run ends."""
+
   @property
   @abc.abstractmethod
   def avoids_xla_on_cpu(self) -> bool:

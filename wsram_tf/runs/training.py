@@ -120,6 +120,7 @@ def train(
   try:
     return _train(task, run, training, optimizer, settings, resume, begin_with)
   finally:
+    task.close()
     run.release()
 
 
@@ -140,8 +141,11 @@ def evaluate(task: Task, run_dir: str | os.PathLike, **options: Any) -> dict[str
   run = RunFolder(run_dir)
   run.check_finished()
   task.open(run)
-  task.prepare(RunFolder(run_dir, is_writer=False))
-  return task.evaluate(keras.saving.load_model(run.model), **options)
+  try:
+    task.prepare(RunFolder(run_dir, is_writer=False))
+    return task.evaluate(keras.saving.load_model(run.model), **options)
+  finally:
+    task.close()
 
 
 def run_settings(

@@ -155,15 +155,15 @@ class RegionTask(ClassificationTask):
 
   def score(self, learner: WakeSleepLearner, run: RunFolder | None = None) -> dict[str, Any]:
     """Computes the test figures, and names files with damaged parts; see `ClassificationTask`."""
-    try:
-      figures = super().score(learner, run)
-      failures = shared_reader().failures
-      if failures:
-        _print_failures(failures)
-      return {**figures, "failed_reads": {path: count for path, (count, _) in failures.items()}}
-    finally:
-      # Outside of a run a file that cannot be read is an error.
-      shared_reader().keeps_going = False
+    figures = super().score(learner, run)
+    failures = shared_reader().failures
+    if failures:
+      _print_failures(failures)
+    return {**figures, "failed_reads": {path: count for path, (count, _) in failures.items()}}
+
+  def close(self) -> None:
+    """Makes a file that cannot be read an error again, as outside of a run; see `Task`."""
+    shared_reader().keeps_going = False
 
 
 def _print_failures(failures: Mapping[str, tuple[int, str]]) -> None:
