@@ -1,15 +1,20 @@
 """The package loads without TensorFlow, and Keras finds its classes in either order of imports."""
 
+import atexit
+import functools
+import json
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
+import zipfile
 
 import wsram_tf
-from wsram_tf.classification import pretrained
+from tests.support import exports
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-WEIGHTS = pathlib.Path(pretrained.__file__).parent / "weights" / "quickstart.keras"
 
 
 def output(code: str) -> str:
@@ -19,6 +24,23 @@ def output(code: str) -> str:
   )
   assert done.returncode == 0, done.stderr
   return done.stdout.strip()
+
+
+@functools.cache
+def weights_file() -> pathlib.Path:
+  """A saved network, whose file names the module of an earlier version."""
+  folder = pathlib.Path(tempfile.mkdtemp())
+  atexit.register(shutil.rmtree, folder)
+  exports.make_network(units=4, num_glimpses=1).save(folder / "new.keras")
+  old = folder / "old.keras"
+  with zipfile.ZipFile(folder / "new.keras") as new, zipfile.ZipFile(old, "w") as written:
+    for name in new.namelist():
+      contents = new.read(name)
+      if name == "config.json":
+        config = {**json.loads(contents), "module": "wsram_tf.models.prediction_network"}
+        contents = json.dumps(config).encode()
+      written.writestr(name, contents)
+  return old
 
 
 class LazyNamesTest(unittest.TestCase):
@@ -35,7 +57,8 @@ class LazyNamesTest(unittest.TestCase):
 
   def test_keras_first(self):
     loaded = output(
-      f"import keras, wsram_tf; print(type(keras.saving.load_model({str(WEIGHTS)!r})).__name__)"
+      "import keras, wsram_tf\n"
+      f"print(type(keras.saving.load_model({str(weights_file())!r})).__name__)"
     )
     self.assertEqual(loaded, "PredictionNetwork")
 
@@ -44,7 +67,7 @@ class LazyNamesTest(unittest.TestCase):
     for touch, rest, shown in (
       (
         "wsram_tf.CaptionNetwork",
-        f"print(type(wsram_tf.load_model({str(WEIGHTS)!r})).__name__)",
+        f"print(type(wsram_tf.load_model({str(weights_file())!r})).__name__)",
         "PredictionNetwork",
       ),
       (  # A function hides the module of its name.
@@ -59,7 +82,7 @@ class LazyNamesTest(unittest.TestCase):
         "import keras\n"
         "names = 'CaptionLearner', 'WakeSleepLearner', 'GlimpseSensor', 'GridNetwork'\n"
         "found = [keras.saving.get_registered_object(f'wsram_tf>{name}') for name in names]\n"
-        f"print(None in found, type(keras.saving.load_model({str(WEIGHTS)!r})).__name__)\n"
+        f"print(None in found, type(keras.saving.load_model({str(weights_file())!r})).__name__)\n"
         f"{rest}"
       )
       self.assertEqual(loaded.split(), ["False", "PredictionNetwork", shown])

@@ -9,7 +9,7 @@ import tensorflow as tf
 import wsram_tf
 from tests.classification.learners import EVALUATION_METRICS, MODEL, make_data, make_learner
 from wsram_tf import objectives
-from wsram_tf.classification.answers import glimpses_until
+from wsram_tf.classification.views import glimpses_until
 
 _SEED = (3, 1)
 

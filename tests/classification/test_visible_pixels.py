@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import wsram_tf
 from tests.classification import learners
-from wsram_tf.classification.input_forms import PixelListRules
+from wsram_tf.classification.inputs.forms import PixelListRules
 
 
 def _lists(images: np.ndarray) -> np.ndarray:

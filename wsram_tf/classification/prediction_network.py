@@ -7,11 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from wsram_tf import layers
-from wsram_tf.classification.answers import answer
-from wsram_tf.classification.checks import LabelRules
+from wsram_tf.classification import views
 from wsram_tf.classification.config import ModelConfig
+from wsram_tf.classification.inputs.checks import LabelRules
 from wsram_tf.classification.own_networks import check_outputs, deserialized, serialized
-from wsram_tf.classification.views import FORMS, View, observe, patches_at, pictures, where_of
+from wsram_tf.classification.views import FORMS, View, where_of
 from wsram_tf.layers.glimpse_sensor import Cutting
 from wsram_tf.learning.checked_model import CheckedModel
 from wsram_tf.learning.no_return import earlier_cells, exclude_cells, neighbourhoods
@@ -183,7 +183,7 @@ class PredictionNetwork(CheckedModel):
       cutting: how the glimpse sensor cuts patches; see `GlimpseSensor.prepare`.
       compiled: whether XLA compiles the calls.
     """
-    return observe(self.config, self.glimpse_sensor, images, cutting, compiled)
+    return views.observe(self.config, self.glimpse_sensor, images, cutting, compiled)
 
   def look(self, images: tf.Tensor, *, cutting: Cutting = "gather", compiled: bool = False) -> View:
     """Prepares images once for all glimpses and samples.
@@ -227,7 +227,7 @@ class PredictionNetwork(CheckedModel):
       float `[B, H, W, C]`, reduced copies unless images are tensors of pixels; int `[B, 2]`, height
       and width, pixels.
     """
-    return pictures(self.config, self.glimpse_sensor, images)
+    return views.pictures(self.config, self.glimpse_sensor, images)
 
   def prior(self, view: View, upper: tf.Tensor, taken: tf.Tensor | None = None) -> tf.Tensor:
     """The prior's parameters, float `[R, P]`, before a glimpse.
@@ -269,7 +269,8 @@ class PredictionNetwork(CheckedModel):
     Returns:
       the state after it: the classifier reads `lower[0]`, and `prior` reads `upper[0]`.
     """
-    return self.core(self.glimpse_network(patches, where_of(self.config.glimpse, actions)), state)
+    where = where_of(self.config.glimpse, actions)
+    return self.core(self.glimpse_network(patches, where), state)
 
   def unroll(self, view: View, num_samples: int, choose_action: ChooseAction) -> GlimpseSequences:
     """Takes N glimpses of each image in M independent sequences.
@@ -341,7 +342,7 @@ class PredictionNetwork(CheckedModel):
     Returns:
       float `[B, N, S, G, G, C]`; with `choose_scale` `[B, N, 1, G, G, C]`.
     """
-    return patches_at(self.observe(tf.convert_to_tensor(images)), locations, scales)
+    return views.patches_at(self.observe(tf.convert_to_tensor(images)), locations, scales)
 
   def with_observation(self, observation: str) -> "PredictionNetwork":
     """Returns a network of the same weights that reads another form of images.
@@ -375,12 +376,12 @@ class PredictionNetwork(CheckedModel):
       as the call, with `class_id` int64 `[B, N]` and `probabilities` float `[B, N, K]`.
     """
     sequences = self.attend(self.look(images))
-    return answer(sequences, self.log_probs_by_glimpse(sequences)[0])
+    return views.answer(sequences, self.log_probs_by_glimpse(sequences)[0])
 
   def call(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
     """Classifies by one sequence at the prior's mode; see the class."""
     sequences = self.attend(self.look(images))
-    return answer(sequences, sequences.log_probs[0])
+    return views.answer(sequences, sequences.log_probs[0])
 
   def get_config(self):
     """Returns the constructor's arguments as JSON types."""

@@ -1,9 +1,5 @@
 """The trained prediction networks in the package, by name."""
 
-import pathlib
-
-import keras
-
 from wsram_tf.classification.prediction_network import PredictionNetwork
 
 __all__ = ["PRETRAINED", "load_pretrained"]
@@ -16,7 +12,7 @@ PRETRAINED = {
 
 
 def load_pretrained(name: str) -> PredictionNetwork:
-  """Loads a trained prediction network.
+  """Loads a trained prediction network: `PredictionNetwork.from_preset` for names alone.
 
   Args:
     name: one of `PRETRAINED`.
@@ -34,5 +30,4 @@ def load_pretrained(name: str) -> PredictionNetwork:
   """
   if name not in PRETRAINED:
     raise ValueError(f"name={name!r}: must be one of {', '.join(PRETRAINED)}")
-  folder = pathlib.Path(__file__).parent / "weights"
-  return keras.saving.load_model(folder / f"{name}.keras")
+  return PredictionNetwork.from_preset(name)

@@ -1,15 +1,16 @@
-"""Images as the prediction network sees them: their forms, observations and features."""
+"""What the prediction network sees of images: forms, observations, features; and its answers."""
 
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf.classification.checks import LabelRules
 from wsram_tf.classification.config import GlimpseConfig, ModelConfig
-from wsram_tf.classification.input_forms import PathRules, PixelListRules
+from wsram_tf.classification.inputs.checks import LabelRules
+from wsram_tf.classification.inputs.forms import PathRules, PixelListRules
 from wsram_tf.layers import GlimpseSensor
 from wsram_tf.layers.glimpse_sensor import Cutting
+from wsram_tf.learning.sequences import GlimpseSequences
 from wsram_tf.observations import (
   Observation,
   PixelObservation,
@@ -17,7 +18,16 @@ from wsram_tf.observations import (
   SparseObservation,
 )
 
-__all__ = ["FORMS", "View", "observe", "patches_at", "pictures", "where_of"]
+__all__ = [
+  "FORMS",
+  "View",
+  "answer",
+  "glimpses_until",
+  "observe",
+  "patches_at",
+  "pictures",
+  "where_of",
+]
 
 # Side of the reduced copies of large images in pictures, pixels.
 LARGEST_PICTURE = 512
@@ -110,3 +120,40 @@ def pictures(
   # A file that cannot be read is a pixel large, and its picture black.
   side = sides[sides > 1].min(initial=LARGEST_PICTURE)
   return observation.low_resolution(int(side)).numpy(), sizes
+
+
+def answer(sequences: GlimpseSequences, log_probs: tf.Tensor) -> dict[str, tf.Tensor]:
+  """Makes the answer of one sequence an image; see `PredictionNetwork`.
+
+  Args:
+    sequences: of B images, M = 1.
+    log_probs: float `[B, K]`, or after each glimpse `[B, N, K]`, nats.
+  """
+  scales = {} if sequences.scales is None else {"scales": sequences.scales[0]}
+  return {
+    "class_id": tf.argmax(log_probs, axis=-1),
+    "probabilities": tf.exp(log_probs),
+    "locations": sequences.locations[0],
+    **scales,
+  }
+
+
+def glimpses_until(probabilities: tf.Tensor, threshold: tf.Tensor) -> tf.Tensor:
+  """Counts the glimpses until the likeliest class reaches a threshold.
+
+  Args:
+    probabilities: float `[B, N, K]`, of the classes after each glimpse.
+    threshold: float `[B]`, a probability for each image.
+
+  Returns:
+    int64 `[B]`, from 1; N where no answer reaches it.
+
+  Example:
+
+  >>> after = tf.constant([[[0.5, 0.5], [0.9, 0.1], [0.6, 0.4]]])
+  >>> [int(glimpses_until(after, [value])[0]) for value in (0.4, 0.8, 0.95)]
+  [1, 2, 3]
+  """
+  before_last = tf.reduce_max(probabilities[:, :-1], axis=-1) < tf.expand_dims(threshold, axis=-1)
+  unsure = tf.math.cumprod(tf.cast(before_last, tf.int64), axis=-1)
+  return 1 + tf.reduce_sum(unsure, axis=-1)

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import tensorflow as tf
 
 from wsram_tf import numerics
-from wsram_tf.classification.answers import glimpses_until
 from wsram_tf.classification.prediction_network import PredictionNetwork
-from wsram_tf.classification.views import View
+from wsram_tf.classification.views import View, glimpses_until
 from wsram_tf.export import finished_run, publishing
 from wsram_tf.export.inputs import IMAGE_CHANNELS, checked_array, decoded_images, with_rows_of
 from wsram_tf.export.lent_weights import LentWeights
@@ -35,6 +34,7 @@ def export_classifier(
   allowed_batch_sizes: Sequence[int] = publishing.BATCH_SIZES,
   verify: bool = True,
   extensions: Sequence[str] = (),
+  class_names: Sequence[str] = (),
   source: str | None = None,
   report: publishing.Report | None = None,
 ) -> pathlib.Path:
@@ -52,6 +52,7 @@ def export_classifier(
       The last is the largest batch.
     verify: whether to verify the version.
     extensions: Python files that register the run's estimator, instead of those that it recorded.
+    class_names: K names, by label, with a network alone; a run's folder holds its own.
     source: where the weights come from, for the manifest; by default the name of the run.
     report: takes the table of the verification and other notes, line by line, for example `print`.
 
@@ -78,7 +79,10 @@ def export_classifier(
   manifests.check_name(name)
   manifests.check_batch_sizes(allowed_batch_sizes)
   if isinstance(run, PredictionNetwork):
-    finished = finished_run.FinishedRun(run, source or "network", None, (), "resize")
+    names = tuple(class_names)
+    finished = finished_run.FinishedRun(run, source or "network", None, names, "resize")
+  elif class_names:
+    raise ValueError("class_names: must not be given with a run, which holds its own")
   else:
     finished = finished_run.load_run(run, extensions)
   network = finished.network.with_observation("pixels")  # Clients send images.

@@ -5,38 +5,39 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf.classification.pretrained import load_pretrained
+from wsram_tf.classification.prediction_network import PredictionNetwork
 from wsram_tf.export.classifier import build_signatures
+from wsram_tf.presets import preset_names
 from wsram_tf.serving.models import Glimpses
 
 __all__ = ["PretrainedModel"]
 
 
 class PretrainedModel:
-  """Runs a network of the package's weights on image files; see `wsram_tf.serving.models.Model`.
+  """Runs the network of a preset on image files; see `wsram_tf.serving.models.Model`.
 
   Args:
-    name: of the weights; see `wsram_tf.PRETRAINED`.
+    name: of a preset of the package, or the folder of one; see `PredictionNetwork.from_preset`.
 
   Attributes:
     fit: how to bring an image of another size to the model's.
     glimpses: the extent of a glimpse.
-    class_names: empty, since the classes are digits.
+    class_names: K names, by label; empty where classes have numbers alone.
 
   Raises:
-    ValueError: if there are no weights of that name.
+    ValueError: if there is no such preset.
   """
 
   def __init__(self, name: str):
-    network = load_pretrained(name)
+    network = PredictionNetwork.from_preset(name)
     self.fit = "resize"
     self._shape = network.config.image_shape
     glimpse = network.config.glimpse
     self.glimpses = Glimpses(glimpse.glimpse_side, glimpse.glimpse_scales)
+    self.class_names = preset_names(name)
     # The module holds the weights that the functions read.
-    self._module, signatures = build_signatures(network, averaged_samples=1)
+    self._module, signatures = build_signatures(network, 1, self.class_names)
     self._signatures = signatures
-    self.class_names: list[str] = []  # All these weights read digits.
 
   def image_shape(self) -> tuple[int, int, int]:
     """Height, width and channels of the model's images, pixels."""

@@ -1,5 +1,7 @@
 """A Keras model that checks its images and has a default export signature."""
 
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -7,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from wsram_tf.learning.inputs import InputRules, checked_inputs
+from wsram_tf.presets import ShippedPresets, load_preset, save_preset
 
 __all__ = ["CheckedModel"]
 
@@ -17,6 +20,55 @@ class CheckedModel(keras.Model):
   A subclass defines `input_rules`. Calls always check shape and dtype. They check pixels in eager
   mode only, because a graph, for instance of an export, has no values yet.
   """
+
+  presets = ShippedPresets()
+
+  @classmethod
+  def from_preset(cls, preset: str | os.PathLike, *, load_weights: bool = True) -> Any:
+    """Loads a model from a preset, by the conventions of KerasHub.
+
+    It executes no code of the preset: its classes are those of this package, or classes that you
+    registered.
+
+    Args:
+      preset: a name among `presets`, which come with the package, or a folder that `save_to_preset`
+        wrote.
+      load_weights: whether to load the weights, or to leave the fresh ones.
+
+    Raises:
+      ValueError: if there is no such preset, it holds another class, or it is damaged.
+
+    Example:
+
+    >>> import wsram_tf
+    >>> network = wsram_tf.PredictionNetwork.from_preset("translated_scaled")
+    >>> network.config.image_shape
+    (100, 100, 1)
+    """
+    return load_preset(cls, preset, load_weights=load_weights)
+
+  def save_to_preset(
+    self,
+    preset_dir: str | os.PathLike,
+    *,
+    names: Sequence[str] = (),
+    description: str = "",
+    card: str | None = None,
+  ) -> None:
+    """Saves the model as a preset: configuration, weights, names, and a model card.
+
+    Args:
+      preset_dir: the folder, new or empty.
+      names: of the classes, or of the words of a vocabulary, by label; empty where they have none.
+      description: one line.
+      card: the model card, Markdown: data, figures, limits, licence, command. None: a card to
+        complete.
+
+    Raises:
+      ValueError: if the folder is not empty, or the names are not one for each label.
+      OSError: if it cannot be written; no folder remains then.
+    """
+    save_preset(self, preset_dir, names=names, description=description, card=card)
 
   @property
   def input_rules(self) -> InputRules:

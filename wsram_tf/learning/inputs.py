@@ -95,7 +95,7 @@ def checked_inputs(
   Example:
 
   >>> import numpy as np
-  >>> from wsram_tf.classification.checks import LabelRules
+  >>> from wsram_tf.classification.inputs.checks import LabelRules
   >>> images = np.zeros([2, 4, 4, 1], np.float32)
   >>> x, y, sample_weight = checked_inputs(LabelRules((4, 4, 1), 3), images, [0, 2])
   >>> sample_weight is None

@@ -58,7 +58,9 @@ def classifier_flags() -> ProgramFlags:
   """Defines the flags of export_classifier."""
   flags = ProgramFlags("export_classifier", export_classifier.__doc__)
   _define_common(flags, "folder of a finished run, which holds model.keras")
-  flags.define_text("pretrained", "name of weights that the package ships, instead of --run_dir")
+  flags.define_text(
+    "pretrained", "a preset instead of --run_dir: a name of the package's, or a preset's folder"
+  )
   flags.define_count(
     "averaged_samples", 5, "glimpse sequences that classify_averaged takes the mean over"
   )
@@ -135,13 +137,14 @@ def _export_classifier(arguments: Sequence[str] | None) -> None:
   flags = classifier_flags()
   flags.check_no_rest(flags.parse(arguments))
   program.load_tensorflow()
-  from wsram_tf.classification import load_pretrained
+  from wsram_tf.classification import PredictionNetwork
   from wsram_tf.export import export_classifier
+  from wsram_tf.presets import preset_names
 
-  if flags.pretrained is None:
-    run, source = flags.run_dir, None
-  else:
-    run, source = load_pretrained(flags.pretrained), f"pretrained {flags.pretrained}"
+  run, source, names = flags.run_dir, None, ()
+  if flags.pretrained is not None:
+    run, names = PredictionNetwork.from_preset(flags.pretrained), preset_names(flags.pretrained)
+    source = f"pretrained {flags.pretrained}"
   export_classifier(
     run,
     flags.export_dir,
@@ -150,6 +153,7 @@ def _export_classifier(arguments: Sequence[str] | None) -> None:
     allowed_batch_sizes=_batch_sizes(flags.allowed_batch_sizes),
     verify=flags.verify,
     extensions=flags.extension or (),
+    class_names=names,
     source=source,
     report=_print,
   )

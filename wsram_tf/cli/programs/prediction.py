@@ -50,7 +50,8 @@ def _flags() -> ProgramFlags:
   flags.define_text("server", "host:port of a running model server")
   flags.define_text(
     "pretrained",
-    f"name of weights that the package ships; without any model named, {_DEFAULT_PRETRAINED}",
+    "a preset: a name of the package's, or a preset's folder; without any model named, "
+    f"{_DEFAULT_PRETRAINED}",
   )
   flags.define_text("name", "the model's name on the server")
   flags.define_choice("protocol", "grpc", ("grpc", "rest"), "protocol of the server's port")

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf.classification import checks
+from wsram_tf.classification.inputs import checks
 from wsram_tf.data.regions.reader import shared_reader
 
 __all__ = ["PathRules", "PixelListRules"]

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf.classification.checks import check_arrays, check_batch
+from wsram_tf.classification.inputs.checks import check_arrays, check_batch
 
 _SHAPE, _CLASSES = (5, 6, 1), 10
 

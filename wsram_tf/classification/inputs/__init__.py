@@ -1,0 +1,1 @@
+"""The rules of images and labels, in each form that a classifier takes."""
