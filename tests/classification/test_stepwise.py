@@ -8,8 +8,10 @@ import tensorflow as tf
 
 import wsram_tf
 from tests.classification.learners import EVALUATION_METRICS, MODEL, make_data, make_learner
+from tests.support import small_runs
 from wsram_tf import objectives
 from wsram_tf.classification.views import glimpses_until
+from wsram_tf.runs.folder import RunFolder
 
 _SEED = (3, 1)
 
@@ -101,6 +103,32 @@ class TrainingTest(tf.test.TestCase):
       earlier = [f"error_percent_after_{n}" for n in range(1, count)]
       self.assertEqual(set(figures), {*EVALUATION_METRICS, *earlier})
       self.assertAllClose([figures[name] for name in (*earlier, "error_percent")], errors)
+
+  def test_results_list_the_error_after_each_glimpse(self):
+    model = wsram_tf.ModelConfig(
+      units=4, num_glimpses=2, glimpse=wsram_tf.GlimpseConfig(glimpse_side=4)
+    )
+    for weight in (0.0, 0.5):
+      objective = wsram_tf.ObjectiveConfig(stepwise_weight=weight)
+      task = small_runs.array_task(model=model, objective=objective)
+      folder = RunFolder(self.get_temp_dir())
+      task.open(None)
+      task.prepare(folder)
+      learner = task.make_learner(clip_norm=1.0, seed=1)
+      learner.compile(jit_compile=False, run_eagerly=True)
+      results = task.score(learner)
+      errors = results.get("test_error_percent_by_glimpse")
+      if not weight:
+        self.assertIsNone(errors)
+        continue
+      self.assertLen(errors, 2)
+      self.assertEqual(errors[-1], results["test_error_percent"])
+      answers, labels = [], []
+      for images, these in task.test_data():
+        answers.append(learner.prediction_network.classify_stepwise(images)["class_id"].numpy())
+        labels.append(these.numpy())
+      wrong = np.concatenate(answers) != np.concatenate(labels)[:, np.newaxis]
+      self.assertAllClose(errors, 100 * wrong.mean(axis=0))
 
 
 if __name__ == "__main__":

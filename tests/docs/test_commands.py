@@ -78,6 +78,9 @@ NOT_RUN = {
   "pre-commit": "installs tools from the network",
   ".ci/": "runs this test",
   "python trainers/train_mnist.py --help": "test_flags_exist runs it",
+  "python trainers/train_mnist.py --stepwise_weight": (
+    "minutes; tests/classification/test_stepwise.py trains and scores with the flag"
+  ),
   'smaller="': "sets a variable",
   "cd models": SERVER,
   "docker run": "needs Docker",
