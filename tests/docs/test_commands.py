@@ -49,6 +49,7 @@ RUN_ELSEWHERE = {
   "python export/verify.py": "tests/serving/test_verification.py",
   "python export/predict.py --model_dir=models/digits": "tests/cli/test_prediction.py",
   "python export/predict.py IMAGE.png": "tests/cli/test_prediction.py",
+  "python export/predict.py --animate": "tests/cli/test_prediction.py",
   "python export/predict.py --invert": "tests/cli/test_prediction.py",
   "python export/predict.py --server=": "tests/cli/test_prediction.py",
   "python export/predict.py --server=localhost:8500 --name=slides": "tests/cli/test_regions.py",
