@@ -55,6 +55,19 @@ class LazyNamesTest(unittest.TestCase):
     )
     self.assertEqual(loaded, "[]")
 
+  def test_presets_whatever_is_imported(self):
+    listed = output(
+      "from wsram_tf.presets import preset_names, shipped\n"
+      "import keras\n"
+      "print(preset_names('quickstart'), *shipped(keras.Model))\n"
+      "from wsram_tf.captions.caption_network import CaptionNetwork\n"
+      "print(CaptionNetwork.presets)\n"
+      "from wsram_tf.classification import PredictionNetwork\n"
+      "print(*PredictionNetwork.presets)\n"
+    )
+    names = "quickstart translated_scaled"
+    self.assertEqual(listed.splitlines(), [f"[] {names}", "{}", names])
+
   def test_keras_first(self):
     loaded = output(
       "import keras, wsram_tf\n"

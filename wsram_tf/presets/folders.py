@@ -34,10 +34,17 @@ class ShippedPresets:
 
 
 def shipped(model_class: type) -> dict[str, str]:
-  """Returns the descriptions of the package's presets for a class of models, by name."""
+  """Returns the descriptions of the package's presets for a class of models, by name.
+
+  Args:
+    model_class: `keras.Model` for all presets.
+  """
   found = {}
   for folder in sorted(path.parent for path in SHIPPED_DIR.glob(f"*/{CONFIG_FILE}")):
-    if issubclass(_class_of(_read_json(folder / CONFIG_FILE)), model_class):
+    name = _read_json(folder / CONFIG_FILE)["registered_name"]
+    # A class that nobody has imported is not registered, and is no other class's preset.
+    own = keras.saving.get_registered_object(name)
+    if model_class is keras.Model or (own is not None and issubclass(own, model_class)):
       found[folder.name] = _read_json(folder / METADATA_FILE)["description"]
   return found
 
