@@ -117,7 +117,8 @@ class RefusalTest(tf.test.TestCase):
     with self.assertRaisesRegex(ValueError, "preset_dir=.*: must be a new or an empty folder"):
       network().save_to_preset(self.preset)
     self.assertEqual([path.name for path in self.preset.iterdir()], ["own.txt"])
-    for names in (NAMES[:-1], [*NAMES[:-1], "two\nlines"], [*NAMES[:-1], ""]):
+    wrong = [[*NAMES[:-1], name] for name in ("two\nlines", "two\rlines", "two\u2028lines", "")]
+    for names in (NAMES[:-1], *wrong):
       with self.assertRaisesRegex(ValueError, "must be 10 names of one line each"):
         network().save_to_preset(self.folder / "other", names=names)
     with self.assertRaises(OSError):

@@ -62,7 +62,7 @@ def save_preset(
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise ValueError(f"preset_dir={folder}: must be a new or an empty folder")
   count = _number_of_names(model)
-  if names and (len(names) != count or any("\n" in name or not name for name in names)):
+  if names and (len(names) != count or any(name.splitlines() != [name] for name in names)):
     raise ValueError(f"names of length {len(names)}: must be {count} names of one line each")
   partial = folder.with_name(f"{files.PARTIAL}{folder.name}")
   shutil.rmtree(partial, ignore_errors=True)  # Of a save that was stopped.
@@ -85,9 +85,11 @@ def save_preset(
       "date_saved": datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S"),
     }
     _write_json(partial / METADATA_FILE, metadata)
-    (partial / CARD_FILE).write_text(_default_card(model, metadata) if card is None else card)
+    card = _default_card(model, metadata) if card is None else card
+    (partial / CARD_FILE).write_text(card, encoding="utf-8")
     if names:
-      (partial / NAMES_FILE).write_text("".join(f"{name}\n" for name in names))
+      text = "".join(f"{name}\n" for name in names)
+      (partial / NAMES_FILE).write_text(text, encoding="utf-8")
     partial.replace(folder)
   except BaseException:
     shutil.rmtree(partial, ignore_errors=True)
@@ -132,7 +134,7 @@ def preset_names(preset: str | os.PathLike) -> list[str]:
   []
   """
   path = _folder_of(keras.Model, preset) / NAMES_FILE
-  return path.read_text().splitlines() if path.exists() else []
+  return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def _folder_of(model_class: type, preset: str | os.PathLike) -> pathlib.Path:
@@ -173,14 +175,14 @@ def _number_of_names(model: Any) -> int:
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
-  values = json.loads(path.read_text())
+  values = json.loads(path.read_text(encoding="utf-8"))
   if not isinstance(values, dict):
     raise ValueError(f"{path.name}: must hold a JSON object")
   return values
 
 
 def _write_json(path: pathlib.Path, values: Mapping[str, Any]) -> None:
-  path.write_text(json.dumps(values, indent=2) + "\n")
+  path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def _default_card(model: keras.Model, metadata: Mapping[str, Any]) -> str:
