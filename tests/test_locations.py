@@ -4,7 +4,12 @@ import numpy as np
 import tensorflow as tf
 from scipy import special, stats
 
-from wsram_tf.locations import GridLocations, NormalLocations
+from wsram_tf.locations import (
+  GridLocations,
+  NormalLocations,
+  ScaledLocations,
+  location_map,
+)
 
 SCALE, SMALLEST_SCALE = 0.15, 0.02
 
@@ -257,6 +262,28 @@ class GridLocationsTest(tf.test.TestCase):
   def test_rejects_an_empty_grid(self):
     with self.assertRaisesRegex(ValueError, "rows=0, columns=3: must both be at least 1"):
       GridLocations(0, 3)
+
+
+class LocationMapTest(tf.test.TestCase):
+  def test_normal_is_its_density_at_the_cells_centres(self):
+    for family in (NormalLocations(SCALE), NormalLocations(SCALE, learned_scale=True)):
+      with self.subTest(learned_scale=family.learned_scale):
+        parameters = _parameters(family.num_parameters)
+        maps = location_map(family, parameters).numpy()
+        self.assertEqual(maps.shape, (5, 3, 32, 32))
+        middles = (np.arange(32) + 0.5) / 16 - 1
+        expected = _expected_normal(family, parameters[..., np.newaxis, :])
+        along = expected.pdf(middles[:, np.newaxis])  # [5, 3, 32, 2]
+        density = along[..., :, np.newaxis, 0] * along[..., np.newaxis, :, 1]
+        self.assertAllClose(maps, density / density.sum(axis=(-2, -1), keepdims=True))
+
+  def test_a_family_of_cells_keeps_its_cells(self):
+    parameters = _parameters(6)
+    expected = special.softmax(parameters, axis=-1).reshape(5, 3, 2, 3)
+    self.assertAllClose(location_map(GridLocations(2, 3), parameters), expected)
+    # The scales are independent of the locations.
+    scaled = np.concatenate([parameters, _parameters(4)], axis=-1)
+    self.assertAllClose(location_map(ScaledLocations(GridLocations(2, 3), 4), scaled), expected)
 
 
 if __name__ == "__main__":

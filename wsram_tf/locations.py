@@ -22,6 +22,7 @@ __all__ = [
   "NormalLocations",
   "ScaledLocations",
   "action_size",
+  "location_map",
   "locations_to_pixels",
 ]
 
@@ -31,6 +32,8 @@ tfd = tfp.distributions
 SMALLEST_SCALE = 0.02
 # Cells along each side of the image, for the coverage of a normal distribution.
 COVERAGE_CELLS = 8
+# Cells along each side of the image, for the map of a distribution that is no grid.
+MAP_CELLS = 32
 
 
 class LocationDistribution(Protocol):
@@ -333,6 +336,38 @@ def action_size(distribution: LocationDistribution) -> int:
   2
   """
   return getattr(distribution, "action_size", 2)  # Registered families need not name it.
+
+
+def location_map(distribution: LocationDistribution, parameters: tf.Tensor) -> tf.Tensor:
+  """Probabilities of the cells of a grid over the image, for pictures.
+
+  The cells are those of a family of cells; another family has 32 x 32 cells, each with the density
+  at its centre, normalised. Of a family with scales, the probabilities are summed over the scales.
+
+  Args:
+    distribution: the family.
+    parameters: float `[..., P]`.
+
+  Returns:
+    float `[..., R, C]`, row by row; the sum over all cells is 1.
+
+  Example:
+
+  >>> import tensorflow as tf
+  >>> location_map(GridLocations(rows=1, columns=2), tf.zeros([1, 2])).numpy().tolist()
+  [[[0.5, 0.5]]]
+  """
+  family = getattr(distribution, "locations", distribution)
+  parameters = parameters[..., : family.num_parameters]
+  if isinstance(family, GridLocations):
+    rows, columns = family.rows, family.columns
+    probabilities = family.cell_probabilities(parameters)
+  else:
+    rows = columns = MAP_CELLS
+    centres = GridLocations(rows, columns).centres(tf.range(rows * columns), parameters.dtype)
+    density = family.log_prob(parameters[..., tf.newaxis, :], centres)
+    probabilities = tf.nn.softmax(density)
+  return tf.reshape(probabilities, tf.concat([tf.shape(parameters)[:-1], [rows, columns]], axis=0))
 
 
 def locations_to_pixels(

@@ -11,7 +11,7 @@ class MeasureTest(tf.test.TestCase):
     version = str(exports.model_dir())
     seconds = serving.measure(version, version, threads=1, rounds=1)
     asked = {name for name, _ in seconds} - {"identity"}
-    signatures = "attend begin classify_averaged classify_bytes classify_stepwise look"
+    signatures = "attend begin classify_averaged classify_bytes classify_stepwise look prior_map"
     self.assertEqual(asked, {*signatures.split(), "serving_default"})
     for (name, batch), times in seconds.items():
       with self.subTest(name=name, batch=batch):

@@ -17,7 +17,7 @@ from wsram_tf.classification import (
 )
 from wsram_tf.export import build_signatures, export_classifier
 from wsram_tf.learning.sampling import stateless_uniforms
-from wsram_tf.locations import action_size
+from wsram_tf.locations import GridLocations, action_size, location_map
 from wsram_tf.observations import area_means
 from wsram_tf.serving import manifests
 
@@ -74,6 +74,7 @@ class BuiltSignaturesTest(tf.test.TestCase):
         self.check_classify_averaged_is_the_mean_over_sequences(network, module, functions)
         self.check_classify_bytes_decodes(network, module, functions)
         self.check_classify_stepwise_stops_at_the_threshold(network, module, functions)
+        self.check_prior_map_peaks_where_the_network_looks(network, module, functions)
         self.check_begin_and_look_are_the_network(network, module, functions)
         self.check_weights_are_copied_once_and_nothing_else(network, module, functions)
 
@@ -141,6 +142,23 @@ class BuiltSignaturesTest(tf.test.TestCase):
         self.assertAllClose(outputs[name], expected[name], atol=1e-6)
     none = functions["classify_stepwise"](images=images[:0], threshold=tf.zeros([0]))
     self.assertEqual(none["probabilities"].shape, [0, *sure.shape[1:], network.config.num_classes])
+
+  def check_prior_map_peaks_where_the_network_looks(self, network, _, functions):
+    images = as_float(images_for(network))
+    outputs = functions["prior_map"](images=images)
+    sequences = network.attend(network.look(images))
+    self.assertAllClose(outputs["locations"], sequences.locations[0], atol=1e-6)
+    expected = location_map(network.location_distribution, sequences.prior_parameters[0])
+    self.assertAllClose(outputs["prior"], expected, atol=1e-6)
+    rows, columns = expected.shape[-2:]
+    peaks = tf.argmax(tf.reshape(outputs["prior"], [len(images), -1, rows * columns]), axis=-1)
+    cells = GridLocations(rows, columns).cells(sequences.locations[0])
+    self.assertAllEqual(peaks, cells)
+    if network.config.location.no_return:
+      second = tf.reshape(outputs["prior"][:, 1], [len(images), -1])
+      self.assertAllEqual(tf.gather(second, cells[:, 0], batch_dims=1), tf.zeros(len(images)))
+    none = functions["prior_map"](images=images[:0])["prior"]
+    self.assertEqual(none.shape, [0, *expected.shape[1:]])
 
   def check_begin_and_look_are_the_network(self, network, _, functions):
     images = as_float(images_for(network))
@@ -241,7 +259,7 @@ class SignaturesTest(tf.test.TestCase):
       "state": functions["begin"](low_resolution=copy)["state"],
       "patches": tf.random.stateless_uniform([6, 2, 8, 8, 1], [1, 2]),
     }
-    del functions["begin"]  # It answers no class.
+    del functions["begin"], functions["prior_map"]  # They answer no class.
     for function in functions.values():
       specs = tf.nest.flatten(function.structured_input_signature)
       outputs = function(**{spec.name: inputs[spec.name] for spec in specs})

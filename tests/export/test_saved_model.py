@@ -74,6 +74,10 @@ class SavedModelTest(tf.test.TestCase):
         "inputs": {"images": images, "threshold": "float32 [-1]"},
         "outputs": {**looked, "probabilities": "float32 [-1, 2, 10]", "glimpses": "int64 [-1]"},
       },
+      "prior_map": {
+        "inputs": {"images": images},
+        "outputs": {"prior": "float32 [-1, 2, 32, 32]", "locations": looked["locations"]},
+      },
       "begin": {"inputs": {"low_resolution": "float32 [-1, 12, 12, 1]"}, "outputs": begun},
       "look": {
         "inputs": {"state": begun["state"], "patches": "float32 [-1, 2, 8, 8, 1]"},

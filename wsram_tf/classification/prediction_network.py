@@ -14,7 +14,7 @@ from wsram_tf.classification.own_networks import check_outputs, deserialized, se
 from wsram_tf.classification.views import FORMS, View, where_of
 from wsram_tf.layers.glimpse_sensor import Cutting
 from wsram_tf.learning.checked_model import CheckedModel
-from wsram_tf.learning.no_return import earlier_cells, exclude_cells, neighbourhoods
+from wsram_tf.learning.no_return import exclude_cells, neighbourhoods
 from wsram_tf.learning.sequences import (
   ChooseAction,
   GlimpseSequences,
@@ -299,9 +299,7 @@ class PredictionNetwork(CheckedModel):
     actions, uppers, lowers = (
       stacked_glimpses(rows, num_samples) for rows in (actions, uppers, lowers)
     )
-    # All glimpses at once: one large product is cheaper, forwards and backwards, than N small ones.
-    taken = [earlier_cells(self.cells(actions))] if no_return else []
-    priors = along_sequences(lambda *rows: self.prior(view, *rows), uppers, *taken)
+    priors = views.priors_along(self, view, actions, uppers)
     return GlimpseSequences(
       actions=actions,
       upper=uppers,

@@ -1,6 +1,6 @@
 """What the prediction network sees of images: forms, observations, features; and its answers."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,8 @@ from wsram_tf.classification.inputs.checks import LabelRules
 from wsram_tf.classification.inputs.forms import PathRules, PixelListRules
 from wsram_tf.layers import GlimpseSensor
 from wsram_tf.layers.glimpse_sensor import Cutting
-from wsram_tf.learning.sequences import GlimpseSequences
+from wsram_tf.learning.no_return import earlier_cells
+from wsram_tf.learning.sequences import GlimpseSequences, along_sequences
 from wsram_tf.observations import (
   Observation,
   PixelObservation,
@@ -26,6 +27,7 @@ __all__ = [
   "observe",
   "patches_at",
   "pictures",
+  "priors_along",
   "where_of",
 ]
 
@@ -120,6 +122,21 @@ def pictures(
   # A file that cannot be read is a pixel large, and its picture black.
   side = sides[sides > 1].min(initial=LARGEST_PICTURE)
   return observation.low_resolution(int(side)).numpy(), sizes
+
+
+def priors_along(network: Any, view: View, actions: tf.Tensor, upper: tf.Tensor) -> tf.Tensor:
+  """Computes the prior's parameters before each glimpse, float `[M, B, N, P]`.
+
+  All glimpses at once: one large product is cheaper, forwards and backwards, than N small ones.
+
+  Args:
+    network: a `PredictionNetwork`.
+    view: of B images.
+    actions: float `[M, B, N, A]`.
+    upper: float `[M, B, N, D]`, the upper layer's output before each glimpse.
+  """
+  taken = [earlier_cells(network.cells(actions))] if network.config.location.no_return else []
+  return along_sequences(lambda *rows: network.prior(view, *rows), upper, *taken)
 
 
 def answer(sequences: GlimpseSequences, log_probs: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from wsram_tf.classification.prediction_network import PredictionNetwork
-from wsram_tf.export.classifier import build_signatures
+from wsram_tf.export.signatures.images import build_signatures
 from wsram_tf.presets import preset_names
 from wsram_tf.serving.models import Glimpses
 

@@ -51,8 +51,8 @@ WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"  # Where model servers l
 VERSIONS_FILE = "versions.json"
 # Model servers read no more warm-up requests.
 LARGEST_WARMUP_COUNT = 1000
-# Signatures of a model, each warmed up at each batch size.
-_MOST_SIGNATURES = 6
+# Signatures of a classifier, each warmed up at each batch size.
+_MOST_SIGNATURES = 8
 
 Contract = dict[str, dict[str, dict[str, str]]]
 
