@@ -48,6 +48,7 @@ RUN_ELSEWHERE = {
   "python trainers/reproduce_paper.py --scale=small": "tests/cli/test_paper.py",
   "python export/verify.py": "tests/serving/test_verification.py",
   "python export/predict.py --model_dir=models/digits": "tests/cli/test_prediction.py",
+  "python export/demo.py": "tests/cli/test_demo.py",
   "python export/predict.py IMAGE.png": "tests/cli/test_prediction.py",
   "python export/predict.py --animate": "tests/cli/test_prediction.py",
   "python export/predict.py --invert": "tests/cli/test_prediction.py",

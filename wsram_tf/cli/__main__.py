@@ -17,6 +17,7 @@ PROGRAMS = {
   "export_captioner": "export",
   "verify": "export",
   "predict": "prediction",
+  "demo": "demo",
   "make_pyramids": "pyramids",
 }
 

@@ -1,12 +1,14 @@
 """Models that answer image files, in an export or on a server, and texts of their answers."""
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import PIL.Image
 
-from wsram_tf.serving import clients, cpp_loader, examples, manifests, protos
+from wsram_tf.serving import clients, cpp_loader, examples, looking, manifests, protos
 
 __all__ = [
   "NO_WORDS",
@@ -15,6 +17,10 @@ __all__ = [
   "Glimpses",
   "Model",
   "ServedModel",
+  "Steps",
+  "StepwiseModel",
+  "as_images",
+  "ask_steps",
   "caption_words",
   "describe",
   "text_of",
@@ -59,6 +65,72 @@ class Model(Protocol):
   def ask(self, files: Sequence[bytes]) -> dict[str, np.ndarray]:
     """Answers the contents of PNG or JPEG files with the outputs by name, one row a file."""
     ...
+
+
+class StepwiseModel(Model, Protocol):
+  """A classifier that answers after each glimpse."""
+
+  @property
+  def glimpses(self) -> Glimpses | Cells:
+    """The extent of a glimpse."""
+    ...
+
+  def ask_stepwise(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Answers float32 images `[B, H, W, C]` with the outputs of `classify_stepwise` by name."""
+    ...
+
+
+class Steps(NamedTuple):
+  """The glimpses of one image, and the answer after each.
+
+  Attributes:
+    image: float32 `[H, W, C]` in 0..1, as the model saw it.
+    locations: float32 `[N, 2]`, (row, column) in [-1, 1].
+    scales: int64 `[N]`, the scale of each glimpse; None where a glimpse has all scales.
+    patches: float32 `[N, S, G, G, C]`; of a chosen scale `[N, 1, G, G, C]`.
+    probabilities: float32 `[N, K]`, of the classes after each glimpse.
+  """
+
+  image: np.ndarray
+  locations: np.ndarray
+  scales: np.ndarray | None
+  patches: np.ndarray
+  probabilities: np.ndarray
+
+
+def ask_steps(model: StepwiseModel, contents: bytes) -> Steps:
+  """Asks a classifier for its answer after each glimpse of an image file.
+
+  Args:
+    model: the classifier.
+    contents: of a PNG or JPEG file of the model's size.
+
+  Raises:
+    ValueError: if the model does not answer after each glimpse.
+  """
+  if isinstance(model.glimpses, Cells):
+    raise ValueError("model: must be a classifier")
+  images = as_images(contents, model.image_shape()[-1])
+  answer = model.ask_stepwise(images)
+  locations, scales = answer["locations"], answer.get("scales")
+  source = looking.PixelSource(images, *model.glimpses)
+  patches = [
+    source.patches(locations[:, n], None if scales is None else scales[:, n])
+    for n in range(locations.shape[1])
+  ]
+  return Steps(
+    image=images[0],
+    locations=locations[0],
+    scales=None if scales is None else scales[0],
+    patches=np.concatenate(patches),
+    probabilities=answer["probabilities"][0],
+  )
+
+
+def as_images(contents: bytes, channels: int) -> np.ndarray:
+  """Decodes an image file to a batch of one, float32 `[1, H, W, channels]` in 0..1."""
+  image = PIL.Image.open(io.BytesIO(contents)).convert("L" if channels == 1 else "RGB")
+  return examples.to_float(np.asarray(image).reshape(1, image.height, image.width, -1))
 
 
 class ExportedModel:
@@ -130,13 +202,7 @@ class ExportedModel:
       ValueError: if the model lacks this signature.
       ServingError: if the model refuses the images.
     """
-    if "classify_stepwise" not in self.signatures:
-      raise ValueError(
-        "model: must have the signature classify_stepwise, which captioners and exports of earlier "
-        f"versions of this package lack; it has {', '.join(sorted(self.signatures))}"
-      )
-    threshold = np.ones([len(images)], np.float32)
-    return self._model.run("classify_stepwise", {"images": images, "threshold": threshold})
+    return _ask_stepwise(self, images)
 
   @property
   def signatures(self) -> Mapping[str, protos.Signature]:
@@ -159,14 +225,27 @@ class ServedModel:
   Args:
     client: of the server.
     name: of the model, for messages.
+    glimpse_scales: the scales that a model chooses from, which servers do not report; 0: unknown.
+
+  Attributes:
+    fit: see `Model`.
+    class_names: empty; servers name the likeliest class alone.
 
   Raises:
     ServerError: if the server does not answer.
     ValueError: if no signature takes image files.
   """
 
-  def __init__(self, client: clients.GrpcClient | clients.RestClient, name: str):
+  class_names: Sequence[str] = ()
+
+  def __init__(
+    self,
+    client: clients.GrpcClient | clients.RestClient,
+    name: str,
+    glimpse_scales: int = 0,
+  ):
     self._client = client
+    self._chosen_scales = glimpse_scales
     shapes = client.input_shapes()
     self._signature = "classify_bytes" if "classify_bytes" in shapes else "serving_default"
     if "image_bytes" not in shapes.get(self._signature, {}):
@@ -188,6 +267,62 @@ class ServedModel:
       ServerError: if the server does not answer or refuses a file.
     """
     return self._client.ask(self._signature, files)
+
+  @property
+  def glimpses(self) -> Glimpses | Cells:
+    """The extent of a glimpse; a captioner's cells are not known.
+
+    Raises:
+      ValueError: if the signatures do not tell a classifier's.
+    """
+    if self._signature != "classify_bytes":
+      return Cells(())
+    if "look" not in self.signatures:
+      raise ValueError(
+        "model: must have the signature look, which exports of earlier versions of this package "
+        "lack"
+      )
+    scales, side = self.signatures["look"].inputs["patches"].row_shape[:2]
+    if "scale" in self.signatures["begin"].outputs:
+      scales = self._chosen_scales
+      if not scales:
+        raise ValueError(
+          "glimpse_scales=0: must be the number of scales that the model chooses from, which "
+          "servers do not report"
+        )
+    return Glimpses(side, scales)
+
+  def ask_stepwise(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Answers images after each glimpse; see `ExportedModel.ask_stepwise`.
+
+    Raises:
+      ValueError: if the model lacks the signature.
+      ServerError: if the server does not answer or refuses the images.
+    """
+    return _ask_stepwise(self, images)
+
+  @property
+  def signatures(self) -> Mapping[str, protos.Signature]:
+    """The signatures by name."""
+    return self._client.signatures
+
+  def exchange(self, signature: str, inputs: Mapping[str, np.ndarray]) -> protos.Exchange:
+    """Asks for the outputs of any signature.
+
+    Raises:
+      ServerError: if the server does not answer or refuses an input.
+    """
+    return self._client.exchange(signature, inputs)
+
+
+def _ask_stepwise(model: looking.GlimpseModel, images: np.ndarray) -> dict[str, np.ndarray]:
+  if "classify_stepwise" not in model.signatures:
+    raise ValueError(
+      "model: must have the signature classify_stepwise, which captioners and exports of earlier "
+      f"versions of this package lack; it has {', '.join(sorted(model.signatures))}"
+    )
+  threshold = np.ones([len(images)], np.float32)
+  return model.exchange("classify_stepwise", {"images": images, "threshold": threshold}).outputs
 
 
 def describe(answer: Mapping[str, np.ndarray]) -> str:

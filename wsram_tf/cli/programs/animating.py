@@ -1,14 +1,10 @@
 """The part of predict that writes moving pictures of a classifier that looks."""
 
-import io
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import PIL.Image
-
 from wsram_tf.cli import program
-from wsram_tf.serving import examples, looking, models
+from wsram_tf.serving import models
 
 if TYPE_CHECKING:  # It loads TensorFlow.
   from wsram_tf import export
@@ -36,25 +32,16 @@ def animate_answer(
   glimpses = model.glimpses
   if isinstance(glimpses, models.Cells):
     raise ValueError(f"animate={path}: must be given with a classifier")
-  grey = model.image_shape()[-1] == 1
-  image = PIL.Image.open(io.BytesIO(contents)).convert("L" if grey else "RGB")
-  images = examples.to_float(np.asarray(image).reshape(1, image.height, image.width, -1))
-  answer = model.ask_stepwise(images)
-  locations, scales = answer["locations"], answer.get("scales")
-  source = looking.PixelSource(images, *glimpses)
-  patches = [
-    source.patches(locations[:, n], None if scales is None else scales[:, n])
-    for n in range(locations.shape[1])
-  ]
+  steps = models.ask_steps(model, contents)
   write_animation(
     path,
-    image=images[0],
-    locations=locations[0],
-    patches=np.concatenate(patches),
-    probabilities=answer["probabilities"][0],
+    image=steps.image,
+    locations=steps.locations,
+    patches=steps.patches,
+    probabilities=steps.probabilities,
     glimpse_side=glimpses.side,
     glimpse_scales=glimpses.scales,
-    chosen_scales=None if scales is None else scales[0],
+    chosen_scales=steps.scales,
     class_names=model.class_names,
   )
 

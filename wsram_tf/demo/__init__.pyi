@@ -1,0 +1,2 @@
+from .page import build_page as build_page
+from .page import launch as launch
