@@ -10,7 +10,7 @@ import tensorflow as tf
 import wsram_tf
 from tests.support import exports
 from wsram_tf.animation import MOST_BARS, SUFFIXES, Looks, glimpse_frames, save_frames
-from wsram_tf.cli.programs import animating
+from wsram_tf.cli.programs.prediction import pictures
 
 GLIMPSES = 3
 
@@ -75,7 +75,7 @@ class FramesTest(tf.test.TestCase):
 
 class SaveTest(tf.test.TestCase):
   def test_the_program_takes_the_same_suffixes(self):  # It loads no TensorFlow to check its flags.
-    self.assertEqual(animating.SUFFIXES, SUFFIXES)
+    self.assertEqual(pictures.SUFFIXES, SUFFIXES)
 
   def test_a_file_holds_all_frames_and_repeats(self):
     folder = exports.temporary_folder(self)

@@ -4,16 +4,41 @@ import contextlib
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import filelock
 
-__all__ = ["PARTIAL", "lock", "remove_leftovers", "replacing"]
+__all__ = ["PARTIAL", "found_in", "lock", "remove_leftovers", "replacing"]
 
 # Prefix of a file that is being written.
 PARTIAL = "partial-"
 # Keras writes weights that do not fit into memory into a temporary file of the second form.
 _LEFTOVER = re.compile(rf"{PARTIAL}.*|tmp[a-z0-9_]{{8}}")
+
+
+def found_in(folder: pathlib.Path, suffixes: Sequence[str]) -> list[pathlib.Path]:
+  """Lists the files in a folder and in its folders, in order, but those that a dot hides.
+
+  Args:
+    folder: the folder.
+    suffixes: of the files to list, lower case.
+
+  Example:
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as name:
+  ...   for file in ("b.PNG", "a.png", "notes.txt", ".hidden.png"):
+  ...     pathlib.Path(name, file).touch()
+  ...   [path.name for path in found_in(pathlib.Path(name), [".png"])]
+  ['a.png', 'b.PNG']
+  """
+  return sorted(
+    path
+    for path in folder.rglob("*")
+    if path.suffix.lower() in suffixes
+    and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    and path.is_file()
+  )
 
 
 @contextlib.contextmanager

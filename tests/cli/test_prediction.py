@@ -1,7 +1,10 @@
 """The program predict, on files of all sizes, with exports, servers and the package's weights."""
 
 import atexit
+import csv
 import functools
+import io
+import json
 import pathlib
 import re
 import shutil
@@ -15,6 +18,7 @@ from tests.support import exports, model_servers
 from wsram_tf.data import canvases, digits
 from wsram_tf.data.canvases.config import CanvasConfig
 from wsram_tf.serving.examples import as_bytes_array
+from wsram_tf.serving.image_files import prepare_image
 
 
 @functools.cache
@@ -157,16 +161,69 @@ class PredictionTest(absltest.TestCase):
       ("other.gif", "must be an image file, JPEG or PNG or TIFF or WEBP"),
       ("text.png", "must be an image file"),
       ("nothing.png", "No such file"),
-      (".", "Is a directory"),
       ("cut.png", "image_bytes_must_hold_a_whole_PNG_or_JPEG"),
+      ("*.bmp", "must match a file"),
     ):
       path = f"{image_files()}/{name}"
       with self.subTest(name):
-        printed, error = exports.predict(self.model, image_files() / "right.png", path)
+        printed, error = exports.predict(self.model, path)
         self.assertIn(words, error)
-        if name != "cut.png":  # Its header is whole, so only the model finds the fault.
-          self.assertIn(pathlib.Path(path).name, error)
-          self.assertEqual(printed, "")
+        self.assertIn(path, error)
+        self.assertEqual((printed, len(error.splitlines())), ("", 1))
+
+  def test_a_folder_is_answered_and_bad_files_do_not_end_it(self):
+    folder = self.folder / "some"
+    for name in ("a.png", "deeper/b.JPG", ".hidden/c.png", "notes.txt", "bad.png"):
+      (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(image_files() / "right.png", folder / "a.png")
+    shutil.copy(image_files() / "right.jpg", folder / "deeper/b.JPG")
+    shutil.copy(image_files() / "right.png", folder / ".hidden/c.png")
+    shutil.copy(image_files() / "cut.png", folder / "bad.png")
+    (folder / "notes.txt").write_text("")
+    good = [folder / "a.png", folder / "deeper/b.JPG"]
+    expected = self.predict(self.model, *good)
+    printed, error = exports.predict(self.model, folder, f"{folder}/x*.png")
+    self.assertEqual(printed.splitlines(), expected)
+    missing, bad, last = error.splitlines()
+    self.assertEqual(missing, f"predict: {folder}/x*.png: must match a file")
+    self.assertStartsWith(bad, f"predict: {folder}/bad.png: ")
+    self.assertEqual(last, "predict: 2 of 4 files have no answer")
+    self.assertEqual(self.predict(self.model, f"{folder}/**/[ab].*"), expected)
+    (folder / "empty").mkdir()
+    _, error = exports.predict(self.model, folder / "empty")
+    self.assertIn("empty: must hold a file that ends in .jpg, ", error)
+
+  def test_json_and_csv_hold_the_answers(self):
+    paths = [str(image_files() / name) for name in ("right.png", "text.png", "large.jpg")]
+    right, large = (
+      exports.cpp().run(
+        exports.model_dir(),
+        "classify_bytes",
+        image_bytes=as_bytes_array([prepare_image(path, (40, 36, 1), "resize")[0]]),
+      )
+      for path in (paths[0], paths[2])
+    )
+    printed, error = exports.predict(self.model, "--format=json", *paths)
+    records = [json.loads(line) for line in printed.splitlines()]
+    self.assertEqual([record["path"] for record in records], paths)
+    self.assertIn("must be an image file", records[1]["error"])
+    self.assertEqual(error.splitlines()[-1], "predict: 1 of 3 files have no answer")
+    self.assertIn("large.jpg: resized from 90 x 70", error)  # A note.
+    for record, outputs in ((records[0], right), (records[2], large)):
+      self.assertEqual(record["class_id"], outputs["class_id"][0])
+      np.testing.assert_allclose(record["probabilities"], outputs["probabilities"][0], rtol=1e-6)
+      np.testing.assert_allclose(record["locations"], outputs["locations"][0], rtol=1e-6)
+      order = np.argsort(-outputs["probabilities"][0])[:3]
+      self.assertEqual([one["class"] for one in record["top"]], [str(k) for k in order])
+    printed, _ = exports.predict(self.model, "--format=csv", *paths)
+    rows = list(csv.DictReader(io.StringIO(printed)))
+    self.assertEqual([row["path"] for row in rows], paths)
+    self.assertIn("must be an image file", rows[1]["error"])
+    for row, record in ((rows[0], records[0]), (rows[2], records[2])):
+      for n, end in enumerate(("", "_2", "_3")):
+        self.assertEqual(row[f"class{end}"], record["top"][n]["class"])
+        probability = record["top"][n]["probability"]
+        self.assertAlmostEqual(float(row[f"probability{end}"]), probability, places=5)
 
   def test_wrong_flags_are_refused(self):
     for flags, words in (

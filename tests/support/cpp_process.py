@@ -28,16 +28,16 @@ def check(model_dir):
 
 
 def predict(arguments):
-  """Runs the program predict: returns the printed text and the error, empty without one."""
+  """Runs the program predict: returns the printed text, and what it wrote of errors."""
   from wsram_tf.cli.programs import prediction  # Here, since the verification counts the imports.
 
-  printed = io.StringIO()
+  printed, errors = io.StringIO(), io.StringIO()
   try:
-    with contextlib.redirect_stdout(printed):
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(errors):
       prediction.predict(arguments)
   except SystemExit as end:
-    return printed.getvalue(), str(end.code)
-  return printed.getvalue(), ""
+    return printed.getvalue(), f"{errors.getvalue()}{end.code}"
+  return printed.getvalue(), errors.getvalue()
 
 
 def main():

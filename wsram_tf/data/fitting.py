@@ -14,6 +14,7 @@ import PIL.ImageOps
 __all__ = [
   "FITS",
   "FORMATS",
+  "IMAGE_SUFFIXES",
   "UnreadableImageError",
   "area_weights",
   "check_image",
@@ -27,6 +28,8 @@ FITS = ("resize", "pad")
 # Channel counts that both PNG and JPEG can store.
 CHANNELS = (1, 3)
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
+# Of the files of these formats.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 _WITH_ALPHA = ("RGBA", "LA", "PA")
 # Pillow's parsers raise all of these for damaged files.
 _DAMAGE = (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError)

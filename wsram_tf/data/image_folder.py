@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wsram_tf.data.fitting import UnreadableImageError, read_image
+from wsram_tf.data.fitting import IMAGE_SUFFIXES, UnreadableImageError, read_image
 from wsram_tf.data.images import ImageSplits, LabelledImages, split_images
 from wsram_tf.data.orders import first_few
+from wsram_tf.files import found_in
 
 __all__ = ["ImageFiles", "StoredImages", "find_images", "load_image_folder", "read_images"]
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 # Of free memory, that images may take.
 _SHARE_OF_MEMORY = 0.7
 # Copies of all images that exist at once: as read, split, and as tensors of the pipeline.
@@ -37,7 +37,9 @@ class ImageFiles(NamedTuple):
   class_names: tuple[str, ...]
 
 
-def find_images(image_dir: str | os.PathLike, suffixes: Sequence[str] = SUFFIXES) -> ImageFiles:
+def find_images(
+  image_dir: str | os.PathLike, suffixes: Sequence[str] = IMAGE_SUFFIXES
+) -> ImageFiles:
   """Lists the image files of a folder that has one subfolder per class.
 
   Files may lie deeper in a class' folder. Names that begin with a dot and files with other suffixes
@@ -72,7 +74,7 @@ def find_images(image_dir: str | os.PathLike, suffixes: Sequence[str] = SUFFIXES
     folders = sorted(
       path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
     )
-    files = [_image_files(folder, suffixes) for folder in folders]
+    files = [found_in(folder, suffixes) for folder in folders]
   except OSError as error:
     raise ValueError(f"image_dir={str(image_dir)!r}: must be readable: {error}") from error
   for folder in folders:
@@ -259,13 +261,3 @@ def load_image_folder(
     split_seed=split_seed,
   )
   return splits, left_out
-
-
-def _image_files(folder: pathlib.Path, suffixes: Sequence[str]) -> list[pathlib.Path]:
-  return sorted(
-    path
-    for path in folder.rglob("*")
-    if path.suffix.lower() in suffixes
-    and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    and path.is_file()
-  )

@@ -221,7 +221,7 @@ def _upload(examples: list[str]) -> gradio.File:
     gallery = gradio.Gallery(
       examples,
       label="Or take an example",
-      columns=3,
+      columns=2,
       object_fit="contain",
       height="auto",
       buttons=[],

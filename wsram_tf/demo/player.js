@@ -49,7 +49,10 @@ element.addEventListener("click", (event) => {
 
 const begin = () => {
   stop();
-  if (count()) show(count() - 1);
+  if (!count()) return;
+  // The browser keeps the tick of the answer before.
+  find(".player").classList.toggle("with-prior", Boolean(find(".show-prior")?.checked));
+  show(count() - 1);
 };
 watch("value", begin);
 begin();

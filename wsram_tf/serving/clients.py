@@ -6,6 +6,7 @@ gRPC carries the messages of protos.py, REST carries JSON.
 import abc
 import base64
 import functools
+import http
 import json
 import urllib.error
 import urllib.request
@@ -17,13 +18,17 @@ import numpy as np
 
 from wsram_tf.serving import examples, protos
 
-__all__ = ["GrpcClient", "RestClient", "ServerError"]
+__all__ = ["GrpcClient", "RequestRefusedError", "RestClient", "ServerError"]
 
 _SERVICE = "/tensorflow.serving.PredictionService"
 
 
 class ServerError(Exception):
   """The server cannot be reached or refuses a request; the message gives server and reason."""
+
+
+class RequestRefusedError(ServerError):
+  """The server refuses the inputs of a request; another request may succeed."""
 
 
 class _Client(abc.ABC):
@@ -114,7 +119,10 @@ class GrpcClient(_Client):
       return self._channel.unary_unary(f"{_SERVICE}/{method}")(request, timeout=self._timeout)
     except grpc.RpcError as error:
       message = f"{error.code().name}: {error.details()}"
-      raise ServerError(f"server={self._address!r}, name={self._name!r}: {message}") from error
+      refused = error.code() == grpc.StatusCode.INVALID_ARGUMENT
+      raise (RequestRefusedError if refused else ServerError)(
+        f"server={self._address!r}, name={self._name!r}: {message}"
+      ) from error
 
 
 class RestClient(_Client):
@@ -158,7 +166,10 @@ class RestClient(_Client):
       with urllib.request.urlopen(self._url + path, request, self._timeout) as response:
         return response.read()
     except urllib.error.HTTPError as error:
-      raise ServerError(f"{self._url}: {error.code}: {error.read().decode()}") from error
+      refused = error.code == http.HTTPStatus.BAD_REQUEST
+      raise (RequestRefusedError if refused else ServerError)(
+        f"{self._url}: {error.code}: {error.read().decode()}"
+      ) from error
     except OSError as error:
       raise ServerError(f"{self._url}: no model server answers there: {error}") from error
 

@@ -23,6 +23,7 @@ __all__ = [
   "ask_steps",
   "caption_words",
   "describe",
+  "ranked_classes",
   "text_of",
 ]
 
@@ -325,11 +326,12 @@ def _ask_stepwise(model: looking.GlimpseModel, images: np.ndarray) -> dict[str, 
   return model.exchange("classify_stepwise", {"images": images, "threshold": threshold}).outputs
 
 
-def describe(answer: Mapping[str, np.ndarray]) -> str:
+def describe(answer: Mapping[str, np.ndarray], class_names: Sequence[str] = ()) -> str:
   """Describes the answer to one image: its likeliest classes or caption, and the glimpses.
 
   Args:
     answer: outputs by name, of one row.
+    class_names: K names, by label; empty to name the likeliest class as the answer does.
   """
   looked = [f"{row:+.2f}, {column:+.2f}" for row, column in answer["locations"][0]]
   axes = "row, column"
@@ -343,14 +345,27 @@ def describe(answer: Mapping[str, np.ndarray]) -> str:
     places = " ".join(looked[: len(words)])
     text = f"{' '.join(words) or NO_WORDS} (log-probability {answer['log_prob'][0]:.2f} nats)"
     return f"{text}; looked at ({axes}) {places}" if places else text
-  probabilities = answer["probabilities"][0]
-  classes = np.argsort(-probabilities, kind="stable")[:_CLASSES_SHOWN]
-  # An answer names the likeliest class alone; the others appear as numbers.
-  names = {classes[0]: text_of(answer["class_name"][0])} if "class_name" in answer else {}
-  shown = ", ".join(
-    f"{names.get(label, label)} ({100 * probabilities[label]:.1f}%)" for label in classes
-  )
+  ranked = ranked_classes(answer, class_names)
+  shown = ", ".join(f"{name} ({100 * probability:.1f}%)" for name, probability in ranked)
   return f"{shown}; looked at ({axes}) {' '.join(looked)}"
+
+
+def ranked_classes(
+  answer: Mapping[str, np.ndarray], class_names: Sequence[str] = ()
+) -> list[tuple[str, float]]:
+  """Lists the three likeliest classes of the answer to one image, with their probabilities.
+
+  Args:
+    answer: outputs by name, of one row.
+    class_names: as `describe` takes them.
+  """
+  probabilities = np.asarray(answer["probabilities"][0])
+  labels = np.argsort(-probabilities, kind="stable")[:_CLASSES_SHOWN].tolist()
+  names = dict(enumerate(class_names))
+  # A server's answer names the likeliest class alone; the others appear as numbers.
+  if "class_name" in answer and not names:
+    names = {labels[0]: text_of(answer["class_name"][0])}
+  return [(names.get(label, str(label)), float(probabilities[label])) for label in labels]
 
 
 def caption_words(answer: Mapping[str, np.ndarray]) -> list[str]:

@@ -19,7 +19,7 @@ _MOST_MODELS = 2
 # Of the files in a folder of examples.
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 # Digits to offer with the package's weights.
-_NUM_EXAMPLES = 9
+_NUM_EXAMPLES = 6
 
 
 def demo(arguments: Sequence[str] | None = None) -> None:

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wsram_tf import files
+from wsram_tf.data.fitting import IMAGE_SUFFIXES
 from wsram_tf.data.regions.slides import RegionError
 
 __all__ = [
   "COMPRESSIONS",
-  "IMAGE_SUFFIXES",
   "Converted",
   "convert",
   "convert_folder",
@@ -21,7 +21,6 @@ __all__ = [
 ]
 
 COMPRESSIONS = ("deflate", "jpeg")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 JPEG_QUALITY = 90
 # Of tiles, pixels. A patch is small, and the tiles that it touches are decoded whole.
 TILE_SIDE = 128
@@ -107,13 +106,7 @@ def convert_folder(
   root, out = pathlib.Path(image_dir).expanduser(), pathlib.Path(out_dir).expanduser()
   if not root.is_dir():
     raise ValueError(f"image_dir={str(image_dir)!r}: must be a folder")
-  sources = sorted(
-    path
-    for path in root.rglob("*")
-    if path.suffix.lower() in IMAGE_SUFFIXES
-    and path.is_file()
-    and not any(part.startswith(".") for part in path.relative_to(root).parts)
-  )
+  sources = files.found_in(root, IMAGE_SUFFIXES)
   if not sources:
     raise ValueError(
       f"image_dir={str(image_dir)!r}: must hold image files ({', '.join(IMAGE_SUFFIXES)}), got none"

@@ -7,10 +7,11 @@ import numpy as np
 
 from wsram_tf.cli import program
 from wsram_tf.cli.flags import ProgramFlags
-from wsram_tf.cli.programs.animating import write_animation
+from wsram_tf.cli.programs.prediction.answers import AnswerWriter
+from wsram_tf.cli.programs.prediction.pictures import write_animation
 from wsram_tf.data.regions import search
 from wsram_tf.data.regions.reader import PatchShape, RegionReader
-from wsram_tf.serving import clients, looking, models
+from wsram_tf.serving import clients, cpp_loader, looking, models
 
 __all__ = ["search_files"]
 
@@ -23,6 +24,7 @@ def search_files(
   flags: ProgramFlags,
   model: models.ExportedModel | clients.GrpcClient | clients.RestClient,
   paths: Sequence[str],
+  writer: AnswerWriter,
 ) -> None:
   """Prints what a model answers about each file, and the bytes that travelled.
 
@@ -34,33 +36,42 @@ def search_files(
     flags: `animate`, `draw_dir`, `glimpse_scales` and `threshold`.
     model: with the signatures `begin` and `look`.
     paths: of the files.
+    writer: prints the answers.
 
   Raises:
-    ValueError: if the model cannot search, or a file cannot be read; the message names it.
+    ValueError: if the model cannot search.
   """
   shape = _patch_shape(flags, model)
   reader = RegionReader()
-  # All files first: one that cannot be opened ends the program before any question.
-  reader.sizes(paths)
   for path in paths:
-    source = search.RegionSource([path], shape, reader)
-    looked = looking.look_around(model, source, flags.threshold)
+    try:
+      source = search.RegionSource([path], shape, reader)
+      looked = looking.look_around(model, source, flags.threshold)
+    except (ValueError, OSError, cpp_loader.ServingError, clients.RequestRefusedError) as error:
+      writer.fail(path, error)
+      continue
     travelled = looked.bytes_sent + looked.bytes_received
-    answer = models.describe(looked.answer)
-    if flags.threshold is not None:
-      answer += f" after glimpse {looked.glimpses[0]}"
     height, width = source.sizes[0].tolist()
-    print(
-      f"{path}: {height} x {width} pixels (height x width): {answer}; "
-      f"{travelled / 1e3:.1f} kB travelled"
+    text = models.describe(looked.answer, getattr(model, "class_names", ()))
+    if flags.threshold is not None:
+      text += f" after glimpse {looked.glimpses[0]}"
+    size = f"{height} x {width} pixels (height x width)"
+    writer.answer(
+      path,
+      looked.answer,
+      f"{size}: {text}; {travelled / 1e3:.1f} kB travelled",
+      height=height,
+      width=width,
+      glimpses=int(looked.glimpses[0]),
+      bytes=travelled,
     )
     if flags.draw_dir is not None:
       drawn = pathlib.Path(flags.draw_dir) / f"{pathlib.Path(path).stem}_glimpses.png"
       _draw(drawn, reader, path, looked, source, shape)
-      print(f"{path}: drawn in {drawn}, its places in .geojson and .csv beside it")
+      writer.note(path, f"drawn in {drawn}, its places in .geojson and .csv beside it")
     if flags.animate is not None:
       _animate(pathlib.Path(flags.animate), reader, path, looked, source, shape, model)
-      print(f"{path}: animated in {flags.animate}")
+      writer.note(path, f"animated in {flags.animate}")
 
 
 def _patch_shape(

@@ -1,18 +1,19 @@
 """The program predict: asks a model about image files."""
 
-import io
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from absl import flags as absl_flags
 
-from wsram_tf import files
 from wsram_tf.cli import program
 from wsram_tf.cli.flags import ProgramFlags
-from wsram_tf.cli.programs.animating import SUFFIXES, animate_answer
-from wsram_tf.serving import clients, cpp_loader, examples, manifests, models
+from wsram_tf.cli.programs.prediction import answers
+from wsram_tf.cli.programs.prediction.pictures import SUFFIXES, animate_answer, draw_answer
+from wsram_tf.data.fitting import IMAGE_SUFFIXES
+from wsram_tf.data.regions.slides import SLIDE_SUFFIXES
+from wsram_tf.serving import clients, cpp_loader, manifests, models
 from wsram_tf.serving.image_files import prepare_image
 
 if TYPE_CHECKING:  # It loads TensorFlow.
@@ -33,7 +34,9 @@ def predict(arguments: Sequence[str] | None = None) -> None:
   predict --model_dir=BASE/NAME --regions SLIDE...      large files, of which regions are read
 
   Images are PNG, JPEG, TIFF or WebP files of any size; one that is not of the model's size is
-  resized, here or, where the model takes any size, by the model.
+  resized, here or, where the model takes any size, by the model. A folder stands for all images in
+  it and in its folders, a pattern such as 'scans/*.png' for the files that it matches. A file
+  without an answer does not keep the others from theirs; the exit status is then 1.
   """
   program.run("predict", lambda: _predict(arguments), cpp_loader.ServingError, clients.ServerError)
 
@@ -77,6 +80,13 @@ def _flags() -> ProgramFlags:
     lower_bound=0.0,
     upper_bound=1.0,
     flag_values=flags.values,
+  )
+  flags.define_choice(
+    "format",
+    "text",
+    answers.FORMATS,
+    "of the answers: text; json, an object a line with all outputs; csv, a table. Notes then go to "
+    "the standard error",
   )
   flags.define_bool(
     "invert",
@@ -154,36 +164,66 @@ def _register_rules(values: absl_flags.FlagValues) -> None:
 
 def _predict(arguments: Sequence[str] | None) -> None:
   flags = _flags()
-  paths = flags.parse(arguments)
-  if not paths:
+  named = flags.parse(arguments)
+  if not named:
     raise ValueError("name at least one image file")
+  suffixes = SLIDE_SUFFIXES if flags.regions else IMAGE_SUFFIXES
+  paths, wrong = answers.find_files(named, suffixes)
   if flags.animate is not None and len(paths) > 1:
     raise ValueError(f"animate={flags.animate}: must be given with one image alone")
   pictures = [f"{pathlib.Path(path).stem}_glimpses.png" for path in paths]
   if flags.draw_dir is not None and len(set(pictures)) < len(pictures):
     raise ValueError(f"{' '.join(paths)}: must differ in their names, for pictures in one folder")
   if flags.regions:
-    from wsram_tf.cli.programs.searching import search_files
+    from wsram_tf.cli.programs.prediction.searching import search_files
 
-    search_files(flags, _open_client(flags) or models.ExportedModel(flags.model_dir), paths)
-    return
-  model = _open_model(flags)
-  shape = model.image_shape()
-  # All files first: one that cannot be read ends the program before any question or picture.
-  prepared = [prepare_image(path, shape, model.fit, invert=flags.invert) for path in paths]
-  for path, picture, (contents, note) in zip(paths, pictures, prepared, strict=True):
-    answer = model.ask([contents])
+    client = _open_client(flags) or models.ExportedModel(flags.model_dir)
+    writer = _open_writer(flags, client, wrong)
+    search_files(flags, client, paths, writer)
+  else:
+    model = _open_model(flags)
+    writer = _open_writer(flags, model, wrong)
+    _ask_about_files(flags, model, paths, writer)
+  writer.finish(len(paths) + len(wrong))
+
+
+def _open_writer(flags: ProgramFlags, model: Any, wrong: Mapping[str, str]) -> answers.AnswerWriter:
+  """Opens the output, with the errors of arguments that name no file."""
+  signatures = getattr(model, "signatures", {}).values()
+  describes = any("caption" in signature.outputs for signature in signatures)
+  writer = answers.AnswerWriter(flags.format, getattr(model, "class_names", ()), describes)
+  for path, rule in wrong.items():
+    writer.fail(path, rule)
+  return writer
+
+
+def _ask_about_files(
+  flags: ProgramFlags,
+  model: "models.ExportedModel | models.ServedModel | export.PretrainedModel",
+  paths: Sequence[str],
+  writer: answers.AnswerWriter,
+) -> None:
+  """Prints the answer to each file; one without an answer does not keep the others from theirs."""
+  for path in paths:
+    try:
+      shape = model.image_shape()
+      contents, note = prepare_image(path, shape, model.fit, invert=flags.invert)
+      answer = model.ask([contents])
+    except (ValueError, OSError, cpp_loader.ServingError, clients.RequestRefusedError) as error:
+      writer.fail(path, error)
+      continue
     if note:
-      print(f"{path}: {note}")
-    print(f"{path}: {models.describe(answer)}")
-    # A server does not report a glimpse's size; the flags refuse --draw_dir with --server.
-    if flags.draw_dir is not None and not isinstance(model, models.ServedModel):
-      drawn = pathlib.Path(flags.draw_dir) / picture
-      _draw(drawn, contents, answer, model.glimpses)
-      print(f"{path}: drawn in {drawn}")
-    if flags.animate is not None and not isinstance(model, models.ServedModel):
+      writer.note(path, note)
+    writer.answer(path, answer)
+    if isinstance(model, models.ServedModel):
+      continue  # The flags refuse pictures with a server.
+    if flags.draw_dir is not None:
+      drawn = pathlib.Path(flags.draw_dir) / f"{pathlib.Path(path).stem}_glimpses.png"
+      draw_answer(drawn, contents, answer, model.glimpses)
+      writer.note(path, f"drawn in {drawn}")
+    if flags.animate is not None:
       animate_answer(pathlib.Path(flags.animate), contents, model)
-      print(f"{path}: animated in {flags.animate}")
+      writer.note(path, f"animated in {flags.animate}")
 
 
 def _open_model(
@@ -198,7 +238,10 @@ def _open_model(
   from wsram_tf.export import PretrainedModel
 
   if flags.pretrained is None:
-    print(f"No model named: these are the answers of the package's weights {_DEFAULT_PRETRAINED!r}")
+    print(
+      f"No model named: these are the answers of the package's weights {_DEFAULT_PRETRAINED!r}",
+      file=sys.stdout if flags.format == "text" else sys.stderr,
+    )
   return PretrainedModel(flags.pretrained or _DEFAULT_PRETRAINED)
 
 
@@ -207,52 +250,3 @@ def _open_client(flags: ProgramFlags) -> "clients.GrpcClient | clients.RestClien
     return None
   client = clients.GrpcClient if flags.protocol == "grpc" else clients.RestClient
   return client(flags.server, flags.name, flags.timeout)
-
-
-def _draw(
-  path: pathlib.Path,
-  contents: bytes,
-  answer: Mapping[str, np.ndarray],
-  glimpses: models.Glimpses | models.Cells,
-) -> None:
-  """Writes a picture of an image with its glimpses: their squares, or the cell before each word.
-
-  Args:
-    path: of the PNG file to write.
-    contents: of the file that the model saw.
-    answer: the outputs for it.
-    glimpses: the extent of a glimpse.
-
-  Raises:
-    OSError: if it cannot be written; no incomplete picture remains.
-  """
-  import PIL.Image
-  from matplotlib.figure import Figure
-
-  with program.quiet_tensorflow():
-    from wsram_tf.drawing import draw_captions, draw_glimpse_squares
-
-  image = PIL.Image.open(io.BytesIO(contents))
-  pixels = examples.to_float(np.asarray(image.convert("RGB")))
-  if isinstance(glimpses, models.Cells):
-    words = models.caption_words(answer) or [models.NO_WORDS]
-    figure = draw_captions(
-      pixels[np.newaxis],
-      answer["locations"],
-      [words],
-      glimpses.grids,
-      layers=answer.get("layers"),
-    )
-  else:
-    figure = Figure(figsize=(4, 4 * image.height / image.width), dpi=150)
-    axes = figure.add_axes((0, 0, 1, 1))
-    scales = answer["scales"][0] if "scales" in answer else None
-    draw_glimpse_squares(axes, pixels, answer["locations"][0], *glimpses, scales)
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(path) as partial:
-      figure.savefig(partial)
-  except OSError as error:
-    raise OSError(f"draw_dir={path.parent}: {path.name} cannot be written, {error.strerror}") from (
-      error
-    )
