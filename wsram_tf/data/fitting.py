@@ -21,6 +21,7 @@ __all__ = [
   "first_pixels",
   "fit_image",
   "is_transparent",
+  "patch_squares",
   "read_image",
 ]
 
@@ -158,6 +159,38 @@ def first_pixels(locations: np.ndarray, sizes: np.ndarray, extent: int) -> np.nd
   centres = (np.clip(locations, -1, 1).astype(np.float32) + np.float32(1)) * np.float32(0.5)
   first = centres * sizes.astype(np.float32) - np.float32(extent / 2) + np.float32(0.5)
   return np.floor(first).astype(np.int64)
+
+
+def patch_squares(
+  locations: np.ndarray,
+  scales: np.ndarray | None,
+  size: Sequence[int],
+  glimpse_side: int,
+  glimpse_scales: int,
+) -> np.ndarray:
+  """Places the patches of one image's glimpses, as the glimpse sensor cuts them.
+
+  Args:
+    locations: float32 `[N, 2]`, (row, column) in [-1, 1].
+    scales: int `[N]`, the chosen scales; None where a glimpse has the patches of all scales.
+    size: height and width of the image, pixels.
+    glimpse_side: side of the finest patch, pixels.
+    glimpse_scales: S.
+
+  Returns:
+    int64 `[N, S, 3]`, of a chosen scale `[N, 1, 3]`: top, left and side of each patch, pixels.
+
+  Example:
+
+  >>> patch_squares(np.zeros([1, 2], np.float32), None, (20, 40), 4, 2).tolist()
+  [[[8, 18, 4], [6, 16, 8]]]
+  """
+  extent = glimpse_side << (glimpse_scales - 1)
+  firsts = first_pixels(np.asarray(locations), np.tile(size, (len(locations), 1)), extent)
+  shown = np.arange(glimpse_scales)[np.newaxis] if scales is None else np.asarray(scales)[:, None]
+  sides = np.broadcast_to(glimpse_side << shown, (len(locations), shown.shape[1]))
+  corners = firsts[:, np.newaxis] + ((extent - sides) // 2)[..., np.newaxis]
+  return np.concatenate([corners, sides[..., np.newaxis]], axis=-1)
 
 
 def is_transparent(image: PIL.Image.Image) -> bool:

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import PIL.Image
 
-from wsram_tf.data.fitting import FORMATS, first_pixels
+from wsram_tf.data.fitting import FORMATS, patch_squares
 from wsram_tf.data.regions.reader import PatchShape, RegionReader
 from wsram_tf.data.regions.search import RegionSource
 from wsram_tf.serving import looking, models
@@ -272,11 +272,5 @@ def _squares(
 ) -> list[list[Box]]:
   """The squares of the patches of each glimpse, as the glimpse sensor cuts them."""
   assert isinstance(glimpses, models.Glimpses)
-  extent = glimpses.side << (glimpses.scales - 1)
-  firsts = first_pixels(np.asarray(locations), np.tile(size, (len(locations), 1)), extent)
-  boxes = []
-  for n, (top, left) in enumerate(firsts.tolist()):
-    shown = range(glimpses.scales) if scales is None else [int(scales[n])]
-    sides = [glimpses.side << scale for scale in shown]
-    boxes.append([Box(left + (extent - s) // 2, top + (extent - s) // 2, s, s) for s in sides])
-  return boxes
+  squares = patch_squares(locations, scales, size, glimpses.side, glimpses.scales)
+  return [[Box(left, top, side, side) for top, left, side in one] for one in squares.tolist()]

@@ -5,16 +5,24 @@ import pathlib
 import sys
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.plugins.hparams import api as hparams
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from wsram_tf.runs import record
 from wsram_tf.runs.checkpoints import Checkpoints
 from wsram_tf.runs.folder import RunFolder, RunFolderError
+from wsram_tf.runs.task import Summaries
 
 __all__ = ["Progress", "RunRecorder", "TensorBoardLog"]
+
+# Figures of answers before the last glimpse.
+_BY_GLIMPSE = "error_percent_after_"
 
 
 class RunRecorder(keras.callbacks.Callback):
@@ -27,14 +35,25 @@ class RunRecorder(keras.callbacks.Callback):
     batch_size: images per update.
     start_update: updates made before; above 0 for a resumed run.
     chosen_by: the validation figure that chooses the weights; higher is better.
+    summaries: makes the pictures and histograms of a learner; see `Task.summaries`.
+    settings: of the run.
 
   Raises:
     RunFolderError: if metrics.csv lacks the row of the checkpoint; from `fit`, if a file cannot be
       written.
   """
 
-  def __init__(self, run: RunFolder, batch_size: int, start_update: int, chosen_by: str):
+  def __init__(
+    self,
+    run: RunFolder,
+    batch_size: int,
+    start_update: int,
+    chosen_by: str,
+    summaries: Callable[[Any], Summaries] = lambda learner: Summaries({}, {}),
+    settings: record.Settings | None = None,
+  ):
     super().__init__()
+    self.summaries = summaries
     self.run = run
     self.batch_size = batch_size
     self.chosen_by = chosen_by
@@ -45,7 +64,7 @@ class RunRecorder(keras.callbacks.Callback):
         "update of its checkpoint"
       )
     self.checkpoints = Checkpoints(run)
-    self.log = TensorBoardLog(run, start_update)
+    self.log = TensorBoardLog(run, start_update, settings)
     self.seconds = self.rows[-1]["train_seconds"] if self.rows else 0.0
     self.images_per_second = 0.0
     self._timed: list[tuple[float, int]] = []
@@ -83,7 +102,7 @@ class RunRecorder(keras.callbacks.Callback):
     }
     self.rows.append(row)
     self.run.write_metrics(self.rows)
-    self.log.write(row)
+    self.log.write(row, self.summaries(self.model))
     self.checkpoints.save(
       self.model, is_best=self._goodness(row) == max(map(self._goodness, self.rows))
     )
@@ -95,39 +114,51 @@ class RunRecorder(keras.callbacks.Callback):
 
 
 class TensorBoardLog:
-  """Writes the figures of evaluations to TensorBoard's log.
+  """Writes the figures, pictures and histograms of evaluations to TensorBoard's log.
 
   A resumed run first invalidates the points after its checkpoint.
 
   Args:
     run: the run's folder.
     start_update: updates made before; above 0 for a resumed run.
+    settings: of the run, for TensorBoard's table of hyperparameters; None for no table.
   """
 
-  def __init__(self, run: RunFolder, start_update: int):
+  def __init__(self, run: RunFolder, start_update: int, settings: record.Settings | None = None):
     self.run = run
     self.start_update = start_update
+    self.settings = settings
     self._writer = None
 
-  def write(self, row: dict[str, float]) -> None:
-    """Adds one row of metrics.csv.
+  def write(self, row: dict[str, float], summaries: Summaries | None = None) -> None:
+    """Adds one row of metrics.csv, and what the task shows.
 
     Raises:
       RunFolderError: if the log cannot be written.
     """
+    step = row["update"]
     try:
       if self._writer is None:
-        self._invalidate_later_updates()
-        self._writer = tf.summary.create_file_writer(str(self.run.tensorboard))
+        self._open()
       with self._writer.as_default():
         for name, value in row.items():
-          kind, _, bare = name.rpartition("val_")
-          tag = f"{'validation' if kind or name.startswith('val_') else 'training'}/{bare}"
-          tf.summary.scalar(tag, value, step=row["update"])
+          tf.summary.scalar(_tag(name), value, step=step)
+        if summaries:
+          for tag, image in summaries.images.items():
+            tf.summary.image(tag, image[np.newaxis], step=step)
+          for tag, values in summaries.histograms.items():
+            tf.summary.histogram(tag, values, step=step)
       self._writer.flush()
     except (OSError, tf.errors.OpError) as error:
       reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
       raise self.run.write_error(self.run.tensorboard, reason) from error
+
+  def _open(self) -> None:
+    self._invalidate_later_updates()
+    self._writer = tf.summary.create_file_writer(str(self.run.tensorboard))
+    if self.settings and self.settings.lines:
+      with self._writer.as_default():
+        hparams.hparams(_hyperparameters(self.settings), trial_id=self.run.path.name)
 
   def _invalidate_later_updates(self) -> None:
     if not self.run.tensorboard.exists():
@@ -141,6 +172,28 @@ class TensorBoardLog:
     writer.add_event(Event(wall_time=time.time(), step=self.start_update + 1, session_log=start))
     writer.close()
     time.sleep(1.0)  # The next file must sort after this one.
+
+
+def _tag(name: str) -> str:
+  """Returns the tag of a figure: the part before the slash groups TensorBoard's charts."""
+  group = "validation" if name.startswith("val_") else "training"
+  bare = name.removeprefix("val_")
+  if bare.startswith(_BY_GLIMPSE):
+    return f"error_by_glimpse/{group}_after_{bare.removeprefix(_BY_GLIMPSE)}"
+  return f"{group}/{bare}"
+
+
+def _hyperparameters(settings: record.Settings) -> dict[str, float | str | bool]:
+  """Returns the settings by name, numbers as numbers."""
+  values: dict[str, float | str | bool] = {}
+  for line in settings.lines:
+    name, equals, text = line.removeprefix("--").partition("=")
+    if line.startswith("--") and equals:
+      try:
+        values[name] = float(text)
+      except ValueError:
+        values[name] = {"true": True, "false": False}.get(text, text)
+  return values
 
 
 def _second(path: pathlib.Path) -> int:

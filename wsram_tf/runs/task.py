@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from wsram_tf.learning.base_learner import BaseLearner
 from wsram_tf.runs import record
 from wsram_tf.runs.folder import RunFolder
 
-__all__ = ["Layout", "Task"]
+__all__ = ["Layout", "Summaries", "Task"]
 
 
 class Layout(NamedTuple):
@@ -27,6 +28,18 @@ class Layout(NamedTuple):
   columns: Mapping[str, tuple[str, int]]
   plots: tuple[tuple[str, str, str], ...]
   lowest_first: bool
+
+
+class Summaries(NamedTuple):
+  """What TensorBoard gets after an evaluation, beside the figures.
+
+  Attributes:
+    images: uint8 `[H, W, 3]`, by tag.
+    histograms: numbers, by tag.
+  """
+
+  images: Mapping[str, np.ndarray]
+  histograms: Mapping[str, np.ndarray]
 
 
 class Task(abc.ABC):
@@ -125,6 +138,14 @@ class Task(abc.ABC):
   def callbacks(self) -> list[keras.callbacks.Callback]:
     """Makes callbacks that add figures to the evaluations; they run before the recording."""
     return []
+
+  def summaries(self, learner: BaseLearner) -> Summaries:
+    """Makes pictures and histograms for TensorBoard, after each evaluation; none by default.
+
+    Args:
+      learner: in training; it must keep its state.
+    """
+    return Summaries({}, {})
 
   @abc.abstractmethod
   def describe(self, figures: Mapping[str, float]) -> str:

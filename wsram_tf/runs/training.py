@@ -254,7 +254,9 @@ def _train(
     ).fit
   recorder = None
   if cluster.is_chief:
-    recorder = RunRecorder(run, training.batch_size, start, task.chosen_by)
+    recorder = RunRecorder(
+      run, training.batch_size, start, task.chosen_by, task.summaries, settings
+    )
   began = time.time()
   if start < optimizer_config.updates:
     progress = Progress(optimizer_config.updates, task.progress, task.describe)

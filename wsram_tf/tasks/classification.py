@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 
 from wsram_tf import drawing
 from wsram_tf.classification import ModelConfig, WakeSleepLearner
+from wsram_tf.classification.reports import confusion
+from wsram_tf.classification.reports.summaries import GlimpseSummaries
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
 from wsram_tf.runs.folder import CLASS_NAMES, RunFolder
 from wsram_tf.runs.record import Settings, collect
-from wsram_tf.runs.task import Layout, Task
+from wsram_tf.runs.task import Layout, Summaries, Task
 from wsram_tf.tasks.config import DiagnosisConfig
 from wsram_tf.tasks.diagnosis import Diagnosis
 
@@ -95,6 +97,7 @@ class ClassificationTask(Task):
     self.network_options = dict(network_options or {})
     self.class_names: tuple[str, ...] = ()
     self.data_figures: dict[str, Any] = {}
+    self._summaries: GlimpseSummaries | None = None
 
   def fit_model(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
     """Makes `model` fit the images.
@@ -166,6 +169,12 @@ class ClassificationTask(Task):
     """Makes the measurements of the estimator; see `Task`."""
     return [Diagnosis(self.diagnosis, self.validation_data())]
 
+  def summaries(self, learner: WakeSleepLearner) -> Summaries:
+    """Shows where the learner looks in the first validation images; see `Task`."""
+    if self._summaries is None:
+      self._summaries = GlimpseSummaries(self.validation_data(), self.class_names)
+    return Summaries(*self._summaries(learner))
+
   def describe(self, figures: Mapping[str, float]) -> str:
     """Describes an evaluation in one line; see `Task`."""
     return (
@@ -177,13 +186,14 @@ class ClassificationTask(Task):
     )
 
   def score(self, learner: WakeSleepLearner, run: RunFolder | None = None) -> dict[str, Any]:
-    """Computes the test figures; writes the class names and the picture; see `Task`."""
+    """Computes the test figures; writes class names, pictures and tables; see `Task`."""
     test = self.test_data()
     figures = learner.evaluate(test, return_dict=True, verbose=0)
     if run is not None:
       if self.class_names:
         run.write_names(CLASS_NAMES, self.class_names)
       run.save_figure(run.glimpses, draw_cases(learner, test, self.class_names))
+      self._write_confusion(run, confusion.count_answers(learner, test))
     return {
       "test_error_percent": figures["error_percent"],
       "test_error_percent_averaged": figures["error_percent_averaged"],
@@ -199,6 +209,12 @@ class ClassificationTask(Task):
       **self._errors_by_glimpse(figures),
       **self.data_figures,
     }
+
+  def _write_confusion(self, run: RunFolder, counts: np.ndarray) -> None:
+    names = self.class_names or [str(label) for label in range(len(counts))]
+    run.write_text(run.path / "confusion.csv", confusion.confusion_csv(counts, names))
+    run.write_text(run.path / "classes.csv", confusion.classes_csv(counts, names))
+    run.save_figure(run.path / "confusion.png", confusion.draw_confusion(counts, names))
 
   def _errors_by_glimpse(self, figures: Mapping[str, float]) -> dict[str, list[float]]:
     earlier = [figures.get(f"error_percent_after_{n}") for n in range(1, self.model.num_glimpses)]

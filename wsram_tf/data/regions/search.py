@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wsram_tf import files
-from wsram_tf.data.fitting import first_pixels
+from wsram_tf.data.fitting import first_pixels, patch_squares
 from wsram_tf.data.regions.reader import PatchShape, RegionReader
 
 __all__ = ["Place", "RegionSource", "places_of", "write_csv", "write_geojson"]
@@ -94,15 +94,15 @@ def places_of(
     shape: of the patches.
     class_names: K names, by label; empty to use numbers.
   """
-  first = first_pixels(locations, np.tile(size, (len(locations), 1)), shape.extent)
+  squares = patch_squares(locations, scales, size, shape.side, shape.scales)
   places = []
-  for n, (top, left) in enumerate(first.tolist()):
+  for n, patches in enumerate(squares.tolist()):
     label = int(np.argmax(probabilities[n]))
     name = class_names[label] if class_names else str(label)
-    for scale in range(shape.scales) if scales is None else [int(scales[n])]:
-      inset, side = shape.insets[scale], shape.side * 2**scale
-      confidence = float(probabilities[n, label])
-      places.append(Place(n + 1, scale, left + inset, top + inset, side, name, confidence))
+    shown = range(shape.scales) if scales is None else [int(scales[n])]
+    confidence = float(probabilities[n, label])
+    for scale, (top, left, side) in zip(shown, patches, strict=True):
+      places.append(Place(n + 1, scale, left, top, side, name, confidence))
   return places
 
 
