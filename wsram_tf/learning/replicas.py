@@ -5,8 +5,6 @@ random numbers of the whole batch and takes its own rows, so the number of repli
 but rounding. Outside of a strategy there is one replica, and these functions return their argument.
 """
 
-from typing import Any
-
 import tensorflow as tf
 
 __all__ = ["mean_over_replicas", "num_replicas", "own_rows", "weighted_sums"]
@@ -43,21 +41,10 @@ def weighted_sums(value: tf.Tensor | tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Te
   return tf.reduce_sum(values * weights), tf.reduce_sum(weights)
 
 
-def mean_over_replicas(tensors: Any) -> Any:
-  """The mean of floats over all replicas, equal on each, by one collective operation.
-
-  Args:
-    tensors: a nest of float32 tensors of static shape.
-  """
+def mean_over_replicas(vector: tf.Tensor) -> tf.Tensor:
+  """The mean of float32 vectors over all replicas, equal on each, by one collective operation."""
   count = num_replicas()
   if count == 1:
-    return tensors
-  flat = tf.nest.flatten(tensors)
-  sizes = [tensor.shape.num_elements() for tensor in flat]
-  # One vector for all tensors: each collective operation waits for the slowest replica.
-  vector = tf.concat([tf.reshape(tensor, [-1]) for tensor in flat], axis=0)
+    return vector
   context = tf.distribute.get_replica_context()
-  vector = context.all_reduce(tf.distribute.ReduceOp.SUM, vector) / count
-  means = tf.split(vector, sizes)
-  shaped = [tf.reshape(mean, tensor.shape) for mean, tensor in zip(means, flat, strict=True)]
-  return tf.nest.pack_sequence_as(tensors, shaped)
+  return context.all_reduce(tf.distribute.ReduceOp.SUM, vector) / count

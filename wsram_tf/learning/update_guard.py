@@ -66,6 +66,8 @@ class UpdateGuard:
     norms: Mapping[str, tf.Tensor],
     step: tf.Tensor,
     skip: bool,
+    *,
+    records: bool = True,
   ) -> tf.Tensor:
     """Returns whether to apply an update, bool, and records the first rejected one.
 
@@ -74,11 +76,14 @@ class UpdateGuard:
       norms: norms of the gradients, float scalars, by network. One NaN makes its norm NaN.
       step: int64, updates made before.
       skip: apply later updates after a rejected one; else reject all later updates.
+      records: whether to record; False on further devices, which apply the same update.
     """
     values = tf.stack([tf.cast(v, tf.float32) for v in (*losses.values(), *norms.values())])
     finite = tf.reduce_all(tf.math.is_finite(values))
     unharmed = self._first_step < 0
     admitted = finite if skip else finite & unharmed
+    if not records:
+      return admitted
     first = unharmed & ~finite
     self._first_step.assign(tf.where(first, tf.cast(step, tf.int64), self._first_step))
     self._first_values.assign(tf.where(first, values, self._first_values))

@@ -150,10 +150,13 @@ class ReplicatedLearner:
       self.copy.build_optimizer()
       weight_transfer.copy_state(self.learner, self.copy)
       self._check_start(int(learner.optimizer.iterations))
-    # Collective operations cannot be compiled by XLA; what comes before them can.
-    self._differentiate = tf.function(
-      self._own_update, jit_compile=learner.jit_compile, autograph=False
-    )
+    # Collective operations cannot be compiled by XLA; what comes before and after them can.
+    compiled = functools.partial(tf.function, jit_compile=learner.jit_compile, autograph=False)
+    self._differentiate = compiled(self._own_sums)
+    self._apply = [
+      compiled(functools.partial(self._apply_sums, records=local == 0))
+      for local in range(len(self._local_values(self._first_variable())))
+    ]
     self._train = tf.function(self._train_steps)
 
   def _check_start(self, start: int) -> None:
@@ -167,7 +170,18 @@ class ReplicatedLearner:
         "folder, and either all or none must resume"
       )
 
-  def _own_update(self, images: tf.Tensor, targets: tf.Tensor) -> Any:
+  def _first_variable(self) -> tf.Variable:
+    return self.copy.trained_variables()[0].value
+
+  def _local_values(self, value: Any) -> tuple[Any, ...]:
+    return self.strategy.experimental_local_results(value)
+
+  def _own_sums(self, images: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """The losses, gradients and figures of this replica's rows, in one vector.
+
+    One vector for all, because each collective operation waits for the slowest replica. It holds
+    the sums over the replica's rows of the figures, and its means of losses and gradients.
+    """
     update = self.copy.differentiate(replicas.own_rows(images), replicas.own_rows(targets))
     variables = self.copy.network_variables()
     gradients = {
@@ -178,49 +192,64 @@ class ReplicatedLearner:
       for name, group in update.gradients.items()
     }
     figures = {name: replicas.weighted_sums(value) for name, value in update.figures.items()}
-    return update._replace(gradients=gradients, figures=figures)
+    self._form = update._replace(gradients=gradients, figures=figures)
+    return tf.concat([tf.reshape(one, [-1]) for one in tf.nest.flatten(self._form)], axis=0)
+
+  def _update_of(self, vector: tf.Tensor) -> Any:
+    """Undoes the vector of `_own_sums`."""
+    flat = tf.nest.flatten(self._form)
+    parts = tf.split(vector, [one.shape.num_elements() for one in flat])
+    shaped = [tf.reshape(part, one.shape) for part, one in zip(parts, flat, strict=True)]
+    return tf.nest.pack_sequence_as(self._form, shaped)
 
   @tf.autograph.experimental.do_not_convert
   def _train_step(self, images: tf.Tensor, targets: tf.Tensor) -> None:
     """Like the learner's `train_step`, with the mean over replicas before the clipping."""
-    learner, optimizer = self.learner, self.copy.optimizer
-    update = self.strategy.run(
+    means = self.strategy.run(
       lambda *batch: replicas.mean_over_replicas(self._differentiate(*batch)), (images, targets)
     )
-    # The same on all replicas.
-    update = tf.nest.map_structure(
-      lambda value: self.strategy.experimental_local_results(value)[0], update
-    )
+    variable = self._first_variable()
+    own = self._local_values(variable)
+
+    def apply(component: tf.Variable, vector: tf.Tensor) -> None:
+      (local,) = (place for place, one in enumerate(own) if one is component)
+      self._apply[local](vector)
+
+    # In here, each variable stands for its copy on one device.
+    self.strategy.extended.update(variable, apply, args=(means,), group=False)
+
+  def _apply_sums(self, vector: tf.Tensor, records: bool) -> None:
+    """Updates the variables of one device.
+
+    Args:
+      vector: the mean of `_own_sums` over all replicas.
+      records: whether this device keeps the guard and the metrics; one of a process does.
+    """
+    learner, optimizer = self.learner, self.copy.optimizer
+    update = self._update_of(vector)
     gradients, norms = learner.clip(update.gradients)
     figures = {
       name: (tf.math.divide_no_nan(total, weight), weight)
       for name, (total, weight) in update.figures.items()
     }
     skip = learner.on_nan == "skip"
-    step = tf.convert_to_tensor(optimizer.iterations)
+    step = tf.convert_to_tensor(optimizer.iterations.value)
 
     def apply() -> None:
-      self._apply_gradients(gradients)
-      learner.update_figures(norms, figures)
+      # Not `optimizer.apply`, which would sum the gradients over replicas once more.
+      rate = tf.convert_to_tensor(optimizer.learning_rate)
+      flat = [gradient for group in gradients.values() for gradient in group]
+      for variable, gradient in zip(self.copy.trained_variables(), flat, strict=True):
+        optimizer.update_step(gradient, variable, rate)
+      optimizer.iterations.assign_add(1)
+      if records:
+        learner.update_figures(norms, figures)
 
     def pass_over() -> None:
       optimizer.iterations.assign_add(int(skip))
 
-    tf.cond(learner.guard.admits(update.losses, norms, step, skip), apply, pass_over)
-
-  def _apply_gradients(self, gradients: dict[str, list[tf.Tensor]]) -> None:
-    # Not `optimizer.apply`, which would sum the gradients over replicas once more.
-    optimizer = self.copy.optimizer
-    rate = tf.convert_to_tensor(optimizer.learning_rate)
-    flat = [gradient for group in gradients.values() for gradient in group]
-    for variable, gradient in zip(self.copy.trained_variables(), flat, strict=True):
-      self.strategy.extended.update(
-        variable.value,
-        lambda own, change: optimizer.update_step(change, own, rate),
-        args=(gradient,),
-        group=False,
-      )
-    optimizer.iterations.assign_add(1)
+    admitted = learner.guard.admits(update.losses, norms, step, skip, records=records)
+    tf.cond(admitted, apply, pass_over)
 
   def _train_steps(self, batches: Any, count: tf.Tensor) -> None:
     for _ in tf.range(count):
