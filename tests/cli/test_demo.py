@@ -1,5 +1,6 @@
 """The program demo: what it refuses, and that it serves until Ctrl-C without TensorFlow."""
 
+import json
 import re
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import httpx
 import PIL.Image
+import yaml
 from absl.testing import absltest
 
 from tests.support import exports, programs
@@ -52,6 +54,24 @@ class DemoTest(absltest.TestCase):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     self.assertEqual(done.returncode, 1)
     self.assertEqual(done.stderr, 'demo: needs Gradio; install it: pip install "wsram_tf[demo]"\n')
+
+  def test_the_compose_file_starts_the_program_with_flags_that_exist(self):
+    folder = programs.ROOT / "export/docker"
+    services = yaml.safe_load((folder / "compose.yaml").read_text())["services"]
+    command = [re.sub(r"\$\{NAME:.*\}", "digits", word) for word in services["page"]["command"]]
+    entry = (folder / "Dockerfile").read_text().rpartition("ENTRYPOINT ")[2]
+    name, *flags = json.loads(entry)
+    self.assertIn(
+      f"{name} = wsram_tf.cli.programs.demo:demo", (programs.ROOT / "setup.cfg").read_text()
+    )
+    # All flags are right: the program comes as far as the server that is not there.
+    unreachable = [word.replace("serving:8500", "localhost:9") for word in command]
+    (ending,) = programs.endings("demo", [*flags, *unreachable])
+    self.assertIn("localhost:9", ending)
+    served = " ".join(services["serving"]["command"])
+    commands = (programs.ROOT / "docs/serving.md").read_text()
+    for flag in re.findall(r"--\w+", served):
+      self.assertIn(flag, commands)
 
   def test_wrong_flags_are_refused(self):
     three = [f"--model_dir={exports.model_dir()}"] * 3

@@ -86,6 +86,7 @@ NOT_RUN = {
   'smaller="': "sets a variable",
   "cd models": SERVER,
   "docker run": "needs Docker",
+  "MODELS=$PWD/models NAME=digits docker compose": "needs Docker",
   "python tests/support/example_large_images.py": "makes 2 GB of images",
   "tensorflow_model_server": SERVER,
   "curl": SERVER,
