@@ -120,6 +120,13 @@ class PredictionTest(absltest.TestCase):
     remote = self.predict(*flags, *paths)
     self.assertEqual(remote, self.predict(self.model, *paths))
     self.assertNotEmpty(remote)
+    folder = self.folder / protocol
+    drawn = (f"--draw_dir={folder}", f"--animate={folder}/looks.gif", paths[0])
+    self.predict(*flags, *drawn)
+    pictures = [PIL.Image.open(folder / name) for name in ("right_glimpses.png", "looks.gif")]
+    self.predict(self.model, *drawn)
+    for name, picture in zip(("right_glimpses.png", "looks.gif"), pictures, strict=True):
+      self.assertEqual(picture.tobytes(), PIL.Image.open(folder / name).tobytes())
     _, error = exports.predict(*flags, image_files() / "cut.png")
     self.assertIn("image_bytes", error)
     _, error = exports.predict(*flags, "--name=other", *paths)
@@ -233,8 +240,6 @@ class PredictionTest(absltest.TestCase):
       ),
       (["--server=localhost", "--name=x"], "must be host:port"),
       (["--server=localhost:1"], "--name belongs to --server"),
-      (["--server=localhost:1", "--name=x", "--draw_dir=d"], "--draw_dir needs --model_dir"),
-      (["--server=localhost:1", "--name=x", "--animate=a.gif"], "--animate needs --model_dir"),
       (["--animate=a.mp4"], "must end in .gif or .webp"),
       (["--server=localhost:1", "--name=x", "--timeout=0"], "must be above 0"),
       (["--model_dir=nowhere"], "must be a folder that an export wrote"),

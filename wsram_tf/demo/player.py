@@ -49,7 +49,7 @@ def glimpses_html(answer: ClassifierAnswer) -> str:
   sure = 100 * float(answer.probabilities[-1, label])
   headline = f"<strong>{html.escape(answer.names[label])}</strong> ({sure:.1f} %)"
   tick = (
-    '<label><input type="checkbox" class="show-prior"> where it may look next</label>'
+    '<label><input type="checkbox" class="show-prior"> where it might look</label>'
     if answer.prior is not None
     else ""
   )

@@ -158,6 +158,7 @@ class ReplicatedLearner:
       for local in range(len(self._local_values(self._first_variable())))
     ]
     self._train = tf.function(self._train_steps)
+    self._form: Any = None  # Of the vector that the replicas exchange; known once it is traced.
 
   def _check_start(self, start: int) -> None:
     def gather():
@@ -192,8 +193,9 @@ class ReplicatedLearner:
       for name, group in update.gradients.items()
     }
     figures = {name: replicas.weighted_sums(value) for name, value in update.figures.items()}
-    self._form = update._replace(gradients=gradients, figures=figures)
-    return tf.concat([tf.reshape(one, [-1]) for one in tf.nest.flatten(self._form)], axis=0)
+    update = update._replace(gradients=gradients, figures=figures)
+    self._form = tf.nest.map_structure(tf.TensorSpec.from_tensor, update)
+    return tf.concat([tf.reshape(one, [-1]) for one in tf.nest.flatten(update)], axis=0)
 
   def _update_of(self, vector: tf.Tensor) -> Any:
     """Undoes the vector of `_own_sums`."""

@@ -22,7 +22,9 @@ SUFFIXES = (".gif", ".webp")
 
 
 def animate_answer(
-  path: pathlib.Path, contents: bytes, model: "models.ExportedModel | export.PretrainedModel"
+  path: pathlib.Path,
+  contents: bytes,
+  model: "models.ExportedModel | models.ServedModel | export.PretrainedModel",
 ) -> None:
   """Writes a moving picture of a classifier that looks at an image.
 

@@ -70,7 +70,8 @@ def _flags() -> ProgramFlags:
   flags.define_count(
     "glimpse_scales",
     0,
-    "with regions, the scales that a model on a server chooses from, which it does not report",
+    "with server, for pictures or regions, the scales that a model chooses from, which it does not "
+    "report",
     minimum=0,
   )
   absl_flags.DEFINE_float(
@@ -148,18 +149,6 @@ def _register_rules(values: absl_flags.FlagValues) -> None:
     message="--invert must not be given with --regions",
     flag_values=values,
   )
-  absl_flags.register_multi_flags_validator(
-    ["server", "animate", "regions"],
-    lambda given: given["regions"] or None in (given["server"], given["animate"]),
-    message="--animate needs --model_dir or --pretrained: servers do not report a glimpse's size",
-    flag_values=values,
-  )
-  absl_flags.register_multi_flags_validator(
-    ["server", "draw_dir", "regions"],
-    lambda given: given["regions"] or None in (given["server"], given["draw_dir"]),
-    message="--draw_dir needs --model_dir or --pretrained: servers do not report a glimpse's size",
-    flag_values=values,
-  )
 
 
 def _predict(arguments: Sequence[str] | None) -> None:
@@ -204,6 +193,11 @@ def _ask_about_files(
   writer: answers.AnswerWriter,
 ) -> None:
   """Prints the answer to each file; one without an answer does not keep the others from theirs."""
+  wanted = [name for name in ("draw_dir", "animate") if flags.values[name].value is not None]
+  if wanted and model.glimpses == models.Cells(()):
+    raise ValueError(
+      f"{wanted[0]}: needs --model_dir for a captioner, because servers do not report its cells"
+    )
   for path in paths:
     try:
       shape = model.image_shape()
@@ -215,8 +209,6 @@ def _ask_about_files(
     if note:
       writer.note(path, note)
     writer.answer(path, answer)
-    if isinstance(model, models.ServedModel):
-      continue  # The flags refuse pictures with a server.
     if flags.draw_dir is not None:
       drawn = pathlib.Path(flags.draw_dir) / f"{pathlib.Path(path).stem}_glimpses.png"
       draw_answer(drawn, contents, answer, model.glimpses)
@@ -231,7 +223,7 @@ def _open_model(
 ) -> "models.ExportedModel | models.ServedModel | export.PretrainedModel":
   client = _open_client(flags)
   if client is not None:
-    return models.ServedModel(client, flags.name)
+    return models.ServedModel(client, flags.name, flags.glimpse_scales)
   if flags.model_dir is not None:
     return models.ExportedModel(flags.model_dir)
   program.load_tensorflow()  # No other model needs TensorFlow's Python package.
