@@ -72,6 +72,7 @@ class AnswerWriter:
     """Records why a file has no answer; `finish` prints it."""
     message = " ".join(str(error).split())  # A model's message may have several lines.
     self.failures[path] = message if path in message else f"{path}: {message}"
+    message = message.removeprefix(f"{path}: ")
     if self._form == "json":
       print(json.dumps({"path": path, "error": message}, ensure_ascii=False), flush=True)
     elif self._form == "csv":
