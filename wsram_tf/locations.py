@@ -342,7 +342,7 @@ def location_map(distribution: LocationDistribution, parameters: tf.Tensor) -> t
   """Probabilities of the cells of a grid over the image, for pictures.
 
   The cells are those of a family of cells; another family has 32 x 32 cells, each with the density
-  at its centre, normalised. Of a family with scales, the probabilities are summed over the scales.
+  at its centre, normalised. Probabilities of a family with scales are summed over the scales.
 
   Args:
     distribution: the family.
@@ -353,7 +353,6 @@ def location_map(distribution: LocationDistribution, parameters: tf.Tensor) -> t
 
   Example:
 
-  >>> import tensorflow as tf
   >>> location_map(GridLocations(rows=1, columns=2), tf.zeros([1, 2])).numpy().tolist()
   [[[0.5, 0.5]]]
   """

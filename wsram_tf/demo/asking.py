@@ -271,6 +271,7 @@ def _squares(
   size: tuple[int, int],
 ) -> list[list[Box]]:
   """The squares of the patches of each glimpse, as the glimpse sensor cuts them."""
-  assert isinstance(glimpses, models.Glimpses)
+  if isinstance(glimpses, models.Cells):
+    raise ValueError("model: must be a classifier")
   squares = patch_squares(locations, scales, size, glimpses.side, glimpses.scales)
   return [[Box(left, top, side, side) for top, left, side in one] for one in squares.tolist()]

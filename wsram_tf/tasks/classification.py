@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 from wsram_tf import drawing
 from wsram_tf.classification import ModelConfig, WakeSleepLearner
 from wsram_tf.classification.reports import confusion
+from wsram_tf.classification.reports.diagnosis import Diagnosis
 from wsram_tf.classification.reports.summaries import GlimpseSummaries
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
 from wsram_tf.runs.folder import CLASS_NAMES, RunFolder
 from wsram_tf.runs.record import Settings, collect
 from wsram_tf.runs.task import Layout, Summaries, Task
 from wsram_tf.tasks.config import DiagnosisConfig
-from wsram_tf.tasks.diagnosis import Diagnosis
 
 __all__ = ["ClassificationTask", "draw_cases", "log_marginal_likelihood"]
 
@@ -167,7 +167,8 @@ class ClassificationTask(Task):
 
   def callbacks(self) -> list[keras.callbacks.Callback]:
     """Makes the measurements of the estimator; see `Task`."""
-    return [Diagnosis(self.diagnosis, self.validation_data())]
+    measured = self.diagnosis
+    return [Diagnosis(self.validation_data(), measured.gradient_draws, measured.gradient_images)]
 
   def summaries(self, learner: WakeSleepLearner) -> Summaries:
     """Shows where the learner looks in the first validation images; see `Task`."""

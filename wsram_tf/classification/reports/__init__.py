@@ -1,1 +1,1 @@
-"""Reports about a classifier: what TensorBoard shows of it, and which classes it confuses."""
+"""Reports about a classifier: what TensorBoard shows, measurements, and confused classes."""

@@ -6,7 +6,6 @@ import keras
 import tensorflow as tf
 
 from wsram_tf.classification import diagnostics
-from wsram_tf.tasks.config import DiagnosisConfig
 
 __all__ = ["Diagnosis"]
 
@@ -23,23 +22,25 @@ class Diagnosis(keras.callbacks.Callback):
   the mean log p(y | image) in nats.
 
   Args:
-    config: the number of draws and images.
     validation: batches of images and labels.
+    gradient_draws: draws of samples for the gradient's variance; 0 for none.
+    gradient_images: images of the batch.
   """
 
-  def __init__(self, config: DiagnosisConfig, validation: tf.data.Dataset):
+  def __init__(self, validation: tf.data.Dataset, gradient_draws: int, gradient_images: int):
     super().__init__()
-    self.config = config
     self.validation = validation
+    self.gradient_draws = gradient_draws
+    self.gradient_images = gradient_images
     self.probe = None
     self.enumerate: Any = None
 
   def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
     """Prepares the measurements of the learner."""
     learner = self.model
-    batch = next(iter(self.validation.unbatch().padded_batch(self.config.gradient_images).take(1)))
-    if self.config.gradient_draws:
-      self.probe = diagnostics.GradientProbe(learner, *batch, self.config.gradient_draws)
+    batch = next(iter(self.validation.unbatch().padded_batch(self.gradient_images).take(1)))
+    if self.gradient_draws:
+      self.probe = diagnostics.GradientProbe(learner, *batch, self.gradient_draws)
     sequences = diagnostics.count_sequences(learner)
     if sequences and sequences <= diagnostics.MOST_SEQUENCES:
       few = [part[: max(1, MOST_ENUMERATED_ROWS // sequences)] for part in batch]
