@@ -66,7 +66,8 @@ class BrowserTest(absltest.TestCase):
     def find(driver):
       return [e for e in driver.find_elements(By.CSS_SELECTOR, selector) if e.is_displayed()]
 
-    return WebDriverWait(self.driver, 20).until(find, f"no visible {selector}")[0]
+    wait = WebDriverWait(self.driver, 20, poll_frequency=0.05)
+    return wait.until(find, f"no visible {selector}")[0]
 
   def wait_for(self, condition, message, seconds=20):
     WebDriverWait(self.driver, seconds, poll_frequency=0.05).until(lambda _: condition(), message)
