@@ -47,7 +47,7 @@ def show_image(
   corner: tuple[float, float] = (0, 0),
   frame: Any = None,
 ) -> None:
-  """Shows a float image `[H, W, C]` in 0..1, grey or colour.
+  """Shows a float image `[H, W, C]` in 0..1, grey or colour; two channels as red and green.
 
   Args:
     axes: the axes to draw on.
@@ -58,6 +58,8 @@ def show_image(
   """
   height, width = shape or image.shape[:2]
   top, left = corner[0] - 0.5, corner[1] - 0.5
+  if image.shape[2] == 2:
+    image = np.concatenate([image, np.zeros_like(image[..., :1])], axis=2)
   axes.imshow(
     np.squeeze(image[..., :3], axis=2) if image.shape[2] == 1 else image[..., :3],
     cmap="gray",

@@ -1,12 +1,16 @@
 """Images in memory: what `ArrayTask` accepts and refuses, and its data."""
 
+import io
+
 import numpy as np
 import tensorflow as tf
 
 from tests.support import small_runs
 from wsram_tf import tasks
+from wsram_tf.classification import GlimpseConfig, ModelConfig
 from wsram_tf.data.images import Augmentation
 from wsram_tf.runs.folder import RunFolder
+from wsram_tf.tasks.classification import draw_cases
 
 _IMAGES = np.zeros([6, 20, 20], np.uint8)
 _LABELS = np.arange(6) % 3
@@ -25,6 +29,19 @@ class ArrayTaskTest(tf.test.TestCase):
     self.assertEqual((task.model.num_classes, task.class_names[3]), (4, "yak"))
     task = self.make((_IMAGES, 0 * _LABELS))
     self.assertEqual(task.model.num_classes, 2)
+
+  def test_images_of_any_number_of_channels_are_drawn(self):
+    for channels in (2, 5):
+      with self.subTest(channels):
+        images = np.arange(6 * 400 * channels, dtype=np.uint8).reshape(6, 20, 20, channels)
+        model = ModelConfig(units=8, num_glimpses=1, glimpse=GlimpseConfig(glimpse_side=4))
+        task = self.make((images, _LABELS), model=model)
+        learner = task.make_learner(clip_norm=1.0, seed=1)
+        picture = task.summaries(learner).images["glimpses/validation"]
+        self.assertEqual(picture.shape, (280, 4 * 264, 3))
+        file = io.BytesIO()
+        draw_cases(learner, task.test_data()).savefig(file)
+        self.assertGreater(len(file.getvalue()), 1000)
 
   def test_refuses_arrays_that_do_not_fit(self):
     for part, options, message in (

@@ -213,9 +213,6 @@ def search_file(model: PageModel, path: pathlib.Path) -> ClassifierAnswer:
   source = RegionSource([str(path)], PatchShape(glimpses.side, glimpses.scales, channels), reader)
   looked = looking.look_around(model, source)
   height, width = (int(length) for length in source.sizes[0])
-  steps = range(looked.locations.shape[1])
-  scales = [None if looked.scales is None else looked.scales[:, n] for n in steps]
-  patches = [source.patches(looked.locations[:, n], scales[n]) for n in steps]
   travelled = (looked.bytes_sent + looked.bytes_received) / 1e3
   return ClassifierAnswer(
     image=reader.low_resolution([str(path)], min(THUMBNAIL_SIDE, height, width), channels)[0],
@@ -226,7 +223,7 @@ def search_file(model: PageModel, path: pathlib.Path) -> ClassifierAnswer:
       None if looked.scales is None else looked.scales[0],
       (height, width),
     ),
-    patches=np.concatenate(patches),
+    patches=looking.patches_along(source, looked.locations, looked.scales)[0],
     probabilities=looked.probabilities[0],
     names=_names(model, looked.probabilities.shape[-1]),
     prior=None,

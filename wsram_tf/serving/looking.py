@@ -21,6 +21,7 @@ __all__ = [
   "Looked",
   "PixelSource",
   "look_around",
+  "patches_along",
 ]
 
 # Where a state holds the number of glimpses taken, the next place (row, column), and its scale.
@@ -173,6 +174,24 @@ def look_around(model: GlimpseModel, source: ImageSource, threshold: float | Non
     bytes_sent=sent,
     bytes_received=received,
   )
+
+
+def patches_along(
+  source: ImageSource, locations: np.ndarray, scales: np.ndarray | None
+) -> np.ndarray:
+  """Cuts the patches of given glimpses, for pictures.
+
+  Args:
+    source: of B images.
+    locations: float32 `[B, N, 2]`, (row, column) in [-1, 1].
+    scales: int64 `[B, N]`, the chosen scales; None where a glimpse has the patches of all scales.
+
+  Returns:
+    float32 `[B, N, S, G, G, C]`; of a chosen scale `[B, N, 1, G, G, C]`.
+  """
+  glimpses = range(locations.shape[1])
+  chosen = [None if scales is None else scales[:, n] for n in glimpses]
+  return np.stack([source.patches(locations[:, n], chosen[n]) for n in glimpses], axis=1)
 
 
 class PixelSource:

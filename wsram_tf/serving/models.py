@@ -115,15 +115,11 @@ def ask_steps(model: StepwiseModel, contents: bytes) -> Steps:
   answer = model.ask_stepwise(images)
   locations, scales = answer["locations"], answer.get("scales")
   source = looking.PixelSource(images, *model.glimpses)
-  patches = [
-    source.patches(locations[:, n], None if scales is None else scales[:, n])
-    for n in range(locations.shape[1])
-  ]
   return Steps(
     image=images[0],
     locations=locations[0],
     scales=None if scales is None else scales[0],
-    patches=np.concatenate(patches),
+    patches=looking.patches_along(source, locations, scales)[0],
     probabilities=answer["probabilities"][0],
   )
 

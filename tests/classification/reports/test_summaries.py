@@ -88,6 +88,12 @@ class SummariesTest(tf.test.TestCase):
     for weight, old in zip(learner.weights, before, strict=True):
       self.assertAllEqual(weight, old)
 
+  def test_of_large_images_few_are_kept(self):
+    for side, kept in ((8, 64), (1024, 16), (4096, 4)):
+      image = tf.zeros([1, side, side, 1])
+      data = tf.data.Dataset.from_tensors((image, tf.zeros([1], tf.int32))).repeat(64)
+      self.assertLen(GlimpseSummaries(data).images, kept)
+
   def test_tiles_frame_the_finest_patches(self):
     locations = np.zeros([1, 1, 2], np.float32)
     tile = glimpse_tiles(np.zeros([1, 64, 64, 1]), locations, 16, 2, [""])

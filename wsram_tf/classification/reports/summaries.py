@@ -1,5 +1,6 @@
 """What a classifier does with a few fixed images, for TensorBoard: pictures and histograms."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ __all__ = ["GlimpseSummaries", "LookedAt", "glimpse_tiles"]
 
 # Images that are looked at, and those of them that are shown.
 NUM_IMAGES, NUM_SHOWN = 64, 4
+# Numbers of all images, 4 bytes each, beyond which fewer images are looked at.
+MOST_NUMBERS = 2**24
 # Side of the picture of the prior, pixels.
 MAP_SIDE = 256
 # Side of an image with glimpses, pixels.
@@ -39,13 +42,16 @@ class GlimpseSummaries:
   """Shows where a learner looks in the first images of a set.
 
   Args:
-    data: batches of images and labels; the first 64 images are taken.
+    data: batches of images and labels; the first 64 images are taken, of large ones fewer.
     class_names: K names, by label; empty to show numbers.
   """
 
   def __init__(self, data: tf.data.Dataset, class_names: Sequence[str] = ()):
+    shape = data.element_spec[0].shape[1:]
+    numbers = math.prod(length or 1 for length in shape)
+    count = min(NUM_IMAGES, max(NUM_SHOWN, MOST_NUMBERS // numbers))
     # Lists of visible pixels are not equally long.
-    batch = next(iter(data.unbatch().take(NUM_IMAGES).padded_batch(NUM_IMAGES)))
+    batch = next(iter(data.unbatch().take(count).padded_batch(count)))
     self.images, self.labels = batch[0], np.asarray(batch[1])
     self.class_names = class_names
 

@@ -98,13 +98,6 @@ def _thumbnail(
   return reader.low_resolution([file], side, shape.channels)[0]
 
 
-def _patches(looked: looking.Looked, source: search.RegionSource) -> np.ndarray:
-  """Cuts the patches of all glimpses of one file, float32 `[N, S, G, G, C]`."""
-  glimpses = range(looked.locations.shape[1])
-  scales = [None if looked.scales is None else looked.scales[:, n] for n in glimpses]
-  return np.concatenate([source.patches(looked.locations[:, n], scales[n]) for n in glimpses])
-
-
 def _animate(
   path: pathlib.Path,
   reader: RegionReader,
@@ -124,7 +117,7 @@ def _animate(
     path,
     image=_thumbnail(reader, file, source, shape),
     locations=looked.locations[0],
-    patches=_patches(looked, source),
+    patches=looking.patches_along(source, looked.locations, looked.scales)[0],
     probabilities=looked.probabilities[0],
     glimpse_side=shape.side,
     glimpse_scales=shape.scales,
@@ -155,7 +148,7 @@ def _draw(
   figure = draw_glimpses(
     _thumbnail(reader, file, source, shape)[np.newaxis],
     looked.locations,
-    _patches(looked, source)[np.newaxis],
+    looking.patches_along(source, looked.locations, looked.scales),
     [f"{pathlib.Path(file).name}: {models.describe(looked.answer).partition(',')[0]}"],
     columns=1,
     chosen_scales=looked.scales,
