@@ -15,6 +15,7 @@ import time
 import numpy as np
 from absl import app, flags
 
+from tests.benchmarks.plot_flag import PLOT
 from wsram_tf.serving import cpp_loader, looking, manifests
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "folder of a finished run", required=True)
@@ -22,7 +23,6 @@ _IMAGES = flags.DEFINE_integer("images", 500, "test canvases", lower_bound=1)
 _THRESHOLDS = flags.DEFINE_list(
   "thresholds", ["0.5", "0.8", "0.9", "0.95", "0.99"], "probabilities"
 )
-_PLOT = flags.DEFINE_string("plot", None, "file for a picture of error against glimpses and time")
 
 
 def measure(
@@ -112,8 +112,8 @@ def main(_) -> None:
   print("way               glimpses  error %   p50 ms")
   for title, (glimpses, error, milliseconds) in measured.items():
     print(f"{title:<18s}{glimpses:8.2f} {error:8.2f} {milliseconds:8.2f}")
-  if _PLOT.value:
-    draw(measured, _PLOT.value)
+  if PLOT.value:
+    draw(measured, PLOT.value)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from absl import app, flags
 from matplotlib.figure import Figure
 
 import wsram_tf
+from tests.benchmarks.plot_flag import PLOT
 from tests.benchmarks.timing import in_own_process
 from wsram_tf.classification.views import View
 from wsram_tf.data import canvases, digits
@@ -48,7 +49,6 @@ _SECONDS = flags.DEFINE_float(
 _LONGEST = flags.DEFINE_float(
   "longest", 60.0, "a side is left out where one answer would take longer, in seconds"
 )
-_PLOT = flags.DEFINE_string("plot", None, "file for the plot, such as docs/images/image_size.png")
 
 
 class Row(NamedTuple):
@@ -326,8 +326,8 @@ def main(_) -> None:
   print("|---|---|---|---|---|---|---|---|")
   rows = measure(sides, _SECONDS.value, _LONGEST.value)
   print_findings(rows)
-  if _PLOT.value:
-    draw(rows).savefig(_PLOT.value, dpi=110)
+  if PLOT.value:
+    draw(rows).savefig(PLOT.value, dpi=110)
 
 
 if __name__ == "__main__":
