@@ -1,4 +1,4 @@
-"""The flag that benchmarks with a plot share: absl refuses a flag that two imported modules define."""
+"""The flag that benchmarks with a plot share; absl refuses to define one twice."""
 
 from absl import flags
 

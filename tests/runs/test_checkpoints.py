@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from wsram_tf.runs.callbacks.recorder import RunRecorder
 from wsram_tf.runs.checkpoints import Checkpoints
 from wsram_tf.runs.folder import RunFolder, RunFolderError
 from wsram_tf.runs.record import Settings
-from wsram_tf.runs.recording import RunRecorder
 
 EVERY, UPDATES = 2, 8
 # The figure that chooses the weights, by update: twice the best so far, then worse.

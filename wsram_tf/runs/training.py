@@ -14,9 +14,10 @@ from wsram_tf.learning import weight_transfer
 from wsram_tf.learning.base_learner import BaseLearner
 from wsram_tf.learning.update_guard import NonFiniteUpdateError
 from wsram_tf.runs import distribution, record, warm_start
+from wsram_tf.runs.callbacks.progress import Progress
+from wsram_tf.runs.callbacks.recorder import RunRecorder
 from wsram_tf.runs.checkpoints import Checkpoints
 from wsram_tf.runs.folder import RunFolder
-from wsram_tf.runs.recording import Progress, RunRecorder
 from wsram_tf.runs.replay import save_for_replay
 from wsram_tf.runs.task import Task
 
