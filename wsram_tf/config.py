@@ -160,6 +160,11 @@ class TrainingConfig:
     "folder nan and end the training) or skip (count the update and go on); neither applies it",
     choices=("stop", "skip"),
   )
+  max_hours: float = setting(
+    0.0,
+    "hours after which the run stops with a checkpoint and exit status 75; 0: no limit",
+    minimum=0.0,
+  )
   strategy: str = setting(
     "none",
     "devices that share each batch: none (one device), mirrored (all GPUs of this machine) or "

@@ -12,9 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf.runs.callbacks.recorder import RunRecorder
 from wsram_tf.runs.checkpoints import Checkpoints
 from wsram_tf.runs.folder import RunFolder, RunFolderError
+from wsram_tf.runs.loop.intervals import Interval
+from wsram_tf.runs.loop.recorder import RunRecorder
 from wsram_tf.runs.record import Settings
 
 EVERY, UPDATES = 2, 8
@@ -181,6 +182,41 @@ class CheckpointsTest(tf.test.TestCase):
     learner, output = self.load(run)
     self.assertEqual(int(learner.optimizer.iterations), 2)
     self.assertIn("update-00000004.keras (the checksum of", output)
+
+  def test_a_stopped_learner_is_loaded_unless_it_is_damaged_or_evaluated(self):
+    run, interval = self.new_run(), Interval(2, 1, [(0.25, 1)], {"loss": [0.1, float("inf")]})
+    self.save(run, {2: True})
+    learner = make_learner()
+    learner.compile(keras.optimizers.Adam(), "mse", jit_compile=False)
+    learner.optimizer.build(learner.trainable_variables)
+    for update in (3, 4):
+      learner.optimizer.iterations.assign(update)
+      Checkpoints(run).save_stopped(learner, interval)
+    self.assertEqual([name for name in names(run) if "3" in name], [])
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+      loaded, read = Checkpoints(run).load_stopped()
+    self.assertEqual((int(loaded.optimizer.iterations), read), (4, interval))
+    whole = {path: path.read_bytes() for path in run.checkpoints.iterdir()}
+    for name, content, reason in (
+      ("stopped-00000004.keras", lambda old: old[:-30], "File is not a zip file"),
+      ("stopped-00000004.json", lambda old: old[:-30], "stopped-00000004.json: must describe"),
+      ("stopped-00000004.json", lambda old: b"{}", "stopped-00000004.json: must describe"),
+      ("stopped-00000004.json", lambda old: old.replace(b": 2", b": 3"), "continues update 3"),
+      ("best-00000002.keras", lambda old: old[:-30], "the best checkpoint before it is damaged"),
+    ):
+      path = run.checkpoints / name
+      path.write_bytes(content(whole[path]))
+      with self.subTest(reason), contextlib.redirect_stdout(io.StringIO()) as output:
+        self.assertIsNone(Checkpoints(run).load_stopped())
+      self.assertIn(f"damaged and skipped: stopped-00000004.keras ({reason}", output.getvalue())
+      path.write_bytes(whole[path])
+    shutil.copy(
+      run.checkpoints / "update-00000002.keras", run.checkpoints / "update-00000004.keras"
+    )
+    self.assertIsNone(Checkpoints(run).load_stopped())
+    self.save(run, {6: False})
+    self.assertEqual([name for name in names(run) if name.startswith("stopped")], [])
 
   def test_keeps_the_last_two_and_the_best_up_to_each(self):
     run = self.new_run()

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+from wsram_tf.runs.loop.stop_requests import STOPPED_STATUS, RunStoppedError, Terminated
 from wsram_tf.serving.quiet import quiet_tensorflow
 
 __all__ = ["load_tensorflow", "quiet_tensorflow", "run", "stop"]
@@ -20,27 +21,29 @@ def run(
   *errors: type[Exception],
   when_stopped: Callable[[], str] = lambda: "nothing is half-written",
 ) -> None:
-  """Runs a program; expected errors and Ctrl-C end it with one line.
+  """Runs a program; expected errors, Ctrl-C and a stop on request end it with one line.
 
   Args:
     name: the program's name, for its messages.
     main: does the work.
     *errors: exceptions with a message for the user, besides `ValueError` and `OSError`.
-    when_stopped: makes the message after Ctrl-C.
+    when_stopped: makes the message after Ctrl-C or a stop on request.
   """
   try:
     main()
+  except (RunStoppedError, Terminated) as stopped:
+    stop(f"{name}: {str(stopped) or 'stopped by SIGTERM'}; {when_stopped()}", STOPPED_STATUS)
   except (ValueError, OSError, *errors) as error:
     sys.exit(f"{name}: {error}")
   except KeyboardInterrupt:
     stop(f"{name}: stopped; {when_stopped()}")
 
 
-def stop(message: str) -> NoReturn:
-  """Ends a program after Ctrl-C."""
+def stop(message: str, status: int = INTERRUPTED) -> NoReturn:
+  """Ends a program after Ctrl-C or on request."""
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # A second one would interrupt the end.
   print(f"\n{message}", file=sys.stderr, flush=True)
-  sys.exit(INTERRUPTED)
+  sys.exit(status)
 
 
 def load_tensorflow() -> None:

@@ -3,6 +3,8 @@ from .comparison import compare as compare
 from .distribution import WorkerLostError as WorkerLostError
 from .folder import RunFolder as RunFolder
 from .folder import RunFolderError as RunFolderError
+from .loop.stop_requests import RunStoppedError as RunStoppedError
+from .loop.stop_requests import StopRequests as StopRequests
 from .task import Layout as Layout
 from .task import Task as Task
 from .training import TrainedRun as TrainedRun

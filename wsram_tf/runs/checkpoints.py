@@ -7,11 +7,14 @@ import zipfile
 import keras
 
 from wsram_tf.runs.folder import RunFolder, RunFolderError
+from wsram_tf.runs.loop import intervals
+from wsram_tf.runs.loop.intervals import Interval
 
 __all__ = ["Checkpoints"]
 
-LAST, BEST = "update", "best"
+LAST, BEST, STOPPED = "update", "best", "stopped"
 _NAME = re.compile(rf"({LAST}|{BEST})-(\d{{8,}})\.keras")
+_STOPPED_NAME = re.compile(rf"({STOPPED})-(\d{{8,}})\.keras")
 
 
 class Checkpoints:
@@ -20,6 +23,9 @@ class Checkpoints:
   `update-N.keras` hold the last two evaluations, so that one remains if the other is damaged.
   `best-N.keras` hold the best evaluation up to each of the two. Each file appears complete, so a
   run resumes from the newest one; only metrics.csv, written before it, must agree with it.
+
+  `stopped-N.keras` holds a learner that was stopped on request after the last evaluation, and
+  `stopped-N.json` the interval since then. The next evaluation removes both.
 
   Args:
     run: the run's folder.
@@ -48,6 +54,55 @@ class Checkpoints:
     for path in self._files():
       if path not in kept:
         path.unlink()
+    self._remove_stopped()
+
+  def save_stopped(self, learner: keras.Model, interval: Interval) -> None:
+    """Saves a learner that stops before its next evaluation.
+
+    Args:
+      learner: the learner.
+      interval: what it did since its last evaluation.
+
+    Raises:
+      RunFolderError: if a file cannot be written; the old files stay.
+    """
+    path = self._path(STOPPED, int(learner.optimizer.iterations))
+    self.run.write_json(path.with_suffix(".json"), interval._asdict())
+    self.run.save_learner(path, learner)
+    self._remove_stopped(but=path)
+
+  def load_stopped(self) -> tuple[keras.Model, Interval] | None:
+    """Loads the learner that was stopped after the last evaluation.
+
+    A damaged one is reported; the run then repeats the interval from the last evaluation.
+
+    Returns:
+      the learner, and what it did since that evaluation; None if there is no intact one.
+    """
+    last = max((_update(path) for path in self._files() if path.name.startswith(LAST)), default=0)
+    problems: dict[pathlib.Path, str] = {}
+    for path in self._stopped():
+      if _update(path) <= last:
+        continue  # The evaluation after it was recorded.
+      try:
+        interval = intervals.read(path.with_suffix(".json"))
+        if interval.begin != last:
+          raise ValueError(f"continues update {interval.begin}")
+        best = self._best_until(last)
+        if last and (best is None or _damage(best)):
+          raise ValueError("the best checkpoint before it is damaged or missing")
+      except ValueError as error:
+        problems[path] = f"{error}"
+        continue
+      reason = _damage(path)
+      learner = None if reason else self._load(path, problems)
+      if learner is not None:
+        print(f"resumes from {path}", flush=True)
+        return learner, interval
+      problems.setdefault(path, reason or "")
+    if problems:
+      print(f"damaged and skipped: {_listed(problems)}", flush=True)
+    return None
 
   def load_last(self) -> keras.Model | None:
     """Loads the newest intact checkpoint whose best checkpoint is intact too.
@@ -136,13 +191,24 @@ class Checkpoints:
     found = [path for path in self.run.checkpoints.glob("*.keras") if _NAME.fullmatch(path.name)]
     return sorted(found, key=lambda path: (_update(path), path.name), reverse=True)
 
+  def _stopped(self) -> list[pathlib.Path]:
+    """Returns the checkpoints of stopped learners, newest first."""
+    found = self.run.checkpoints.glob(f"{STOPPED}-*.keras")
+    stopped = (path for path in found if _STOPPED_NAME.fullmatch(path.name))
+    return sorted(stopped, key=_update, reverse=True)
+
+  def _remove_stopped(self, but: pathlib.Path | None = None) -> None:
+    for path in self.run.checkpoints.glob(f"{STOPPED}-*"):
+      if but is None or path.stem != but.stem:
+        path.unlink()
+
   def _best_until(self, update: int) -> pathlib.Path | None:
     best = (path for path in self._files() if path.name.startswith(BEST))
     return next((path for path in best if _update(path) <= update), None)
 
 
 def _update(path: pathlib.Path) -> int:
-  return int(_NAME.fullmatch(path.name)[2])
+  return int(path.stem.partition("-")[2])
 
 
 def _damage(path: pathlib.Path) -> str | None:

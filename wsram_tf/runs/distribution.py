@@ -150,6 +150,8 @@ class ReplicatedLearner:
       self.copy.build_optimizer()
       weight_transfer.copy_state(self.learner, self.copy)
       self._check_start(int(learner.optimizer.iterations))
+    # Above 0 where a replica has a request to stop; like the guard's state in the first device.
+    self._stop = tf.Variable(0.0, trainable=False)
     # Collective operations cannot be compiled by XLA; what comes before and after them can.
     compiled = functools.partial(tf.function, jit_compile=learner.jit_compile, autograph=False)
     self._differentiate = compiled(self._own_sums)
@@ -177,8 +179,8 @@ class ReplicatedLearner:
   def _local_values(self, value: Any) -> tuple[Any, ...]:
     return self.strategy.experimental_local_results(value)
 
-  def _own_sums(self, images: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """The losses, gradients and figures of this replica's rows, in one vector.
+  def _own_sums(self, images: tf.Tensor, targets: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+    """The losses, gradients and figures of this replica's rows, and its `stop`, in one vector.
 
     One vector for all, because each collective operation waits for the slowest replica. It holds
     the sums over the replica's rows of the figures, and its means of losses and gradients.
@@ -195,20 +197,21 @@ class ReplicatedLearner:
     figures = {name: replicas.weighted_sums(value) for name, value in update.figures.items()}
     update = update._replace(gradients=gradients, figures=figures)
     self._form = tf.nest.map_structure(tf.TensorSpec.from_tensor, update)
-    return tf.concat([tf.reshape(one, [-1]) for one in tf.nest.flatten(update)], axis=0)
+    flat = [*tf.nest.flatten(update), stop]
+    return tf.concat([tf.reshape(one, [-1]) for one in flat], axis=0)
 
-  def _update_of(self, vector: tf.Tensor) -> Any:
-    """Undoes the vector of `_own_sums`."""
+  def _parts_of(self, vector: tf.Tensor) -> tuple[Any, tf.Tensor]:
+    """Undoes the vector of `_own_sums`: the update, and `stop`."""
     flat = tf.nest.flatten(self._form)
-    parts = tf.split(vector, [one.shape.num_elements() for one in flat])
+    *parts, stop = tf.split(vector, [*(one.shape.num_elements() for one in flat), 1])
     shaped = [tf.reshape(part, one.shape) for part, one in zip(parts, flat, strict=True)]
-    return tf.nest.pack_sequence_as(self._form, shaped)
+    return tf.nest.pack_sequence_as(self._form, shaped), stop[0]
 
   @tf.autograph.experimental.do_not_convert
-  def _train_step(self, images: tf.Tensor, targets: tf.Tensor) -> None:
+  def _train_step(self, images: tf.Tensor, targets: tf.Tensor, stop: tf.Tensor) -> None:
     """Like the learner's `train_step`, with the mean over replicas before the clipping."""
     means = self.strategy.run(
-      lambda *batch: replicas.mean_over_replicas(self._differentiate(*batch)), (images, targets)
+      lambda *own: replicas.mean_over_replicas(self._differentiate(*own)), (images, targets, stop)
     )
     variable = self._first_variable()
     own = self._local_values(variable)
@@ -228,7 +231,9 @@ class ReplicatedLearner:
       records: whether this device keeps the guard and the metrics; one of a process does.
     """
     learner, optimizer = self.learner, self.copy.optimizer
-    update = self._update_of(vector)
+    update, stop = self._parts_of(vector)
+    if records:
+      self._stop.assign(stop)
     gradients, norms = learner.clip(update.gradients)
     figures = {
       name: (tf.math.divide_no_nan(total, weight), weight)
@@ -253,9 +258,9 @@ class ReplicatedLearner:
     admitted = learner.guard.admits(update.losses, norms, step, skip, records=records)
     tf.cond(admitted, apply, pass_over)
 
-  def _train_steps(self, batches: Any, count: tf.Tensor) -> None:
+  def _train_steps(self, batches: Any, count: tf.Tensor, stop: tf.Tensor) -> None:
     for _ in tf.range(count):
-      self._train_step(*next(batches))
+      self._train_step(*next(batches), stop)
 
   def fit(
     self,
@@ -269,6 +274,8 @@ class ReplicatedLearner:
   ) -> None:
     """Trains like `keras.Model.fit`; only the chief evaluates and runs the callbacks.
 
+    The last callback, a `Stopper`, runs on every worker: a request to stop one stops all.
+
     Args:
       data: endless full batches; each replica takes its rows.
       initial_epoch, epochs, steps_per_epoch, validation_data, callbacks: as in Keras.
@@ -279,8 +286,9 @@ class ReplicatedLearner:
     """
     learner, at_once = self.learner, self.learner.steps_per_execution
     watch = WatchUpdates(learner.guard, learner.on_nan == "skip")
+    *of_chief, stopper = callbacks
     called = keras.callbacks.CallbackList(
-      [watch, *(callbacks if self.cluster.is_chief else [])],
+      [watch, *(of_chief if self.cluster.is_chief else []), stopper],
       model=learner,
       epochs=epochs,
       steps=steps_per_epoch,
@@ -294,12 +302,15 @@ class ReplicatedLearner:
       for begin in range(0, steps_per_epoch, at_once):
         called.on_train_batch_begin(begin)
         with lost_workers_reported(learner), self.strategy.scope():
-          self._train(batches, tf.constant(at_once))
+          self._train(batches, tf.constant(at_once), tf.constant(float(stopper.has_request)))
+        stopper.is_agreed = float(self._stop) > 0
         weight_transfer.copy_state(self.copy, learner)
         called.on_train_batch_end(begin + at_once - 1, training_figures(learner))
       if self.cluster.is_chief:
         figures = training_figures(learner)
-        validation = learner.evaluate(validation_data, return_dict=True, verbose=0)
+        validation = learner.evaluate(
+          validation_data, return_dict=True, verbose=0, callbacks=called
+        )
         figures |= {f"val_{name}": value for name, value in validation.items()}
         called.on_epoch_end(epoch, figures)
     called.on_train_end()

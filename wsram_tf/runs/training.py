@@ -1,5 +1,6 @@
 """Trains and evaluates runs: `train` makes a run folder, `evaluate` scores its learner again."""
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -14,11 +15,15 @@ from wsram_tf.learning import weight_transfer
 from wsram_tf.learning.base_learner import BaseLearner
 from wsram_tf.learning.update_guard import NonFiniteUpdateError
 from wsram_tf.runs import distribution, record, warm_start
-from wsram_tf.runs.callbacks.progress import Progress
-from wsram_tf.runs.callbacks.recorder import RunRecorder
 from wsram_tf.runs.checkpoints import Checkpoints
 from wsram_tf.runs.folder import RunFolder
-from wsram_tf.runs.replay import save_for_replay
+from wsram_tf.runs.loop import fitting
+from wsram_tf.runs.loop.intervals import Interval
+from wsram_tf.runs.loop.progress import Progress
+from wsram_tf.runs.loop.recorder import RunRecorder
+from wsram_tf.runs.loop.replay import save_for_replay
+from wsram_tf.runs.loop.stop_requests import RunStoppedError, StopRequests, Terminated
+from wsram_tf.runs.loop.stopper import Stopper
 from wsram_tf.runs.task import Task
 
 __all__ = [
@@ -57,10 +62,13 @@ def train(
   resume: bool = False,
   begin_with: str | os.PathLike | None = None,
   settings: record.Settings | None = None,
+  stop_requests: StopRequests | None = None,
 ) -> TrainedRun:
   """Trains a task's learner and writes a run folder with the model, figures and a picture.
 
   After a stop, the same call with `resume=True` ends with the same weights as a run without one.
+  SIGTERM, which clusters send before they take a machine, and `training.max_hours` stop the run
+  after the current updates, with a checkpoint.
 
   Args:
     task: the data and the model.
@@ -70,6 +78,7 @@ def train(
     resume: whether to continue the run in `run_dir` from its newest checkpoint.
     begin_with: folder of a finished run whose weights replace the random ones.
     settings: the record of the run; None for the settings of the arguments.
+    stop_requests: entered before the call; None: SIGTERM, and the time since the call.
 
   Returns:
     the finished run.
@@ -79,6 +88,7 @@ def train(
       written then.
     NonFiniteUpdateError: if an update is not finite and `training.on_nan` is `stop`.
     WorkerLostError: if another worker is lost.
+    RunStoppedError: after a request to stop; `resume=True` continues.
 
   Example:
 
@@ -119,7 +129,12 @@ def train(
   if resume:
     run.lock()
   try:
-    return _train(task, run, training, optimizer, settings, resume, begin_with)
+    with contextlib.ExitStack() as stack:
+      requests = stop_requests or stack.enter_context(StopRequests())
+      requests.limit_hours(training.max_hours)
+      return _train(task, run, training, optimizer, settings, resume, begin_with, requests)
+  except Terminated as error:
+    raise RunStoppedError("stopped by SIGTERM") from error
   finally:
     task.close()
     run.release()
@@ -214,6 +229,7 @@ def _train(
   settings: record.Settings,
   resume: bool,
   begin_with: str | os.PathLike | None,
+  requests: StopRequests,
 ) -> TrainedRun:
   if begin_with and not resume:
     task.check_begin_with(warm_start.finished_run(begin_with))
@@ -236,7 +252,7 @@ def _train(
   if begin_with and not resume:
     warm_start.take_weights(learner, warm_start.finished_run(begin_with))
   run.create(settings, resume=resume)
-  saved = Checkpoints(run).load_last() if resume else None
+  saved, interval = _last_checkpoint(run) if resume else (None, None)
   if saved is not None:
     learner, optimizer = saved, saved.optimizer
   elif begin_with and resume:  # The run was stopped before its first checkpoint.
@@ -253,27 +269,50 @@ def _train(
     fit = distribution.ReplicatedLearner(
       cluster, learner, make_learner, lambda: make_optimizer(optimizer_config)
     ).fit
-  recorder = None
+  progress = Progress(optimizer_config.updates, task.progress, task.describe)
+  stopper = Stopper(requests, agrees=training.strategy == "multi_worker")
+  recorder, callbacks = None, [progress, stopper]
   if cluster.is_chief:
+    evaluated = interval.begin if interval else start
     recorder = RunRecorder(
-      run, training.batch_size, start, task.chosen_by, task.summaries, settings
+      run,
+      training.batch_size,
+      evaluated,
+      task.chosen_by,
+      task.summaries,
+      settings,
+      interval,
     )
+    callbacks = [*task.callbacks(), progress, recorder, stopper]
   began = time.time()
-  if start < optimizer_config.updates:
-    progress = Progress(optimizer_config.updates, task.progress, task.describe)
-    try:
-      fit(
-        make_data(start),
-        initial_epoch=start // every,
-        epochs=optimizer_config.updates // every,
-        steps_per_epoch=every,
-        validation_data=task.validation_data(),
-        callbacks=[*task.callbacks(), progress, recorder],
-      )
-    except NonFiniteUpdateError as error:
-      if cluster.is_chief:
-        save_for_replay(run, learner, error, make_data)
+  try:
+    fitting.fit_from(
+      start,
+      learner,
+      fit,
+      make_data,
+      task.validation_data(),
+      callbacks,
+      every=every,
+      updates=optimizer_config.updates,
+      interval=interval,
+    )
+  except NonFiniteUpdateError as error:
+    if cluster.is_chief:
+      save_for_replay(run, learner, error, make_data)
+    raise
+  except (Terminated, distribution.WorkerLostError) as error:
+    reason = requests.reason
+    if not reason:
       raise
+    requests.forgo_grace()
+    # With a lost worker, the metrics may be further than the weights.
+    if recorder and isinstance(error, Terminated):
+      recorder.save_interval()
+    raise RunStoppedError(
+      f"stopped by {reason} after update {int(optimizer.iterations)}"
+    ) from error
+  requests.raise_now()
   if not cluster.is_chief:
     print("trained; the chief evaluates and writes the results", flush=True)
     return TrainedRun(run.path, learner, {})
@@ -288,6 +327,12 @@ def _train(
   run.write_json(run.results, results)
   print(f"{task.headline(results)}\nresults: {run.results}\npicture: {run.glimpses}")
   return TrainedRun(run.path, learner, results)
+
+
+def _last_checkpoint(run: RunFolder) -> tuple[BaseLearner | None, Interval | None]:
+  """Loads the learner that a run resumes from, and what it did since its last evaluation."""
+  checkpoints = Checkpoints(run)
+  return checkpoints.load_stopped() or (checkpoints.load_last(), None)
 
 
 def _training_figures(

@@ -16,6 +16,12 @@ from wsram_tf.cli.tasks import PROGRAMS
 from wsram_tf.config import OptimizerConfig, TrainingConfig
 from wsram_tf.runs import record
 from wsram_tf.runs.folder import RunFolder
+from wsram_tf.runs.loop.stop_requests import (
+  STOPPED_STATUS,
+  RunStoppedError,
+  StopRequests,
+  Terminated,
+)
 from wsram_tf.settings import LARGEST_INTEGER
 
 if TYPE_CHECKING:
@@ -42,11 +48,12 @@ def compare(arguments: Sequence[str] | None = None) -> None:
   others; it writes the table and the plots after each run. Soft attention is a variant:
   --variant='soft --attention=soft --estimator=variational --num_samples=1'.
   """
-  program.run(
-    "compare",
-    lambda: _compare(arguments),
-    when_stopped=lambda: "start again with the same flags to continue",
-  )
+  with StopRequests() as requests:
+    program.run(
+      "compare",
+      lambda: _compare(arguments, requests),
+      when_stopped=lambda: "start again with the same flags to continue",
+    )
 
 
 def parse(arguments: Sequence[str] | None) -> ProgramFlags:
@@ -87,8 +94,9 @@ def are_seeds(seeds: list[str]) -> bool:
   )
 
 
-def _compare(arguments: Sequence[str] | None) -> None:
+def _compare(arguments: Sequence[str] | None, requests: StopRequests) -> None:
   flags = parse(arguments)
+  requests.limit_hours(flags.max_hours)
   labels = _variants(flags)
   shared = flags.settings("", leave_out=(*OWN, "seed")).lines[1:]
   lines = {
@@ -96,13 +104,14 @@ def _compare(arguments: Sequence[str] | None) -> None:
     for seed in flags.seeds
     for label, own in labels.items()
   }
-  make_comparison(flags.program, flags.out_dir, lines)
+  make_comparison(flags.program, flags.out_dir, lines, requests)
 
 
 def make_comparison(
   name: str,
   out_dir: str,
   lines: Mapping[Key, Sequence[str]],
+  requests: StopRequests,
   after_each: Callable[[], None] = lambda: None,
 ) -> None:
   """Makes the missing runs of a comparison, each as a process, and writes the table and the plots.
@@ -111,6 +120,7 @@ def make_comparison(
     name: the training program.
     out_dir: the folder of all runs.
     lines: the flags of each run, by label and seed.
+    requests: entered before the call; its limit of hours holds for all runs together.
     after_each: called after each run.
 
   Raises:
@@ -127,7 +137,12 @@ def make_comparison(
 
   def make(label: str, seed: int, run: RunFolder, resume: bool) -> str:
     command = [sys.executable, "-m", "wsram_tf.cli", name, *lines[label, seed]]
-    return _run([*command, f"--run_dir={run.path}", *(["--resume"] if resume else [])])
+    command += [f"--run_dir={run.path}", *(["--resume"] if resume else [])]
+    if requests.reason:
+      raise RunStoppedError(f"stopped by {requests.reason}")
+    if requests.hours_left:
+      command.append(f"--max_hours={requests.hours_left}")
+    return _run(command, requests)
 
   failed = comparison.make_runs(out, make, after_each)
   if failed:
@@ -210,14 +225,15 @@ def _check_folders(
     raise ValueError(f"out_dir={out_dir}: {named}; name another out_dir, or give the run's flags")
 
 
-def _run(command: list[str]) -> str:
+def _run(command: list[str], requests: StopRequests) -> str:
   """Runs a training program and copies its output.
 
   Returns:
     why it failed, in one line; empty if it did not.
 
   Raises:
-    KeyboardInterrupt: after the program has ended too.
+    KeyboardInterrupt, Terminated: after the program has ended too.
+    RunStoppedError: if the program stopped on request.
   """
   last = ""
   with subprocess.Popen(
@@ -230,18 +246,29 @@ def _run(command: list[str]) -> str:
         last = line.strip() or last
       status = child.wait()
     except KeyboardInterrupt:
-      _end(child)
+      # A terminal sends the signal to the child too. `kill -INT` does not.
+      _end(child, signal.SIGINT, first=3, then=60)
       raise
+    except Terminated:
+      requests.forgo_grace()
+      _end(child, signal.SIGTERM, first=0, then=60)
+      raise
+  if status == STOPPED_STATUS:
+    raise RunStoppedError("a run stopped early")
   if status < 0:
     return f"ended by {signal.Signals(-status).name}"
   return (last or f"ended with status {status}") if status else ""
 
 
-def _end(child: subprocess.Popen) -> None:
-  """Ends a program as Ctrl-C does, and waits for it."""
-  # A terminal sends the same signal to the child. `kill -INT` does not, so the child gets one after
-  # a while.
-  for seconds, act in ((3, lambda: child.send_signal(signal.SIGINT)), (60, child.kill)):
+def _end(child: subprocess.Popen, request: signal.Signals, *, first: float, then: float) -> None:
+  """Ends a program by a signal, and waits for it.
+
+  Args:
+    child: the program.
+    request: the signal that it gets if it has not ended after the first wait.
+    first, then: seconds to wait before the signal, and before a SIGKILL.
+  """
+  for seconds, act in ((first, lambda: child.send_signal(request)), (then, child.kill)):
     try:
       child.communicate(timeout=seconds)
       return

@@ -8,6 +8,7 @@ from wsram_tf.cli.flags import ProgramFlags
 from wsram_tf.cli.programs.comparison import Key, are_seeds, make_comparison
 from wsram_tf.paper import experiments
 from wsram_tf.runs.folder import RunFolder
+from wsram_tf.runs.loop.stop_requests import StopRequests
 from wsram_tf.settings import LARGEST_INTEGER
 
 __all__ = ["reproduce_paper"]
@@ -26,11 +27,12 @@ def reproduce_paper(arguments: Sequence[str] | None = None) -> None:
   writes DIR/paper.md and a plot for each figure, from all finished runs. A run on
   digits takes about half an hour of one core at full scale.
   """
-  program.run(
-    "reproduce_paper",
-    lambda: _reproduce(arguments),
-    when_stopped=lambda: "start again with the same flags to continue",
-  )
+  with StopRequests() as requests:
+    program.run(
+      "reproduce_paper",
+      lambda: _reproduce(arguments, requests),
+      when_stopped=lambda: "start again with the same flags to continue",
+    )
 
 
 def _flags() -> ProgramFlags:
@@ -69,7 +71,7 @@ def _flags() -> ProgramFlags:
   return flags
 
 
-def _reproduce(arguments: Sequence[str] | None) -> None:
+def _reproduce(arguments: Sequence[str] | None, requests: StopRequests) -> None:
   flags = _flags()
   flags.check_no_rest(flags.parse(arguments))
   from wsram_tf.paper import report
@@ -88,7 +90,8 @@ def _reproduce(arguments: Sequence[str] | None) -> None:
 
   if not flags.report_only:
     for group, lines in plans.items():
-      make_comparison(group.program, os.path.join(flags.out_dir, group.name), lines, write)
+      out_dir = os.path.join(flags.out_dir, group.name)
+      make_comparison(group.program, out_dir, lines, requests, write)
   write()
   print(f"report: {os.path.join(flags.out_dir, report.REPORT)}")
 

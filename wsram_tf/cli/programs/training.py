@@ -9,6 +9,7 @@ from wsram_tf.cli.tasks import PROGRAMS, define_extension
 from wsram_tf.config import OptimizerConfig, TrainingConfig
 from wsram_tf.runs import record
 from wsram_tf.runs.folder import RunFolder
+from wsram_tf.runs.loop.stop_requests import StopRequests
 
 __all__ = ["define_flags", "main", "train_captions", "train_classifier", "train_mnist"]
 
@@ -84,17 +85,19 @@ def main(name: str, usage: str | None, arguments: Sequence[str] | None = None) -
     nonlocal run_dir
     rest = flags.parse(arguments)
     run_dir = flags.run_dir or time.strftime("runs/%Y%m%d-%H%M%S")
-    _train(flags, run_dir, rest)
+    _train(flags, run_dir, rest, requests)
 
   def when_stopped() -> str:
     if not run_dir or not RunFolder(run_dir).flagfile.exists():
       return "nothing was written"
     return f"continue with --resume --run_dir={run_dir}"
 
-  program.run(name, train, RuntimeError, when_stopped=when_stopped)
+  requests = StopRequests(lambda: f"{name}: stopped by SIGTERM; {when_stopped()}")
+  with requests:
+    program.run(name, train, RuntimeError, when_stopped=when_stopped)
 
 
-def _train(flags: ProgramFlags, run_dir: str, rest: Sequence[str]) -> None:
+def _train(flags: ProgramFlags, run_dir: str, rest: Sequence[str], requests: StopRequests) -> None:
   flags.check_no_rest(rest)
   taken: list[str] = []
   if flags.resume:
@@ -117,6 +120,7 @@ def _train(flags: ProgramFlags, run_dir: str, rest: Sequence[str]) -> None:
       resume=flags.resume,
       begin_with=flags.begin_with,
       settings=flags.settings(record.task_line(task.name)),
+      stop_requests=requests,
     )
   except NonFiniteUpdateError as error:
     replay = RunFolder(run_dir).path / "nan"

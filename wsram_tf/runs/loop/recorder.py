@@ -8,9 +8,11 @@ from typing import Any
 import keras
 
 from wsram_tf.runs import record
-from wsram_tf.runs.callbacks.tensorboard_log import TensorBoardLog
 from wsram_tf.runs.checkpoints import Checkpoints
 from wsram_tf.runs.folder import RunFolder, RunFolderError
+from wsram_tf.runs.loop import intervals
+from wsram_tf.runs.loop.intervals import Interval
+from wsram_tf.runs.loop.tensorboard_log import TensorBoardLog
 from wsram_tf.runs.task import Summaries
 
 __all__ = ["RunRecorder"]
@@ -20,14 +22,16 @@ class RunRecorder(keras.callbacks.Callback):
   """After each evaluation writes metrics.csv, then TensorBoard's log, then a checkpoint.
 
   A run resumes from its newest checkpoint, so the checkpoint's row in metrics.csv is written first.
+  A run that is stopped between two evaluations saves its learner with the interval so far.
 
   Args:
     run: the run's folder.
     batch_size: images per update.
-    start_update: updates made before; above 0 for a resumed run.
+    start_update: update of the last evaluation before; 0 for a new run.
     chosen_by: the validation figure that chooses the weights; higher is better.
     summaries: makes the pictures and histograms of a learner; see `Task.summaries`.
     settings: of the run.
+    interval: what a resumed run did after that evaluation; None if nothing.
 
   Raises:
     RunFolderError: if metrics.csv lacks the row of the checkpoint; from `fit`, if a file cannot be
@@ -42,8 +46,10 @@ class RunRecorder(keras.callbacks.Callback):
     chosen_by: str,
     summaries: Callable[[Any], Summaries] = lambda learner: Summaries({}, {}),
     settings: record.Settings | None = None,
+    interval: Interval | None = None,
   ):
     super().__init__()
+    self.interval = interval
     self.summaries = summaries
     self.run = run
     self.batch_size = batch_size
@@ -58,12 +64,20 @@ class RunRecorder(keras.callbacks.Callback):
     self.log = TensorBoardLog(run, start_update, settings)
     self.seconds = self.rows[-1]["train_seconds"] if self.rows else 0.0
     self.images_per_second = 0.0
-    self._timed: list[tuple[float, int]] = []
+    self._timed: list[tuple[float, int]] = list(interval.timed) if interval else []
+    self._begin = start_update
+    self._skipped_before = 0
+    self._evaluated: Interval | None = None
 
   def on_epoch_begin(self, epoch, logs=None):
-    """Discards the times of the previous interval."""
-    self._timed = []
+    """Begins an interval, or continues that of a stopped run."""
     self._update = int(self.model.optimizer.iterations)
+    self._skipped_before = intervals.skipped_updates(self.model)
+    if self.interval is None:
+      self._begin, self._timed = self._update, []
+    else:
+      intervals.restore(self.interval, self.model)
+      self.interval = None
 
   def on_train_batch_begin(self, batch, logs=None):
     """Starts the clock of one execution of several updates."""
@@ -74,6 +88,10 @@ class RunRecorder(keras.callbacks.Callback):
     update = int(self.model.optimizer.iterations)
     self._timed.append((time.perf_counter() - self._start, update - self._update))
     self._update = update
+
+  def on_test_begin(self, logs=None):
+    """Keeps the interval, because an evaluation resets the metrics."""
+    self._evaluated = self._interval()
 
   def on_epoch_end(self, epoch, logs=None):
     """Records the training interval and the evaluation after it."""
@@ -97,6 +115,27 @@ class RunRecorder(keras.callbacks.Callback):
     self.checkpoints.save(
       self.model, is_best=self._goodness(row) == max(map(self._goodness, self.rows))
     )
+    self._begin, self._timed = update, []
+    self._evaluated = self.interval = None
+
+  def save_interval(self) -> bool:
+    """Saves a learner that is stopped between two evaluations, or in one.
+
+    Returns:
+      whether there was anything to save.
+
+    Raises:
+      RunFolderError: if a file cannot be written.
+    """
+    interval = self._evaluated or self._interval()
+    if int(self.model.optimizer.iterations) == interval.begin:
+      return False
+    self.checkpoints.save_stopped(self.model, interval)
+    return True
+
+  def _interval(self) -> Interval:
+    skipped = intervals.skipped_updates(self.model) - self._skipped_before
+    return intervals.describe(self.model, self._begin, skipped, self._timed)
 
   def _goodness(self, row: dict[str, float]) -> float:
     value = row[self.chosen_by]

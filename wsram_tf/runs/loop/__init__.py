@@ -1,0 +1,1 @@
+"""The training loop of a run: updates, evaluations, records, and stops on request."""
