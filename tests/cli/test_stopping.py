@@ -42,18 +42,24 @@ with quiet_tensorflow():
 """
 
 
+def newest_update(run_dir: pathlib.Path) -> int:
+  """Returns the update of the newest evaluation; 0 where there is none."""
+  found = run_dir.glob("checkpoints/update-*.keras")
+  return max((int(path.stem.removeprefix("update-")) for path in found), default=0)
+
+
 class StoppingTest(unittest.TestCase):
-  def test_a_comparison_ends_its_current_run(self):
+  def test_a_comparison_ends_its_current_run_and_its_hours_hold_for_all_runs(self):
     folder = tempfile.TemporaryDirectory()
     self.addCleanup(folder.cleanup)
     out_dir = pathlib.Path(folder.name)
     run_dir = out_dir / "variational" / "seed_1"
-    process = programs.start(
-      "trainers/compare",
+    command = [
       *(*small_runs.CANVASES, *small_runs.PLAIN, "--updates=20000", "--evaluate_every=20"),
       *("--estimators=variational", "--seeds=1", f"--out_dir={out_dir}"),
-    )
-    while not list(run_dir.glob("checkpoints/update-*.keras")) and process.poll() is None:
+    ]
+    process = programs.start("trainers/compare", *command)
+    while not newest_update(run_dir) and process.poll() is None:
       time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
@@ -66,6 +72,24 @@ class StoppingTest(unittest.TestCase):
     self.assertEqual(list(run_dir.rglob("*partial*")), [])
     with files.lock(run_dir / ".lock"):  # No process trains there any more.
       pass
+    # With SIGTERM, which only the comparison receives.
+    before = newest_update(run_dir)
+    process = programs.start("trainers/compare", *command)
+    while newest_update(run_dir) <= before and process.poll() is None:
+      time.sleep(0.1)
+    process.terminate()
+    _, errors = process.communicate(timeout=120)
+    self.assertEqual(process.returncode, 75, errors)
+    self.assertIn("train_mnist: stopped by SIGTERM after update ", errors)
+    self.assertEqual(
+      errors.splitlines()[-1],
+      "compare: stopped by SIGTERM; start again with the same flags to continue",
+    )
+    with files.lock(run_dir / ".lock"):
+      pass
+    # No hour is left for a run.
+    (ending,) = programs.endings("compare", [*command, "--max_hours=1e-9"])
+    self.assertEqual(ending, "75")
 
 
 class StartingTest(unittest.TestCase):

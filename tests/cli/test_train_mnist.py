@@ -44,7 +44,7 @@ _NEEDED = {
   "flickr8k": ["--data_dir=flickr8k", "--backbone=backbone.keras"],
 }
 # Few updates, each fast, so that a kill in the middle is likely.
-_LONG = (*small_runs.CANVASES, "--updates=60", "--evaluate_every=10", "--seed=7")
+_LONG = (*small_runs.CANVASES, "--updates=80", "--evaluate_every=10", "--seed=7")
 
 
 def _program_of(flagfile: pathlib.Path) -> str:
@@ -169,13 +169,25 @@ class RunTest(tf.test.TestCase):
     )
     self.assertIn("holds another run; add --resume", again)
     self.assertIn("other flags than these (--units=9, not --units=8)", other_units)
-    self.assertIn("other flags than these (--updates=100, not --updates=60)", other_length)
+    self.assertIn("other flags than these (--updates=100, not --updates=80)", other_length)
 
     stopped_at = self.newest(run_dir)
     command = [sys.executable, "-m", "wsram_tf.cli", "train_mnist", "--resume"]
+    command.append(f"--run_dir={run_dir}")
     process = subprocess.Popen(
-      [*command, f"--run_dir={run_dir}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+      command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
+    self.wait_for(run_dir, stopped_at + 10, process)
+    process.terminate()
+    _, errors = process.communicate(timeout=120)
+    self.assertEqual(process.returncode, 75, errors)
+    self.assertRegex(
+      errors.splitlines()[-1],
+      "train_mnist: stopped by SIGTERM after update [0-9]+; continue with --resume --run_dir=",
+    )
+
+    stopped_at = self.newest(run_dir)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     self.wait_for(run_dir, stopped_at + 10, process)
     process.kill()
     process.wait()
@@ -190,7 +202,7 @@ class RunTest(tf.test.TestCase):
     for one, other in zip(mine, theirs, strict=True):
       self.assertAllEqual(one, other)  # To the last bit.
     updates = [float(row["update"]) for row in small_runs.rows(run_dir)]
-    self.assertEqual(updates, list(range(10, 61, 10)))
+    self.assertEqual(updates, list(range(10, 81, 10)))
 
   @pytest.mark.smoke
   def test_a_run_is_evaluated_from_its_folder(self):

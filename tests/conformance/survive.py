@@ -1,6 +1,7 @@
-"""Kills short trainings, damages their files, fills their disks, and compares the results.
+"""Stops and kills short trainings, damages their files, fills their disks, compares the results.
 
-  python tests/conformance/survive.py [--trainer=train_mnist] [--kills=50] [--truncations=10]
+  python tests/conformance/survive.py [--trainer=train_mnist] [--kills=50] [--terminations=20]
+    [--truncations=10]
 
 Each training is a process of its own, on the CPU. Every weight and optimizer variable of
 model.keras and of the last checkpoint, and all figures but times, must equal those of an
@@ -15,6 +16,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,8 @@ import zipfile
 import h5py
 from absl import app, flags
 
+from wsram_tf.runs.loop.stop_requests import STOPPED_STATUS
+
 _TRAINER = flags.DEFINE_enum(
   "trainer",
   "train_mnist",
@@ -31,6 +35,9 @@ _TRAINER = flags.DEFINE_enum(
   "the program; regions: train_classifier --regions, on pyramids of which one is damaged",
 )
 _KILLS = flags.DEFINE_integer("kills", 50, "SIGKILLs at random moments; 0: none", lower_bound=0)
+_TERMINATIONS = flags.DEFINE_integer(
+  "terminations", 20, "SIGTERMs at random moments; 0: none", lower_bound=0
+)
 _TRUNCATIONS = flags.DEFINE_integer(
   "truncations", 10, "newest checkpoints cut off at a random byte; 0: none", lower_bound=0
 )
@@ -217,6 +224,55 @@ def kill_often(folder: pathlib.Path, whole: dict, seconds: float, count: int) ->
   return verdicts
 
 
+def terminate_often(
+  folder: pathlib.Path, whole: dict, seconds: float, count: int
+) -> tuple[list[str], list[float]]:
+  """Stops runs by SIGTERM at random moments, starting a new run where one has ended.
+
+  A process must end with its own status and a line that explains how to continue, with nothing half
+  written.
+
+  Returns:
+    all verdicts; the seconds from each signal to the end of its process.
+  """
+  generator, verdicts, waits = random.Random(_SEED.value), [], []
+  run_dir = folder / "terminated_1"
+  while len(waits) < count:
+    process = start(run_dir)
+    # Half of the signals arrive within two seconds after a checkpoint.
+    delay = generator.uniform(0, seconds)
+    if generator.random() < 0.5:
+      before, delay = newest_update(run_dir), generator.uniform(0, 2)
+      while process.poll() is None and newest_update(run_dir) == before:
+        time.sleep(0.01)
+    try:
+      code = process.wait(delay)
+    except subprocess.TimeoutExpired:
+      began = time.time()
+      process.terminate()
+      code = process.wait()
+      waits.append(time.time() - began)
+      stopped = [path.stem for path in run_dir.glob("checkpoints/stopped-*.keras")]
+      last = (log_lines(run_dir) or [""])[-1]
+      half = [path.name for path in run_dir.rglob("partial-*")]
+      print(f"SIGTERM {len(waits)}: {waits[-1]:.1f} s, {stopped}, {last}", flush=True)
+      # Before its first line, the program is still being loaded.
+      if code != -signal.SIGTERM and (code != STOPPED_STATUS or "stopped by SIGTERM" not in last):
+        verdicts.append(f"ENDED WITH {code}: {last}")
+      if half:
+        verdicts.append(f"HALF WRITTEN {half}")
+      continue
+    if code:
+      raise RuntimeError("\n".join(log_lines(run_dir)[-20:]))
+    verdicts.append(judged(run_dir, whole))
+    print(f"{run_dir.name} ended: {verdicts[-1]}", flush=True)
+    run_dir = folder / f"terminated_{len(verdicts) + 1}"
+  finish(run_dir)
+  verdicts.append(judged(run_dir, whole))
+  print(f"{run_dir.name} ended: {verdicts[-1]}", flush=True)
+  return verdicts, waits
+
+
 def truncate_often(folder: pathlib.Path, whole: dict, count: int) -> list[str]:
   """Cuts the newest checkpoint of a stopped run off at random bytes; returns all verdicts."""
   generator, verdicts, stopped = random.Random(_SEED.value), [], folder / "stopped"
@@ -307,6 +363,10 @@ def main(argv: list[str]) -> None:
     if _KILLS.value:
       label = f"{_KILLS.value} kills"
       table[label] = kill_often(folder, whole, seconds, _KILLS.value)
+    if _TERMINATIONS.value:
+      verdicts, waits = terminate_often(folder, whole, seconds, _TERMINATIONS.value)
+      table[f"{_TERMINATIONS.value} SIGTERMs"] = verdicts
+      print(f"seconds from SIGTERM to the end: at most {max(waits):.1f}", flush=True)
     if _TRUNCATIONS.value:
       table["newest checkpoint truncated"] = truncate_often(folder, whole, _TRUNCATIONS.value)
     if _SMALL_DISK.value:

@@ -261,7 +261,7 @@ def _run(command: list[str], requests: StopRequests) -> str:
 
 
 def _end(child: subprocess.Popen, request: signal.Signals, *, first: float, then: float) -> None:
-  """Ends a program by a signal, and waits for it.
+  """Ends a program by a signal, waits for it, and copies the rest of its output.
 
   Args:
     child: the program.
@@ -270,7 +270,7 @@ def _end(child: subprocess.Popen, request: signal.Signals, *, first: float, then
   """
   for seconds, act in ((first, lambda: child.send_signal(request)), (then, child.kill)):
     try:
-      child.communicate(timeout=seconds)
+      sys.stderr.write(child.communicate(timeout=seconds)[1])
       return
     except subprocess.TimeoutExpired:
       act()
