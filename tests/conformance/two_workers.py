@@ -3,10 +3,11 @@
   python tests/conformance/two_workers.py
 
 One process, two workers on this machine's loopback, and one process of two devices train the same
-small model: the losses of 50 updates must agree within 1e-4. Then the program kills one worker
-during a training: the other must end with an error that names the cause. Both start again and must
-finish with the figures of an undisturbed training. Last, it prints the images per second of two
-workers and of one process, one core each.
+small model: the losses of 50 updates must agree within 1e-4. Then the program kills, halts
+(SIGSTOP) and terminates (SIGTERM) one worker during a training. The other must end with an error
+that names the cause, within three minutes; after SIGTERM, both must end with status 75 at the same
+update. Both start again and must finish with the figures of an undisturbed training. Last, it
+prints the images per second of two workers and of one process, one core each.
 """
 
 import csv
@@ -22,15 +23,20 @@ import time
 
 from absl import app, flags
 
+from wsram_tf.runs.loop.stop_requests import STOPPED_STATUS
+
 __all__ = ["finish", "losses", "start", "start_workers"]
 
 _UPDATES = flags.DEFINE_integer(
   "compared_updates", 50, "updates whose losses are compared", lower_bound=2
 )
 _TOLERANCE = flags.DEFINE_float("loss_tolerance", 1e-4, "largest difference of losses, nats")
-_CHECKS = flags.DEFINE_multi_enum(
-  "check", ["losses", "kill", "throughput"], ["losses", "kill", "throughput"], "repeatable"
-)
+_NAMES = ("losses", "kill", "halt", "terminate", "throughput")
+_CHECKS = flags.DEFINE_multi_enum("check", list(_NAMES), list(_NAMES), "repeatable")
+
+# The longest time until a worker learns that another is lost: TensorFlow asks every 30 s, and waits
+# three times for 10 s.
+MOST_SECONDS = 180
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 # A small model on the embedded digits.
@@ -157,28 +163,35 @@ def check_losses(folder: pathlib.Path) -> None:
       sys.exit(f"FAILED: must be at most {_TOLERANCE.value} over {_UPDATES.value} updates")
 
 
-def check_kill(folder: pathlib.Path) -> None:
-  """Kills one of two workers, and starts both again."""
+def check_lost(folder: pathlib.Path, signals: list[signal.Signals]) -> None:
+  """Sends a signal to one of two workers, starts both again, and compares the ends."""
   settings = (*SMALL, "--updates=400", "--evaluate_every=50")
-  whole, killed = folder / "whole", folder / "killed"
+  whole = folder / "whole"
   must_succeed(start_workers(*settings, f"--run_dir={whole}"))
-  chief, other = start_workers(*settings, f"--run_dir={killed}")
-  saved = (killed / "checkpoints").glob
-  while not list(saved("update-*.keras")) and chief.poll() is None:
-    time.sleep(0.05)
-  other.send_signal(signal.SIGKILL)
-  began = time.time()
-  (code, output), _ = finish([chief, other])
-  last = output.strip().splitlines()[-1] if output.strip() else ""
-  print(f"the other ended with {code} after {time.time() - began:.0f} s: {last}", flush=True)
-  if not code or "a worker was lost" not in output:
-    sys.exit(f"FAILED: must end with an error that names the cause:\n{output[-4000:]}")
-  must_succeed(start_workers(*settings, f"--run_dir={killed}", "--resume"))
-  for name in ("test_log_likelihood_nats", "updates"):
-    before, after = results(whole)[name], results(killed)[name]
-    print(f"{name}: undisturbed {before}, killed and resumed {after}", flush=True)
-    if before != after:
-      sys.exit("FAILED: must be the same")
+  for sent in signals:
+    run_dir = folder / sent.name
+    chief, other = start_workers(*settings, f"--run_dir={run_dir}")
+    while not list(run_dir.glob("checkpoints/update-*.keras")) and chief.poll() is None:
+      time.sleep(0.05)
+    other.send_signal(sent)
+    began = time.time()
+    ends = finish([chief], timeout=MOST_SECONDS)
+    seconds, is_request = time.time() - began, sent == signal.SIGTERM
+    if not is_request:
+      other.kill()
+    ends += finish([other])
+    status, cause = (STOPPED_STATUS, "stopped by SIGTERM after") if is_request else (1, "was lost")
+    for code, output in ends if is_request else ends[:1]:
+      last = output.strip().splitlines()[-1]
+      print(f"{sent.name}: ended with {code} after {seconds:.0f} s: {last}", flush=True)
+      if code != status or cause not in last:
+        sys.exit(f"FAILED: must end with {status} and {cause!r}:\n{output[-4000:]}")
+    must_succeed(start_workers(*settings, f"--run_dir={run_dir}", "--resume"))
+    for name in ("test_log_likelihood_nats", "updates"):
+      before, after = results(whole)[name], results(run_dir)[name]
+      print(f"{name}: undisturbed {before}, {sent.name} and resumed {after}", flush=True)
+      if before != after:
+        sys.exit("FAILED: must be the same")
 
 
 def measure_throughput(folder: pathlib.Path) -> None:
@@ -207,8 +220,9 @@ def main(_) -> None:
     folder = pathlib.Path(name)
     if "losses" in _CHECKS.value:
       check_losses(folder)
-    if "kill" in _CHECKS.value:
-      check_kill(folder)
+    asked = {"kill": signal.SIGKILL, "halt": signal.SIGSTOP, "terminate": signal.SIGTERM}
+    if signals := [asked[name] for name in _CHECKS.value if name in asked]:
+      check_lost(folder, signals)
     if "throughput" in _CHECKS.value:
       measure_throughput(folder)
   print("PASSED")
