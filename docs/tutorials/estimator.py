@@ -62,11 +62,15 @@ log-densities of shape `[M, B, parts]`, in nats: `log_prior` has a part for each
 """
 
 
-def variational_loss(scored: wsram_tf.ScoredSequences, baseline: tf.Tensor) -> tf.Tensor:
+def variational_loss(
+  scored: wsram_tf.ScoredSequences, baseline: tf.Tensor
+) -> tf.Tensor:
   """-(1/M) sum_m log p(y | a^m) + (log p(y | a^m) - baseline^m) log p(a^m), float `[B]`."""
   log_likelihood = tf.reduce_sum(scored.log_likelihood, axis=-1)  # [M, B]
   log_prior = tf.reduce_sum(scored.log_prior, axis=-1)  # [M, B]
-  advantage = tf.stop_gradient(log_likelihood - baseline)  # A constant factor of the score.
+  advantage = tf.stop_gradient(
+    log_likelihood - baseline
+  )  # A constant factor of the score.
   return -tf.reduce_mean(log_likelihood + advantage * log_prior, axis=0)
 
 
@@ -100,11 +104,16 @@ def median_of_all_loss(scored: wsram_tf.ScoredSequences) -> tf.Tensor:
   """A biased one: the baseline is the median of all samples, float `[B]`."""
   log_likelihood = tf.reduce_sum(scored.log_likelihood, axis=-1)
   return variational_loss(
-    scored, tfp.stats.percentile(log_likelihood, 50.0, axis=0, interpolation="midpoint")
+    scored,
+    tfp.stats.percentile(
+      log_likelihood, 50.0, axis=0, interpolation="midpoint"
+    ),
   )
 
 
-log_likelihoods = tf.math.log(tf.constant([0.5, 0.3, 0.2, 0.01], tf.float64))  # Of each location.
+log_likelihoods = tf.math.log(
+  tf.constant([0.5, 0.3, 0.2, 0.01], tf.float64)
+)  # Of each location.
 logits = tf.constant([0.3, -0.2, 0.0, -1.0], tf.float64)  # Of the prior.
 tuples = tf.constant(list(itertools.product(range(4), repeat=4)))  # [256, 4]
 
@@ -118,10 +127,14 @@ def moments(loss) -> tuple[np.ndarray, float]:
   """Mean `[4]` and total variance of the gradient of a loss, over all tuples of samples."""
   with tf.GradientTape() as tape:
     tape.watch(logits)
-    log_prior = tf.gather(tf.nn.log_softmax(logits), tf.transpose(tuples))[..., tf.newaxis]
+    log_prior = tf.gather(tf.nn.log_softmax(logits), tf.transpose(tuples))[
+      ..., tf.newaxis
+    ]
     scored = wsram_tf.ScoredSequences(
       log_prior=log_prior,  # [4, 256, 1]
-      log_likelihood=tf.gather(log_likelihoods, tf.transpose(tuples))[..., tf.newaxis],
+      log_likelihood=tf.gather(log_likelihoods, tf.transpose(tuples))[
+        ..., tf.newaxis
+      ],
       log_sampling=log_prior,
     )
     losses = loss(scored)  # [256]
@@ -134,13 +147,17 @@ def moments(loss) -> tuple[np.ndarray, float]:
 bias, variance = {}, {}
 for name, loss in {
   "no baseline": objectives.ESTIMATORS["variational"].prediction_loss,
-  "mean of the others": objectives.ESTIMATORS["variational_leave_one_out"].prediction_loss,
+  "mean of the others": objectives.ESTIMATORS[
+    "variational_leave_one_out"
+  ].prediction_loss,
   "median of the others": median_of_others_loss,
   "median of all": median_of_all_loss,
 }.items():
   mean, variance[name] = moments(loss)
   bias[name] = float(np.abs(mean - exact).max())
-  print(f"{name:22} largest bias {bias[name]:.1e}, variance {variance[name]:.2f}")
+  print(
+    f"{name:22} largest bias {bias[name]:.1e}, variance {variance[name]:.2f}"
+  )
 
 """
 ```text title="output"
@@ -186,12 +203,18 @@ same call.
 def make_task(estimator: str) -> tasks.DigitTask:
   """Makes a small task: digits of 12 to 36 pixels on 60 x 60, three glimpses."""
   return tasks.DigitTask(
-    canvas=wsram_tf.CanvasConfig(canvas_side=60, smallest_digit=12, largest_digit=36),
+    canvas=wsram_tf.CanvasConfig(
+      canvas_side=60, smallest_digit=12, largest_digit=36
+    ),
     model=wsram_tf.ModelConfig(
-      units=UNITS, num_glimpses=GLIMPSES, glimpse=wsram_tf.GlimpseConfig(glimpse_side=10)
+      units=UNITS,
+      num_glimpses=GLIMPSES,
+      glimpse=wsram_tf.GlimpseConfig(glimpse_side=10),
     ),
     objective=wsram_tf.ObjectiveConfig(estimator, num_samples=NUM_SAMPLES),
-    evaluation=tasks.CanvasEvaluationConfig(validation_canvases=CANVASES, test_canvases=CANVASES),
+    evaluation=tasks.CanvasEvaluationConfig(
+      validation_canvases=CANVASES, test_canvases=CANVASES
+    ),
     diagnosis=tasks.DiagnosisConfig(gradient_draws=GRADIENT_DRAWS),
   )
 
@@ -201,7 +224,9 @@ table = runs.compare(
   {name: make_task(name) for name in names},
   folder / "comparison",
   wsram_tf.TrainingConfig(
-    batch_size=BATCH_SIZE, evaluate_every=EVALUATE_EVERY, jit_compile=JIT_COMPILE
+    batch_size=BATCH_SIZE,
+    evaluate_every=EVALUATE_EVERY,
+    jit_compile=JIT_COMPILE,
   ),
   wsram_tf.OptimizerConfig(updates=UPDATES),
   seeds=SEEDS,

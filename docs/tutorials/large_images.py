@@ -74,17 +74,27 @@ grain = generator.integers(0, 60, [SIDE, SIDE + SIDE // 4], np.uint8)
 def draw_image(name: str, number: int) -> PIL.Image.Image:
   """Draws an image of a class, grey, of 8 bits."""
   width = SIDE + (SIDE // 4 if number % 2 else 0)
-  image = PIL.Image.fromarray(np.roll(grain, generator.integers(SIDE), axis=0)[:, :width].copy())
-  left, top = (int(generator.integers(0, most - SHAPE_SIDE)) for most in (width, SIDE))
-  corners = [(left + x * SHAPE_SIDE, top + y * SHAPE_SIDE) for x, y in CLASSES[name]]
-  PIL.ImageDraw.Draw(image).polygon(corners, fill=int(generator.integers(150, 256)))
+  image = PIL.Image.fromarray(
+    np.roll(grain, generator.integers(SIDE), axis=0)[:, :width].copy()
+  )
+  left, top = (
+    int(generator.integers(0, most - SHAPE_SIDE)) for most in (width, SIDE)
+  )
+  corners = [
+    (left + x * SHAPE_SIDE, top + y * SHAPE_SIDE) for x, y in CLASSES[name]
+  ]
+  PIL.ImageDraw.Draw(image).polygon(
+    corners, fill=int(generator.integers(150, 256))
+  )
   return image
 
 
 for name in CLASSES:
   (folder / "images" / name).mkdir(parents=True)
   for number in range(IMAGES_A_CLASS):
-    draw_image(name, number).save(folder / "images" / name / f"{number:03d}.jpg", quality=90)
+    draw_image(name, number).save(
+      folder / "images" / name / f"{number:03d}.jpg", quality=90
+    )
 
 """
 ## Pyramids
@@ -95,8 +105,14 @@ folders of the classes; the program `make_pyramids.py` does the same. Slides of 
 and other makers are pyramids already.
 """
 
-converted = list(pyramids.convert_folder(folder / "images", folder / "slides", "jpeg"))
-print(sum(one.is_new for one in converted), "pyramids,", sum(bool(one.error) for one in converted))
+converted = list(
+  pyramids.convert_folder(folder / "images", folder / "slides", "jpeg")
+)
+print(
+  sum(one.is_new for one in converted),
+  "pyramids,",
+  sum(bool(one.error) for one in converted),
+)
 
 """
 ## Train
@@ -114,14 +130,19 @@ that reads files.
 task = tasks.RegionTask(
   image_dir=folder / "slides",
   images=tasks.ImageConfig(
-    image_height=SIDE // 4, image_width=SIDE // 4, color="grey", evaluation_batch_size=50
+    image_height=SIDE // 4,
+    image_width=SIDE // 4,
+    color="grey",
+    evaluation_batch_size=50,
   ),
   model=wsram_tf.ModelConfig(
     units=UNITS,
     num_glimpses=GLIMPSES,
     context_side=CONTEXT_SIDE,
     context_pool=4,
-    glimpse=wsram_tf.GlimpseConfig(glimpse_side=GLIMPSE_SIDE, glimpse_scales=GLIMPSE_SCALES),
+    glimpse=wsram_tf.GlimpseConfig(
+      glimpse_side=GLIMPSE_SIDE, glimpse_scales=GLIMPSE_SCALES
+    ),
     location=wsram_tf.LocationConfig(
       "keyed_grid",
       location_filters=(8,),
@@ -130,7 +151,9 @@ task = tasks.RegionTask(
       no_return=True,
     ),
   ),
-  objective=wsram_tf.ObjectiveConfig("wake_sleep_prior_equal_likelihood", num_samples=4),
+  objective=wsram_tf.ObjectiveConfig(
+    "wake_sleep_prior_equal_likelihood", num_samples=4
+  ),
 )
 run = runs.train(
   task,
@@ -138,7 +161,12 @@ run = runs.train(
   wsram_tf.TrainingConfig(batch_size=BATCH_SIZE, evaluate_every=EVALUATE_EVERY),
   wsram_tf.OptimizerConfig(updates=UPDATES, learning_rate=0.002),
 )
-for name in ("training_images", "test_images", "files_left_out", "test_error_percent"):
+for name in (
+  "training_images",
+  "test_images",
+  "files_left_out",
+  "test_error_percent",
+):
   print(f"{name:20} {run.results[name]}")
 
 """
@@ -160,8 +188,9 @@ for number, name in enumerate(CLASSES):
   draw_image(name, number).save(image)
   pyramids.convert(image, path)
   paths.append(str(path))
+labels = np.array([task.class_names.index(name) for name in CLASSES])
 wsram_tf.show_glimpses(
-  run.learner, np.array(paths), np.arange(len(paths)), class_names=task.class_names
+  run.learner, np.array(paths), labels, class_names=task.class_names
 ).savefig(folder / "glimpses.png")
 
 """
@@ -177,7 +206,9 @@ each glimpse to `look`, of an export as here or of a server, and `RegionSource` 
 files.
 """
 
-version = export.export_classifier(run.path, folder / "models", name="slides", verify=VERIFY)
+version = export.export_classifier(
+  run.path, folder / "models", name="slides", verify=VERIFY
+)
 model = serving.ExportedModel(version)
 shape = PatchShape(*model.glimpses, channels=1)
 source = search.RegionSource(paths, shape)
@@ -204,16 +235,25 @@ viewers of slides such as QuPath show them over the file.
 
 for b, path in enumerate(paths):
   places = search.places_of(
-    looked.locations[b], None, looked.probabilities[b], source.sizes[b], shape, model.class_names
+    looked.locations[b],
+    None,
+    looked.probabilities[b],
+    source.sizes[b],
+    shape,
+    model.class_names,
   )
   search.write_geojson(pathlib.Path(path).with_suffix(".geojson"), places)
 marked = json.loads(pathlib.Path(paths[0]).with_suffix(".geojson").read_text())
-print(len(marked["features"]), "squares, the first:", marked["features"][0]["properties"])
+print(
+  len(marked["features"]),
+  "squares, the first:",
+  marked["features"][0]["properties"],
+)
 
 """
 ```text title="output"
-8 squares, the first: {'name': 'glimpse 1', 'glimpse': 1, 'scale': 0, 'class_name': 'hourglass',
-'probability': 0.950226902961731}
+8 squares, the first: {'name': 'glimpse 1', 'glimpse': 1, 'scale': 0,
+'class_name': 'hourglass', 'probability': 0.950226902961731}
 ```
 
 After its first glimpse, the model took this triangle for an hourglass. After the second, it

@@ -58,15 +58,21 @@ CLASSES = {
 def draw_shape(name: str, generator: np.random.Generator) -> PIL.Image.Image:
   """Draws a shape of 16 to 40 pixels on an image of 80 to 160 pixels a side."""
   width, height = (int(side) for side in generator.integers(80, 161, 2))
-  image = PIL.Image.fromarray(generator.integers(0, 60, [height, width, 3], np.uint8))
+  image = PIL.Image.fromarray(
+    generator.integers(0, 60, [height, width, 3], np.uint8)
+  )
   side = int(generator.integers(16, 41))
-  left, top = (int(generator.integers(0, most - side)) for most in (width, height))
+  left, top = (
+    int(generator.integers(0, most - side)) for most in (width, height)
+  )
   colour = tuple(int(value) for value in generator.integers(120, 256, 3))
   draw = PIL.ImageDraw.Draw(image)
   if CLASSES[name] is None:
     draw.ellipse([left, top, left + side, top + side], fill=colour)
   else:
-    draw.polygon([(left + x * side, top + y * side) for x, y in CLASSES[name]], fill=colour)
+    draw.polygon(
+      [(left + x * side, top + y * side) for x, y in CLASSES[name]], fill=colour
+    )
   return image
 
 
@@ -75,7 +81,9 @@ for name in CLASSES:
   (folder / "shapes" / name).mkdir(parents=True)
   for number in range(IMAGES_A_CLASS):
     ending = "png" if number % 2 else "jpg"
-    draw_shape(name, generator).save(folder / "shapes" / name / f"{number:04d}.{ending}")
+    draw_shape(name, generator).save(
+      folder / "shapes" / name / f"{number:04d}.{ending}"
+    )
 
 """
 ## The task
@@ -88,7 +96,9 @@ a fifth of each class for the test, and a tenth of the rest to choose the weight
 files are counted, named and left out.
 """
 
-images = tasks.ImageConfig(image_height=100, image_width=100, fit="pad", augment_crop=8)
+images = tasks.ImageConfig(
+  image_height=100, image_width=100, fit="pad", augment_crop=8
+)
 task = tasks.ImageTask(
   image_dir=folder / "shapes",
   images=images,
@@ -104,7 +114,9 @@ run = runs.train(
   task,
   folder / "run",
   wsram_tf.TrainingConfig(
-    batch_size=BATCH_SIZE, evaluate_every=EVALUATE_EVERY, jit_compile=JIT_COMPILE
+    batch_size=BATCH_SIZE,
+    evaluate_every=EVALUATE_EVERY,
+    jit_compile=JIT_COMPILE,
   ),
   wsram_tf.OptimizerConfig(updates=UPDATES),
 )
@@ -171,9 +183,9 @@ for path, class_id, found in zip(
   new_files, answer["class_id"], answer["probabilities"], strict=True
 ):
   print(f"{path.name}: {task.class_names[class_id]} ({100 * found.max():.0f}%)")
-wsram_tf.show_glimpses(run.learner, new_images, class_names=task.class_names).savefig(
-  folder / "new_files.png"
-)
+wsram_tf.show_glimpses(
+  run.learner, new_images, class_names=task.class_names
+).savefig(folder / "new_files.png")
 
 r"""
 ```text title="output"

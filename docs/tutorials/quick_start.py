@@ -54,9 +54,13 @@ has the others. `stepwise_weight` also trains the answers after the first, secon
 """
 
 task = tasks.DigitTask(
-  canvas=wsram_tf.CanvasConfig(canvas_side=100, smallest_digit=14, largest_digit=56),
+  canvas=wsram_tf.CanvasConfig(
+    canvas_side=100, smallest_digit=14, largest_digit=56
+  ),
   model=wsram_tf.ModelConfig(units=UNITS, num_glimpses=GLIMPSES),
-  objective=wsram_tf.ObjectiveConfig("wake_sleep_equal_likelihood", stepwise_weight=0.3),
+  objective=wsram_tf.ObjectiveConfig(
+    "wake_sleep_equal_likelihood", stepwise_weight=0.3
+  ),
   evaluation=tasks.CanvasEvaluationConfig(
     validation_canvases=max(TEST_CANVASES // 5, 1), test_canvases=TEST_CANVASES
   ),
@@ -74,21 +78,27 @@ run = runs.train(
   task,
   folder / "run",
   wsram_tf.TrainingConfig(
-    batch_size=BATCH_SIZE, evaluate_every=EVALUATE_EVERY, jit_compile=JIT_COMPILE
+    batch_size=BATCH_SIZE,
+    evaluate_every=EVALUATE_EVERY,
+    jit_compile=JIT_COMPILE,
   ),
   wsram_tf.OptimizerConfig(updates=UPDATES),
 )
 print(sorted(path.name for path in run.path.iterdir()))
-for name in ("test_error_percent", "test_error_percent_averaged", "effective_sample_size"):
+for name in (
+  "test_error_percent",
+  "test_error_percent_averaged",
+  "effective_sample_size",
+):
   print(f"{name:30} {run.results[name]:.2f}")
 
 """
 ```text title="output"
 compiling the training step; the first updates take a while
-update 1,000 of 4,000: validation error 9.25% (averaged 9.75%), log-likelihood -0.306 nats, ...
-update 2,000 of 4,000: validation error 6.20% (averaged 6.10%), log-likelihood -0.201 nats, ...
-update 3,000 of 4,000: validation error 5.45% (averaged 4.85%), log-likelihood -0.156 nats, ...
-update 4,000 of 4,000: validation error 5.40% (averaged 4.60%), log-likelihood -0.146 nats, ...
+update 1,000 of 4,000: validation error 9.25% (averaged 9.75%), ...
+update 2,000 of 4,000: validation error 6.20% (averaged 6.10%), ...
+update 3,000 of 4,000: validation error 5.45% (averaged 4.85%), ...
+update 4,000 of 4,000: validation error 5.40% (averaged 4.60%), ...
 ...
 test_error_percent             4.66
 test_error_percent_averaged    3.89
@@ -105,9 +115,13 @@ and the answer. The model is the learner of the run, or the one that `wsram_tf.l
 """
 
 splits = digits.load_digits("mnist5k", num_validation=400)
-test = canvases.evaluation_canvases(splits.test, task.canvas, num_canvases=8, batch_size=8, seed=5)
+test = canvases.evaluation_canvases(
+  splits.test, task.canvas, num_canvases=8, batch_size=8, seed=5
+)
 images, labels = (batch.numpy() for batch in next(iter(test)))
-wsram_tf.show_glimpses(run.learner, images, labels).savefig(folder / "glimpses.png")
+wsram_tf.show_glimpses(run.learner, images, labels).savefig(
+  folder / "glimpses.png"
+)
 
 """
 The picture of such a run:
@@ -126,7 +140,10 @@ for label, by_glimpse in zip(labels[:4], probabilities[:4], strict=True):
   sure = ", ".join(f"{100 * p[label]:.0f}%" for p in by_glimpse)
   print(f"a {label}: probability of the right class after each glimpse {sure}")
 errors = run.results["test_error_percent_by_glimpse"]
-print("test error after each glimpse, %:", ", ".join(f"{error:.2f}" for error in errors))
+print(
+  "test error after each glimpse, %:",
+  ", ".join(f"{error:.2f}" for error in errors),
+)
 
 """
 ```text title="output"
@@ -148,7 +165,9 @@ The exporter writes a version for TensorFlow Serving. It verifies the version in
 through the C++ loader that servers use, and publishes it only if every check passes.
 """
 
-version = export.export_classifier(run.path, folder / "models", name="digits", verify=VERIFY)
+version = export.export_classifier(
+  run.path, folder / "models", name="digits", verify=VERIFY
+)
 print(sorted(path.name for path in version.iterdir()))
 
 """
@@ -170,7 +189,7 @@ print("glimpses until the model is 90% sure:", looked.glimpses)
 
 """
 ```text title="output"
-a 6 is read as 6 (100.0%), 4 (0.0%), 2 (0.0%); looked at (row, column) (-0.05, +0.19) ...
+a 6 is read as 6 (100.0%), 4 (0.0%), 2 (0.0%); looked at ...
 glimpses until the model is 90% sure: [1 2 3 4 2 4 2 2]
 ```
 
