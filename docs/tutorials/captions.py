@@ -122,9 +122,9 @@ for name in ("scenes_correct_percent", "glimpse_on_digit_percent"):
 
 """
 ```text title="output"
-update 500 of 1,500: validation scenes right 40.6%, glimpses on their digit 62.8%
-update 1,000 of 1,500: validation scenes right 74.0%, glimpses on their digit 77.2%
-update 1,500 of 1,500: validation scenes right 81.4%, glimpses on their digit 78.9%
+update 500 of 1,500: ... right 40.6%, glimpses on their digit 62.8%
+update 1,000 of 1,500: ... right 74.0%, glimpses on their digit 77.2%
+update 1,500 of 1,500: ... right 81.4%, glimpses on their digit 78.9%
 ...
 scenes_correct_percent     83.9
 glimpse_on_digit_percent   79.2

@@ -65,7 +65,7 @@ log-densities of shape `[M, B, parts]`, in nats: `log_prior` has a part for each
 def variational_loss(
   scored: wsram_tf.ScoredSequences, baseline: tf.Tensor
 ) -> tf.Tensor:
-  """-(1/M) sum_m log p(y | a^m) + (log p(y | a^m) - baseline^m) log p(a^m), float `[B]`."""
+  """The loss of the variational bound, float `[B]`; `baseline` is `[M, B]`."""
   log_likelihood = tf.reduce_sum(scored.log_likelihood, axis=-1)  # [M, B]
   log_prior = tf.reduce_sum(scored.log_prior, axis=-1)  # [M, B]
   advantage = tf.stop_gradient(
@@ -124,7 +124,7 @@ exact = -tape.gradient(bound, logits).numpy()
 
 
 def moments(loss) -> tuple[np.ndarray, float]:
-  """Mean `[4]` and total variance of the gradient of a loss, over all tuples of samples."""
+  """Mean `[4]` and total variance of the gradient, over all tuples."""
   with tf.GradientTape() as tape:
     tape.watch(logits)
     log_prior = tf.gather(tf.nn.log_softmax(logits), tf.transpose(tuples))[

@@ -189,10 +189,10 @@ wsram_tf.show_glimpses(
 
 r"""
 ```text title="output"
-new_circle.png: padded and resized from 91 x 140 to 100 x 100 pixels (height x width)
-new_triangle.png: padded and resized from 145 x 142 to 100 x 100 pixels (height x width)
-new_square.png: padded and resized from 127 x 117 to 100 x 100 pixels (height x width)
-new_diamond.png: padded and resized from 80 x 152 to 100 x 100 pixels (height x width)
+new_circle.png: padded and resized from 91 x 140 to 100 x 100 pixels ...
+new_triangle.png: padded and resized from 145 x 142 to 100 x 100 pixels ...
+new_square.png: padded and resized from 127 x 117 to 100 x 100 pixels ...
+new_diamond.png: padded and resized from 80 x 152 to 100 x 100 pixels ...
 new_circle.png: circle (100%)
 new_triangle.png: triangle (100%)
 new_square.png: square (100%)
