@@ -138,7 +138,12 @@ class TutorialsTest(tf.test.TestCase):
       TEST_SCENES=3,
     )
     network = names["run"].learner.prediction_network
-    found = captions.beam_search(network, names["test"].images, captions.DecodingConfig(3))
+    pixels = [models.as_images(path.read_bytes(), channels=1) for path in names["files"]]
+    pixels = np.concatenate(pixels)
+    self.assertAllClose(pixels, names["test"].images, atol=1 / 255)
+    # The export answers the files as the network answers their pixels.
+    found = captions.beam_search(network, pixels, captions.DecodingConfig(3))
+    self.assertAllClose(names["answer"]["log_prob"], found["log_prob"], rtol=1e-4)
     vocabulary = names["task"].vocabulary
     self.assertEqual(
       [" ".join(words) for words in names["captions"]],
@@ -204,11 +209,11 @@ class PagesTest(unittest.TestCase):
         self.assertEqual([line for line in code if line], [line for line in lines if line])
 
   def test_structure(self):
-    text = "Title: A sum\nDescription: Adds.\nAccelerator: None\n"
     source = (
-      f'"""\n{text}"""\n\nr"""\n## One\n\n\\alpha\n"""\n\n\nx = 1  # One.\n\n\ny = """\nz\n"""\n'
+      '"""\nTitle: A sum\nDescription: Adds.\nAccelerator: None\n"""\n'
+      'r"""\n## One\n\n\\alpha\n"""\nx = 1  # One.\n\n\ny = """\nz\n"""\n"""\n'
+      '```text\n1\n```\n"""\n\nz = 2\n"""last"""\n'
     )
-    source += '"""\n```text\n1\n```\n"""\n"""last"""\n'
     expected = [
       "# A sum",
       "Adds.",
@@ -217,6 +222,7 @@ class PagesTest(unittest.TestCase):
       "\\alpha",
       '```python\nx = 1  # One.\n\n\ny = """\nz\n"""\n```',
       "```text\n1\n```",
+      "```python\nz = 2\n```",
       "last",
     ]
     page = tutorial_pages.to_markdown(source, "sum.py")
