@@ -1,4 +1,4 @@
-"""Finds code blocks and commands in README.md and the pages of docs/."""
+"""Finds code blocks and commands in README.md, the pages of docs/ and the tutorials."""
 
 import pathlib
 import re
@@ -10,7 +10,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def pages() -> list[pathlib.Path]:
   """Returns the files that hold documentation for users and contributors."""
-  return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+  docs = ROOT / "docs"
+  found = [*docs.rglob("*.md"), *(docs / "tutorials").glob("*.py")]
+  return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(found)]
 
 
 def blocks(page: pathlib.Path, language: str) -> list[str]:
