@@ -180,7 +180,7 @@ def check_lost(folder: pathlib.Path, signals: list[signal.Signals]) -> None:
     if not is_request:
       other.kill()
     ends += finish([other])
-    status, cause = (STOPPED_STATUS, "stopped by SIGTERM after") if is_request else (1, "was lost")
+    status, cause = (STOPPED_STATUS, "after update") if is_request else (1, "was lost")
     for code, output in ends if is_request else ends[:1]:
       last = output.strip().splitlines()[-1]
       print(f"{sent.name}: ended with {code} after {seconds:.0f} s: {last}", flush=True)

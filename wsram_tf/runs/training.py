@@ -303,6 +303,8 @@ def _train(
     raise
   except (Terminated, distribution.WorkerLostError) as error:
     reason = requests.reason
+    if isinstance(error, Terminated):
+      reason = reason or "another worker"  # All stop together.
     if not reason:
       raise
     requests.forgo_grace()

@@ -85,6 +85,11 @@ class StopRequests:
     if self._signalled:
       raise Terminated
 
+  def renew(self) -> None:
+    """Takes SIGTERM again, which TensorFlow takes for itself where a process joins a cluster."""
+    if self._restore:
+      signal.signal(signal.SIGTERM, self._note)
+
   def forgo_grace(self) -> None:
     """Lets the process live on after the grace period, because it is saving."""
     self._ended.set()

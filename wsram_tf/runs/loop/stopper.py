@@ -30,6 +30,10 @@ class Stopper(keras.callbacks.Callback):
     """Whether this process has a request to stop."""
     return bool(self.requests.reason)
 
+  def on_train_begin(self, logs=None):
+    """Takes SIGTERM from TensorFlow, which has joined the cluster by now."""
+    self.requests.renew()
+
   def on_train_batch_begin(self, batch, logs=None):
     """Defers SIGTERM until the execution is done and the learner's state is whole."""
     self.requests.is_deferred = True
