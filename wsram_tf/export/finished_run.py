@@ -14,6 +14,7 @@ from wsram_tf.captions.vocabulary import Vocabulary
 from wsram_tf.classification.learner import WakeSleepLearner
 from wsram_tf.classification.prediction_network import PredictionNetwork
 from wsram_tf.extensions import load_extension
+from wsram_tf.model_files.loading import load_model
 from wsram_tf.runs.folder import BACKBONE, CLASS_NAMES, VOCABULARY, RunFolder
 
 __all__ = ["FinishedCaptionRun", "FinishedRun", "load_caption_run", "load_run"]
@@ -118,12 +119,13 @@ def _load_extensions(run: RunFolder, extensions: Sequence[str]) -> None:
   """Runs the given extensions, or else those that the run recorded.
 
   Raises:
-    ValueError: if one is missing or fails.
+    ValueError: if one is missing or fails, or came with the run.
   """
   flag = "--extension="
   if not extensions and run.flagfile.is_file():
     lines = run.flagfile.read_text(encoding="utf-8", errors="replace").splitlines()
     extensions = [line.removeprefix(flag) for line in lines if line.startswith(flag)]
+    run.check_extensions(extensions)
   for path in extensions:
     load_extension(path)
 
@@ -141,7 +143,7 @@ def _load_learner(run: RunFolder, kind: type) -> Any:
 
 def _load_model(path: pathlib.Path) -> keras.Model:
   try:
-    return keras.saving.load_model(path, compile=False)
+    return load_model(path, compile=False)
   except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
     raise ValueError(
       f"run_dir={path.parent}: {path.name} must be whole, as training saved it: {error}"
