@@ -142,7 +142,7 @@ class ExportedModel:
 
   Raises:
     FileNotFoundError: if the folder holds no export.
-    ValueError: if its manifest is damaged.
+    ValueError: if its manifest is damaged, or its graph touches other files.
     ServingError: if the loader refuses it.
 
   Example:
