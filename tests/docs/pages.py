@@ -6,11 +6,12 @@ import re
 __all__ = ["ROOT", "blocks", "commands", "pages"]
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+FRONT = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
 
 
 def pages() -> list[pathlib.Path]:
   """Returns the files that hold documentation for users and contributors."""
-  return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+  return [*(ROOT / name for name in FRONT), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(page: pathlib.Path, language: str) -> list[str]:
