@@ -17,12 +17,10 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _SMALL = ["--updates=20", "--validation_canvases=500", "--test_canvases=500"]
 _VERSION = "import wsram_tf; print(wsram_tf.__file__, wsram_tf.__version__)"
 _DIGIT = """
-import pathlib, wsram_tf
-from wsram_tf.serving import examples
-network = wsram_tf.load_pretrained("quickstart")
-pathlib.Path("digit.png").write_bytes(
-  examples.png_bytes(examples.example_images(*network.image_shape)[0])
-)
+import pathlib
+from wsram_tf.serving import manifests
+version = manifests.version_dir("models/digits")
+pathlib.Path("digit.png").write_bytes((version / "assets.extra/example.png").read_bytes())
 """
 
 
@@ -58,7 +56,7 @@ def main() -> None:
     export = ["--run_dir=run", "--export_dir=models", "--name=digits"]
     run("export", [programs / "wsram-export-classifier", *export], work)
     run("verify", [programs / "wsram-verify", "--model_dir=models/digits"], work)
-    run("an image", [programs / "python", "-c", _DIGIT], work)
+    run("example image", [programs / "python", "-c", _DIGIT], work)
     predict = [programs / "wsram-predict", "digit.png"]
     run("predict", [*predict, "--model_dir=models/digits"], work)
     run("predict, pretrained", predict, work)

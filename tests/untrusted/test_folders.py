@@ -89,7 +89,7 @@ class UntrustedFolderTest(tf.test.TestCase):
     run = RunFolder(self.folder)
     attacks.write(run.model)
     canary = self.root / "canary"
-    code = f"open({str(canary)!r}, 'w')\n"
+    code = f"open({str(canary)!r}, 'w')\nraise RuntimeError('executed')\n"
     for place in (self.folder / "theirs.py", self.root / "beside.py"):
       place.write_text(code)
     (self.root / "link.py").symlink_to(self.folder / "theirs.py")
