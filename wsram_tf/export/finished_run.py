@@ -68,6 +68,7 @@ def load_run(run_dir: str | os.PathLike, extensions: Sequence[str] = ()) -> Fini
     ValueError: if a file of the run is damaged, or the run is not a classifier's.
   """
   run = RunFolder(run_dir)
+  run.check_finished()
   _load_extensions(run, extensions)
   learner = _load_learner(run, WakeSleepLearner)
   figures = run.read_results()
@@ -89,6 +90,7 @@ def load_caption_run(
     ValueError: if a file of the run is missing or damaged, or the run is not a captioner's.
   """
   run = RunFolder(run_dir)
+  run.check_finished()
   _load_extensions(run, extensions)
   learner = _load_learner(run, CaptionLearner)
   try:
@@ -131,7 +133,6 @@ def _load_extensions(run: RunFolder, extensions: Sequence[str]) -> None:
 
 
 def _load_learner(run: RunFolder, kind: type) -> Any:
-  run.check_finished()
   learner = _load_model(run.model)
   if not isinstance(learner, kind):
     raise ValueError(
