@@ -24,15 +24,18 @@ except importlib.metadata.PackageNotFoundError:  # A checkout that is not instal
 def load_model(path: str | os.PathLike, **kwargs: Any) -> "keras.Model":
   """Loads a model from a `.keras` file, after registering the classes of this package with Keras.
 
+  A file of somebody else can do no harm: see SECURITY.md.
+
   Args:
     path: the file.
-    **kwargs: more arguments of `keras.saving.load_model`.
+    **kwargs: more arguments of `keras.saving.load_model`. `safe_mode=False` trusts the file, which
+      may then run code.
 
   Returns:
     the model: a learner, or a network that was saved alone.
 
   Raises:
-    ValueError: if there is no such file, or it holds no Keras model.
+    ValueError: if there is no such file, or it holds anything but what Keras writes for a model.
 
   Example:
 
@@ -41,9 +44,9 @@ def load_model(path: str | os.PathLike, **kwargs: Any) -> "keras.Model":
   ```
   """
   lazy_names.load_models()
-  import keras
+  from wsram_tf.model_files import loading
 
-  return keras.saving.load_model(path, **kwargs)
+  return loading.load_model(path, **kwargs)
 
 
 # Keras finds a custom class by its registered name alone, and cannot load it on first use.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import filelock
 
-__all__ = ["PARTIAL", "found_in", "lock", "remove_leftovers", "replacing"]
+__all__ = ["PARTIAL", "check_links", "found_in", "lock", "remove_leftovers", "replacing"]
 
 # Prefix of a file that is being written.
 PARTIAL = "partial-"
@@ -41,6 +41,39 @@ def found_in(folder: pathlib.Path, suffixes: Sequence[str]) -> list[pathlib.Path
   )
 
 
+def check_links(folder: pathlib.Path, name: str) -> None:
+  """Checks that no link in a folder leads out of it, where another would be read or written.
+
+  Args:
+    folder: the folder, which may itself be a link.
+    name: the argument that named it and its value, for the message.
+
+  Raises:
+    ValueError: if a link leads to another place, or nowhere.
+    OSError: if the folder cannot be read.
+
+  Example:
+
+  >>> import tempfile
+  >>> with tempfile.TemporaryDirectory() as name:
+  ...   pathlib.Path(name, "results.json").symlink_to("/etc/passwd")
+  ...   check_links(pathlib.Path(name), "run_dir='runs/theirs'")
+  Traceback (most recent call last):
+  ValueError: run_dir='runs/theirs': results.json: must not be a link out of the folder; copy the...
+  """
+  root = os.path.realpath(folder)
+  for parent, folders, names in os.walk(root):
+    for path in (os.path.join(parent, one) for one in (*folders, *names)):
+      if not os.path.islink(path):
+        continue
+      target = os.path.realpath(path)
+      if not os.path.exists(target) or os.path.commonpath([root, target]) != root:
+        raise ValueError(
+          f"{name}: {os.path.relpath(path, root)}: must not be a link out of the folder; copy the "
+          "file that it leads to"
+        )
+
+
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
   """Replaces a file atomically: readers see the old content or all of the new.
@@ -68,6 +101,7 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
   '{}'
   """
   partial = path.with_name(f"{PARTIAL}{path.name}")
+  partial.unlink(missing_ok=True)  # A link there would have another file written.
   try:
     yield partial
     _flush(partial)

@@ -6,13 +6,14 @@ import re
 __all__ = ["ROOT", "blocks", "commands", "pages"]
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+FRONT = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
 
 
 def pages() -> list[pathlib.Path]:
   """Returns the files that hold documentation for users and contributors."""
   docs = ROOT / "docs"
   found = [*docs.rglob("*.md"), *(docs / "tutorials").glob("*.py")]
-  return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(found)]
+  return [*(ROOT / name for name in FRONT), *sorted(found)]
 
 
 def blocks(page: pathlib.Path, language: str) -> list[str]:

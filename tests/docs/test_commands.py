@@ -68,6 +68,7 @@ RUN_ELSEWHERE = {
   "TF_CONFIG=": "tests/runs/test_distribution.py",
   "python tests/benchmarks/early_stop.py": "tests/benchmarks/test_early_stop.py",
   "python -m tests.conformance.fuzz": "tests/fuzzing/test_user_input.py",
+  ".ci/list_licences": "tests/packaging/test_licences.py",
 }
 FULL_MNIST = "needs MNIST of TensorFlow Datasets, and up to hours"
 SERVER = "needs a model server; tests/export/test_server_files.py runs it where there is one"
@@ -75,6 +76,7 @@ INSTALLS = ".ci/run runs it: it installs the package"
 NOT_RUN = {
   "python3 -m venv .venv": INSTALLS,
   "pip install": INSTALLS,
+  "pip install pip-audit": "asks a service in the network",
   "python -m pytest": "runs this test",
   "until python trainers/train_mnist.py --resume": (
     "repeats a command that tests/cli/test_train_mnist.py runs to its status 75"

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from wsram_tf.captions.grid_network import PackedGrids
+from wsram_tf.model_files.loading import load_model
 
 __all__ = [
   "backbone_digest",
@@ -173,7 +174,7 @@ def _load_file(name: str) -> keras.Model:
   if not os.path.isfile(path):
     raise ValueError(f"backbone={name!r}: must be an existing file")
   try:
-    return keras.saving.load_model(path, compile=False)
+    return load_model(path, compile=False)
   except Exception as error:  # Keras raises many classes of errors here.
     raise ValueError(f"backbone={name!r}: must be a loadable Keras model: {error}") from error
 

@@ -21,7 +21,8 @@ def take_up(flags: ProgramFlags, program: str) -> list[str]:
     the lines of the run's flagfile that were used.
 
   Raises:
-    ValueError: if another program made the run, or one of its flags can no longer be set.
+    ValueError: if another program made the run, one of its flags can no longer be set, or its
+      extension came with it.
   """
   run = RunFolder(flags.run_dir)
   lines = run.read_flags()
@@ -30,6 +31,9 @@ def take_up(flags: ProgramFlags, program: str) -> list[str]:
     raise ValueError(
       f"run_dir={run.path}: must be a run of {program}, and is one of {made_by}; use {made_by}"
     )
+  if "extension" in flags and not flags.values["extension"].present:
+    recorded = record.lines_by_name(lines).get("extension", [])
+    run.check_extensions(line.partition("=")[2] for line in recorded)
   try:
     return flags.take(lines)
   except ValueError as error:

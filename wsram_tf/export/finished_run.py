@@ -14,6 +14,7 @@ from wsram_tf.captions.vocabulary import Vocabulary
 from wsram_tf.classification.learner import WakeSleepLearner
 from wsram_tf.classification.prediction_network import PredictionNetwork
 from wsram_tf.extensions import load_extension
+from wsram_tf.model_files.loading import load_model
 from wsram_tf.runs.folder import BACKBONE, CLASS_NAMES, VOCABULARY, RunFolder
 
 __all__ = ["FinishedCaptionRun", "FinishedRun", "load_caption_run", "load_run"]
@@ -67,6 +68,7 @@ def load_run(run_dir: str | os.PathLike, extensions: Sequence[str] = ()) -> Fini
     ValueError: if a file of the run is damaged, or the run is not a classifier's.
   """
   run = RunFolder(run_dir)
+  run.check_finished()
   _load_extensions(run, extensions)
   learner = _load_learner(run, WakeSleepLearner)
   figures = run.read_results()
@@ -88,6 +90,7 @@ def load_caption_run(
     ValueError: if a file of the run is missing or damaged, or the run is not a captioner's.
   """
   run = RunFolder(run_dir)
+  run.check_finished()
   _load_extensions(run, extensions)
   learner = _load_learner(run, CaptionLearner)
   try:
@@ -118,18 +121,18 @@ def _load_extensions(run: RunFolder, extensions: Sequence[str]) -> None:
   """Runs the given extensions, or else those that the run recorded.
 
   Raises:
-    ValueError: if one is missing or fails.
+    ValueError: if one is missing or fails, or came with the run.
   """
   flag = "--extension="
   if not extensions and run.flagfile.is_file():
     lines = run.flagfile.read_text(encoding="utf-8", errors="replace").splitlines()
     extensions = [line.removeprefix(flag) for line in lines if line.startswith(flag)]
+    run.check_extensions(extensions)
   for path in extensions:
     load_extension(path)
 
 
 def _load_learner(run: RunFolder, kind: type) -> Any:
-  run.check_finished()
   learner = _load_model(run.model)
   if not isinstance(learner, kind):
     raise ValueError(
@@ -141,7 +144,7 @@ def _load_learner(run: RunFolder, kind: type) -> Any:
 
 def _load_model(path: pathlib.Path) -> keras.Model:
   try:
-    return keras.saving.load_model(path, compile=False)
+    return load_model(path, compile=False)
   except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
     raise ValueError(
       f"run_dir={path.parent}: {path.name} must be whole, as training saved it: {error}"

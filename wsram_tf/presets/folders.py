@@ -17,6 +17,8 @@ from typing import Any
 import keras
 
 from wsram_tf import files
+from wsram_tf.model_files import loading
+from wsram_tf.model_files.classes import check_classes
 
 __all__ = ["SHIPPED_DIR", "ShippedPresets", "load_preset", "preset_names", "save_preset", "shipped"]
 
@@ -102,7 +104,7 @@ def load_preset(model_class: type, preset: str | os.PathLike, *, load_weights: b
   try:
     config = _read_json(folder / CONFIG_FILE)
     found = _class_of(config)
-  except (ValueError, OSError) as error:
+  except (ValueError, OSError, RecursionError) as error:
     raise ValueError(f"preset={os.fspath(preset)!r}: is damaged: {error}") from error
   if not issubclass(found, model_class):
     raise ValueError(
@@ -110,11 +112,11 @@ def load_preset(model_class: type, preset: str | os.PathLike, *, load_weights: b
       f"{found.__name__}"
     )
   try:
-    # The class is one of this package's or registered by the user, so no other code runs.
+    check_classes(config)
     model = keras.saving.deserialize_keras_object(config, safe_mode=True)
     if load_weights:
-      model.load_weights(folder / WEIGHTS_FILE)
-  except (ValueError, TypeError, KeyError, OSError) as error:
+      loading.load_weights(model, folder / WEIGHTS_FILE)
+  except (ValueError, TypeError, KeyError, OSError, RecursionError) as error:
     raise ValueError(f"preset={os.fspath(preset)!r}: is damaged: {error}") from error
   return model
 
@@ -147,6 +149,7 @@ def _folder_of(model_class: type, preset: str | os.PathLike) -> pathlib.Path:
     raise ValueError(
       f"preset={os.fspath(preset)!r}: must be {of_package}a folder that save_to_preset wrote"
     )
+  files.check_links(folder, f"preset={os.fspath(preset)!r}")
   return folder
 
 

@@ -6,6 +6,7 @@ import zipfile
 
 import keras
 
+from wsram_tf.model_files.loading import load_model
 from wsram_tf.runs.folder import RunFolder, RunFolderError
 from wsram_tf.runs.loop import intervals
 from wsram_tf.runs.loop.intervals import Interval
@@ -163,7 +164,7 @@ class Checkpoints:
 
   def _load(self, path: pathlib.Path, problems: dict[pathlib.Path, str]) -> keras.Model | None:
     try:
-      learner = keras.saving.load_model(path)
+      learner = load_model(path)
     except Exception as error:  # A damaged file can raise anything.
       problems[path] = f"cannot be loaded: {str(error).splitlines()[0] if str(error) else error!r}"
       return None

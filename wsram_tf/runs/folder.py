@@ -105,8 +105,9 @@ class RunFolder:
     """Reads the lines of the run's flagfile.
 
     Raises:
-      RunFolderError: if there is no run, or the file cannot be read.
+      RunFolderError: if there is no run, the file cannot be read, or a link leads out of it.
     """
+    self._check_links("run_dir")
     try:
       return self.flagfile.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError as error:
@@ -116,6 +117,27 @@ class RunFolder:
         f"run_dir={self.path}: {self.flagfile.name} cannot be read: {error}"
       ) from error
 
+  def check_extensions(self, paths: Iterable[str]) -> None:
+    """Checks the extensions that the run recorded, before programs execute them.
+
+    A run records absolute paths. A file in its folder, or one of a relative path, came with the run
+    from somebody else.
+
+    Args:
+      paths: of the extensions.
+
+    Raises:
+      RunFolderError: if one came with the run.
+    """
+    root = os.path.realpath(self.path)
+    for path in paths:
+      inside = os.path.commonpath([root, os.path.realpath(path)]) == root
+      if inside or not os.path.isabs(path):
+        raise RunFolderError(
+          f"run_dir={self.path}: extension={path}: must not come with the run, because it is a "
+          f"program; if you trust it, add --extension={path}"
+        )
+
   def check_finished(self, name: str = "run_dir") -> None:
     """Checks that the folder holds a finished run.
 
@@ -123,12 +145,20 @@ class RunFolder:
       name: the argument that named the folder, for the message.
 
     Raises:
-      RunFolderError: otherwise.
+      RunFolderError: otherwise, or if a link leads out of it.
     """
     if not self.model.is_file():
       raise RunFolderError(
         f"{name}={self.path}: holds no finished run, {self.model.name} is missing"
       )
+    self._check_links(name)
+
+  def _check_links(self, name: str) -> None:
+    """Checks that no link in the folder leads out of it, to files that are no part of the run."""
+    try:
+      files.check_links(self.path, f"{name}={self.path}")
+    except (OSError, ValueError) as error:
+      raise RunFolderError(str(error)) from error
 
   def lock(self) -> None:
     """Locks the folder until `release` or the end of this process.

@@ -14,6 +14,7 @@ from wsram_tf.config import OptimizerConfig, TrainingConfig
 from wsram_tf.learning import weight_transfer
 from wsram_tf.learning.base_learner import BaseLearner
 from wsram_tf.learning.update_guard import NonFiniteUpdateError
+from wsram_tf.model_files.loading import load_model
 from wsram_tf.runs import distribution, record, warm_start
 from wsram_tf.runs.checkpoints import Checkpoints
 from wsram_tf.runs.folder import RunFolder
@@ -159,7 +160,7 @@ def evaluate(task: Task, run_dir: str | os.PathLike, **options: Any) -> dict[str
   task.open(run)
   try:
     task.prepare(RunFolder(run_dir, is_writer=False))
-    return task.evaluate(keras.saving.load_model(run.model), **options)
+    return task.evaluate(load_model(run.model), **options)
   finally:
     task.close()
 

@@ -2,9 +2,8 @@
 
 import os
 
-import keras
-
 from wsram_tf.learning.base_learner import BaseLearner
+from wsram_tf.model_files.loading import load_model
 from wsram_tf.runs.folder import RunFolder
 
 __all__ = ["finished_run", "take_weights"]
@@ -32,7 +31,7 @@ def take_weights(learner: BaseLearner, run: RunFolder) -> None:
     ValueError: if the weights cannot be loaded, or their model has another form.
   """
   try:
-    other = keras.saving.load_model(run.model, compile=False)
+    other = load_model(run.model, compile=False)
   except Exception as error:  # A damaged file can raise anything.
     raise ValueError(
       f"begin_with={run.path}: {run.model.name} cannot be loaded: {error}"

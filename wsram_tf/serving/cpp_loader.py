@@ -17,6 +17,7 @@ import numpy as np
 
 from wsram_tf.serving import protos
 from wsram_tf.serving.quiet import quiet_tensorflow
+from wsram_tf.serving.verification.operations import check_operations
 
 __all__ = ["LoadedModel", "ServingError"]
 
@@ -203,10 +204,12 @@ class LoadedModel:
 
   Raises:
     FileNotFoundError: if TensorFlow's C++ libraries are not installed.
+    ValueError: if its graph touches other files; see `verification.operations`.
     ServingError: if the loader refuses the export.
   """
 
   def __init__(self, model_dir: str | os.PathLike, threads: int = 0):
+    check_operations(pathlib.Path(model_dir))
     self._library = library = _library()
     self._graph = library.TF_NewGraph()
     options, meta_graph = library.TF_NewSessionOptions(), library.TF_NewBuffer()

@@ -10,10 +10,12 @@ Source: tensorflow_serving/apis and tensorflow/core/protobuf/saved_model.proto, 
 from typing import Any, TypeAlias
 
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 from tensorboard.compat.proto import config_pb2, meta_graph_pb2, tensor_pb2
 
 __all__ = [
   "ConfigProto",
+  "DecodeError",
   "GetModelMetadataRequest",
   "GetModelMetadataResponse",
   "Message",

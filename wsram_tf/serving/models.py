@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import PIL.Image
 
+from wsram_tf.data.fitting import FORMATS
 from wsram_tf.serving import clients, cpp_loader, examples, looking, manifests, protos
 
 __all__ = [
@@ -126,7 +127,8 @@ def ask_steps(model: StepwiseModel, contents: bytes) -> Steps:
 
 def as_images(contents: bytes, channels: int) -> np.ndarray:
   """Decodes an image file to a batch of one, float32 `[1, H, W, channels]` in 0..1."""
-  image = PIL.Image.open(io.BytesIO(contents)).convert("L" if channels == 1 else "RGB")
+  image = PIL.Image.open(io.BytesIO(contents), formats=FORMATS)
+  image = image.convert("L" if channels == 1 else "RGB")
   return examples.to_float(np.asarray(image).reshape(1, image.height, image.width, -1))
 
 
@@ -142,7 +144,7 @@ class ExportedModel:
 
   Raises:
     FileNotFoundError: if the folder holds no export.
-    ValueError: if its manifest is damaged.
+    ValueError: if its manifest is damaged, or its graph touches other files.
     ServingError: if the loader refuses it.
 
   Example:

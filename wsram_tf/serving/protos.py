@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from google.protobuf import json_format, message
+from google.protobuf import json_format
 
 from wsram_tf.serving import messages
 
@@ -122,7 +122,7 @@ def array_dtype(array: np.ndarray) -> str:
 def _parse(kind: type[messages.Message], contents: bytes) -> messages.Message:
   try:
     return kind.FromString(contents)
-  except message.DecodeError as error:
+  except messages.DecodeError as error:
     name = kind.DESCRIPTOR.name
     raise ValueError(f"contents: must be a whole message of type {name}") from error
 

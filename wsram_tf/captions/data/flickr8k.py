@@ -61,6 +61,9 @@ def load_flickr8k(data_dir: str | os.PathLike) -> tuple[CaptionSplits, Report]:
           f"{taken[image]} and in {name}"
         )
       taken[image] = name
+      if os.path.basename(image) != image or image in (".", ".."):
+        report.add(f"lines of {name} are no names of files in {IMAGES}", image)
+        continue
       if image not in captions:
         report.add(f"images of {name} have no caption", image)
       elif not os.path.isfile(root / IMAGES / image):  # Path.is_file raises at overlong names.

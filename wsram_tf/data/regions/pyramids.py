@@ -22,6 +22,8 @@ __all__ = [
 
 COMPRESSIONS = ("deflate", "jpeg")
 JPEG_QUALITY = 90
+# The readers of libvips for the formats of `IMAGE_SUFFIXES`.
+_LOADERS = ("jpegload", "pngload", "tiffload", "webpload")
 # Of tiles, pixels. A patch is small, and the tiles that it touches are decoded whole.
 TILE_SIDE = 128
 _INSTALL = "writing pyramids needs libvips: pip install 'wsram_tf[slides]'"
@@ -76,6 +78,8 @@ def convert(
   pyvips = _pyvips()
   try:
     image = pyvips.Image.new_from_file(str(source), access="sequential", fail_on="truncated")
+    if image.get("vips-loader") not in _LOADERS:  # An SVG image draws other files.
+      raise RegionError(f"path={str(source)!r}: must be a PNG, JPEG, TIFF or WebP file")
     if image.get_typeof("orientation") and image.get("orientation") != 1:
       # Turning an image needs its pixels in another order.
       image = pyvips.Image.new_from_file(str(source), fail_on="truncated").autorot()

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
+import zipfile
 from collections.abc import Mapping
 
 import numpy as np
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 LARGEST_PEAK_GROWTH_MB = 50
+LARGEST_GOLDEN_BYTES = 1 << 30
 GOLDEN_TOLERANCE = 1e-4
 ROW_TOLERANCE = 1e-5
 BATCH_SIZES = (0, 1, 3, 64, 1000)
@@ -69,17 +71,31 @@ def open_export(model_dir: pathlib.Path, manifest: manifests.Manifest) -> Opened
 
   Raises:
     ServingError: if the loader refuses the export.
+    ValueError: if the graph touches other files.
     OSError, ValueError, zipfile.BadZipFile: if the golden answers cannot be read.
   """
   facts = manifest.facts
-  with np.load(model_dir / manifests.GOLDEN_FILE) as stored:
-    golden = dict(stored)
+  golden = _read_golden(model_dir / manifests.GOLDEN_FILE)
   jpeg = golden.pop("jpeg", None)
   jpeg = None if jpeg is None else jpeg.tobytes()
   model = cpp_loader.LoadedModel(model_dir)
   images = examples.example_images(*facts.image_shape)
   requests = examples.example_requests(model.signatures, facts, images, jpeg)
   return OpenedExport(model_dir, manifest, model, golden, jpeg, requests)
+
+
+def _read_golden(path: pathlib.Path) -> dict[str, np.ndarray]:
+  with zipfile.ZipFile(path) as archive:
+    size = sum(info.file_size for info in archive.infolist())
+  if size > LARGEST_GOLDEN_BYTES:
+    raise ValueError(
+      f"{path.name}: must unpack to at most {LARGEST_GOLDEN_BYTES:,} bytes, and says {size:,}"
+    )
+  try:
+    with np.load(path, allow_pickle=False) as stored:
+      return dict(stored)
+  except MemoryError as error:  # The header of an array may name any shape.
+    raise ValueError(f"{path.name}: must hold arrays that fit into memory") from error
 
 
 def check_large_image(opened: OpenedExport) -> str:

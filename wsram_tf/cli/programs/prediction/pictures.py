@@ -10,6 +10,7 @@ import PIL.Image
 
 from wsram_tf import files
 from wsram_tf.cli import program
+from wsram_tf.data.fitting import FORMATS
 from wsram_tf.serving import examples, models
 
 if TYPE_CHECKING:  # It loads TensorFlow.
@@ -95,7 +96,7 @@ def draw_answer(
   with program.quiet_tensorflow():
     from wsram_tf.drawing import draw_captions, draw_glimpse_squares
 
-  image = PIL.Image.open(io.BytesIO(contents))
+  image = PIL.Image.open(io.BytesIO(contents), formats=FORMATS)
   pixels = examples.to_float(np.asarray(image.convert("RGB")))
   if isinstance(glimpses, models.Cells):
     words = models.caption_words(answer) or [models.NO_WORDS]
