@@ -305,7 +305,7 @@ def _train(
   except (Terminated, distribution.WorkerLostError) as error:
     reason = requests.reason
     if isinstance(error, Terminated):
-      reason = reason or "another worker"  # All stop together.
+      reason = reason or "a request to another worker"  # All stop together.
     if not reason:
       raise
     requests.forgo_grace()
