@@ -9,9 +9,6 @@ undisturbed training to the last bit. The small disks are file systems in memory
 takes root; without, the program skips them and prints so.
 """
 
-import csv
-import io
-import json
 import os
 import pathlib
 import random
@@ -21,18 +18,18 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 
-import h5py
 from absl import app, flags
 
+from tests.conformance.run_endings import ending, judged, log_lines, newest_update
 from wsram_tf.runs.loop.stop_requests import STOPPED_STATUS
 
 _TRAINER = flags.DEFINE_enum(
   "trainer",
   "train_mnist",
-  ("train_mnist", "train_captions", "train_classifier", "regions"),
-  "the program; regions: train_classifier --regions, on pyramids of which one is damaged",
+  ("train_mnist", "mirrored", "train_captions", "train_classifier", "regions"),
+  "the program; mirrored: train_mnist --strategy=mirrored; regions: train_classifier --regions, on "
+  "pyramids of which one is damaged",
 )
 _KILLS = flags.DEFINE_integer("kills", 50, "SIGKILLs at random moments; 0: none", lower_bound=0)
 _TERMINATIONS = flags.DEFINE_integer(
@@ -40,6 +37,9 @@ _TERMINATIONS = flags.DEFINE_integer(
 )
 _TRUNCATIONS = flags.DEFINE_integer(
   "truncations", 10, "newest checkpoints cut off at a random byte; 0: none", lower_bound=0
+)
+_INTERRUPTIONS = flags.DEFINE_integer(
+  "interruptions", 3, "double Ctrl-C, and folders that vanish, each so often", lower_bound=0
 )
 _SMALL_DISK = flags.DEFINE_bool("small_disk", True, "also train on disks that fill up")
 _SEED = flags.DEFINE_integer("seed", 1, "of the random moments and bytes")
@@ -89,7 +89,8 @@ _FLAGS = {
     "--num_samples=2",
   ),
 }
-_PROGRAMS = {"regions": "train_classifier"}
+_FLAGS["mirrored"] = (*_FLAGS["train_mnist"], "--strategy=mirrored")
+_PROGRAMS = {"regions": "train_classifier", "mirrored": "train_mnist"}
 # Programs of tests/support that write images; they take the folder and the images of each class.
 _EXAMPLES = {"train_classifier": ("example_images", 12), "regions": ("pyramids", 12)}
 # Sizes of the small disks, in checkpoints.
@@ -118,11 +119,6 @@ def start(run_dir: pathlib.Path) -> subprocess.Popen:
     )
 
 
-def log_lines(run_dir: pathlib.Path) -> list[str]:
-  """Returns all lines of the log."""
-  return run_dir.with_suffix(".log").read_text().splitlines()
-
-
 def finish(run_dir: pathlib.Path) -> None:
   """Trains to the end.
 
@@ -131,58 +127,6 @@ def finish(run_dir: pathlib.Path) -> None:
   """
   if start(run_dir).wait():
     raise RuntimeError("\n".join(log_lines(run_dir)[-20:]))
-
-
-def ending(run_dir: pathlib.Path) -> dict[str, bytes | str]:
-  """Returns everything that two runs with the same flags must share."""
-  found: dict[str, bytes | str] = {}
-  # A run that was killed between the two files of its last update has only the best one.
-  newest = max(run_dir.glob("checkpoints/*.keras"), key=lambda path: path.stem.split("-")[1])
-  for label, path in (("chosen", run_dir / "model.keras"), ("last", newest)):
-    with (
-      zipfile.ZipFile(path) as archive,
-      h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as weights,
-    ):
-      weights.visititems(
-        lambda name, item, label=label: (
-          found.update({f"{label}: {name}": item[()].tobytes()})
-          if isinstance(item, h5py.Dataset)
-          else None
-        )
-      )
-  results = json.loads((run_dir / "results.json").read_text())
-  # failed_reads counts those of the last process.
-  found.update(
-    {
-      name: repr(value)
-      for name, value in results.items()
-      if "second" not in name and name != "failed_reads"
-    }
-  )
-  with (run_dir / "metrics.csv").open(newline="") as file:
-    for row in csv.DictReader(file):
-      for name, value in row.items():
-        if "second" not in name:
-          found[f"update {row['update']}: {name}"] = value
-  return found
-
-
-def differences(run_dir: pathlib.Path, whole: dict[str, bytes | str]) -> list[str]:
-  """Lists the names of everything that differs from an undisturbed run."""
-  found = ending(run_dir)
-  return sorted(name for name in whole.keys() | found.keys() if whole.get(name) != found.get(name))
-
-
-def judged(run_dir: pathlib.Path, whole: dict[str, bytes | str]) -> str:
-  """Returns `same`, or a list of differences."""
-  names = differences(run_dir, whole)
-  return f"DIFFERS in {len(names)}: {', '.join(names[:5])}" if names else "same"
-
-
-def newest_update(run_dir: pathlib.Path) -> int:
-  """Returns the update of the newest checkpoint; 0 where there is none."""
-  found = [int(path.stem.split("-")[1]) for path in run_dir.glob("checkpoints/update-*.keras")]
-  return max(found, default=0)
 
 
 def kill_often(folder: pathlib.Path, whole: dict, seconds: float, count: int) -> list[str]:
@@ -271,6 +215,37 @@ def terminate_often(
   verdicts.append(judged(run_dir, whole))
   print(f"{run_dir.name} ended: {verdicts[-1]}", flush=True)
   return verdicts, waits
+
+
+def interrupt_often(folder: pathlib.Path, whole: dict, count: int) -> dict[str, list[str]]:
+  """Sends SIGINT twice, or takes a run's folder away; returns the verdicts by event."""
+  generator = random.Random(_SEED.value)
+  events = {"Ctrl-C twice": 130, "the folder vanishes, and is there again": 1}
+  table = {}
+  for event, status in events.items():
+    table[event] = []
+    for number in range(1, count + 1):
+      run_dir = folder / f"{event.split()[0]}_{number}".lower()
+      process = start(run_dir)
+      while process.poll() is None and newest_update(run_dir) < 40:
+        time.sleep(0.01)
+      time.sleep(generator.uniform(0, 1))
+      if status == 1:
+        away = run_dir.rename(run_dir.with_name("away"))
+        process.wait()
+        shutil.rmtree(run_dir, ignore_errors=True)
+        away.rename(run_dir)
+      else:
+        process.send_signal(signal.SIGINT)
+        time.sleep(generator.uniform(0, 0.5))
+        process.send_signal(signal.SIGINT)
+      code, last = process.wait(), (log_lines(run_dir) or [""])[-1]
+      print(f"{event}: ended with {code}: {last}", flush=True)
+      verdict = "" if code == status and "run_dir=" in last else f"ENDED WITH {code}: {last}; "
+      finish(run_dir)
+      table[event].append(verdict + judged(run_dir, whole))
+      print(f"  resumed: {table[event][-1]}", flush=True)
+  return table
 
 
 def truncate_often(folder: pathlib.Path, whole: dict, count: int) -> list[str]:
@@ -367,6 +342,8 @@ def main(argv: list[str]) -> None:
       verdicts, waits = terminate_often(folder, whole, seconds, _TERMINATIONS.value)
       table[f"{_TERMINATIONS.value} SIGTERMs"] = verdicts
       print(f"seconds from SIGTERM to the end: at most {max(waits):.1f}", flush=True)
+    if _INTERRUPTIONS.value:
+      table |= interrupt_often(folder, whole, _INTERRUPTIONS.value)
     if _TRUNCATIONS.value:
       table["newest checkpoint truncated"] = truncate_often(folder, whole, _TRUNCATIONS.value)
     if _SMALL_DISK.value:

@@ -6,6 +6,7 @@ import pathlib
 import random
 import re
 import shutil
+import time
 from unittest import mock
 
 import keras
@@ -289,8 +290,14 @@ class CheckpointsTest(tf.test.TestCase):
     run = train(run_dir)
     for path in run.checkpoints.glob("*-00000008.keras"):
       path.write_bytes(b"PK")
+    # The clock was a day ahead and has been set right since.
+    (written,) = run.tensorboard.iterdir()
+    seconds = written.name.split(".")[3]
+    written.rename(str(written).replace(seconds, str(int(seconds) + 24 * 3600)))
     with contextlib.redirect_stdout(io.StringIO()):
       train(run_dir, resume=True)
+    newest = max(int(path.name.split(".")[3]) for path in run.tensorboard.iterdir())
+    self.assertLessEqual(newest, time.time())
     starts, steps = [], []
     for path in sorted(run.tensorboard.iterdir()):
       for event in tf.compat.v1.train.summary_iterator(str(path)):

@@ -71,8 +71,7 @@ class TensorBoardLog:
       return
     # TensorBoard reads files in the order of their names, which hold the second, and drops, at this
     # event, all points from this step on that it has read before.
-    newest = max(map(_second, self.run.tensorboard.iterdir()), default=0)
-    time.sleep(max(0.0, newest + 1 - time.time()))
+    _move_to_the_past(self.run.tensorboard)
     writer = EventFileWriter(str(self.run.tensorboard), filename_suffix=".resumed")
     start = SessionLog(status=SessionLog.START)
     writer.add_event(Event(wall_time=time.time(), step=self.start_update + 1, session_log=start))
@@ -102,7 +101,21 @@ def _hyperparameters(settings: record.Settings) -> dict[str, float | str | bool]
   return values
 
 
-def _second(path: pathlib.Path) -> int:
-  """Returns the second in the name of an event file; 0 for other files."""
+def _move_to_the_past(folder: pathlib.Path) -> None:
+  """Renames the event files whose names hold a second that is not over, in their order.
+
+  A clock that was set back would else give later files names that sort before them.
+  """
+  latest = int(time.time()) - 1
+  for path in sorted(folder.iterdir(), key=_second_and_name, reverse=True):
+    if _second_and_name(path)[0] > latest:
+      parts = path.name.split(".")
+      parts[3] = str(latest)
+      path.rename(path.with_name(".".join(parts)))
+      latest -= 1  # Before it, there must be none of the same second.
+
+
+def _second_and_name(path: pathlib.Path) -> tuple[int, str]:
+  """Returns the second in the name of an event file, 0 for other files; and the name."""
   parts = path.name.split(".")
-  return int(parts[3]) if len(parts) > 3 and parts[3].isdecimal() else 0
+  return (int(parts[3]) if len(parts) > 3 and parts[3].isdecimal() else 0), path.name
