@@ -1,6 +1,6 @@
 """Times the training step on captions, input pipeline included, against its bare matrix products.
 
-  python tests/benchmarks/caption_step.py
+  python -m tests.benchmarks.caption_step
 
 Of two models: that of the scenes' flagfile, which makes its grid by convolutions, on scenes; and
 one that reads a grid of features, on random features and words, so that no data set is needed. The

@@ -1,6 +1,6 @@
 """Times early answers: an image at a time looks around until its answer is sure enough.
 
-  python tests/benchmarks/early_stop.py --run_dir=RUN --plot=early_stop.png
+  python -m tests.benchmarks.early_stop --run_dir=RUN --plot=early_stop.png
 
 Exports a run on digits, and asks it through the C++ loader, one thread, by `begin` and `look`,
 about test canvases of the embedded digits. Prints the mean number of glimpses, the error and the

@@ -1,6 +1,6 @@
 """Prints each estimator's bias and variance, exactly, by enumeration on a small model.
 
-  python tests/benchmarks/estimators.py
+  python -m tests.benchmarks.estimators
 
 The model chooses among six cells of a 2 x 3 grid, once. All tuples of M samples are laid out, so
 nothing is drawn: the figures are exact but for rounding. Bias is the distance of the expected

@@ -1,6 +1,6 @@
 """Measures what an answer about an image file costs, for files of any side, on a CPU.
 
-  python tests/benchmarks/image_files.py --folder=DIR
+  python -m tests.benchmarks.image_files --folder=DIR
 
 Writes pyramids of textured images into DIR (JPEG tiles; 2.3 GB at side 100,000) unless they are
 there. A network with random weights takes six glimpses of each, at random places of a coarse grid,

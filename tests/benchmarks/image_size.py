@@ -1,6 +1,6 @@
 """Measures what an image's size costs this model and two convolutional rivals, on a CPU.
 
-  python tests/benchmarks/image_size.py --plot=docs/images/image_size.png
+  python -m tests.benchmarks.image_size --plot=docs/images/image_size.png
 
 Prints a table: time for one image, images a second in batches, memory beyond image and weights,
 multiply-adds. All classify the same RGB images, which are in memory already, with random weights,

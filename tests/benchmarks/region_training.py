@@ -1,6 +1,6 @@
 """Measures how much of a training step on region files is reading, on a CPU.
 
-  python tests/benchmarks/region_training.py --folder=DIR
+  python -m tests.benchmarks.region_training --folder=DIR
 
 Writes pyramids of textured images of 4,096 pixels a side into DIR unless they are there, and trains
 on them with the model of regions.flags. Reading is the time for which a step waits for the sizes,

@@ -1,6 +1,6 @@
 """Times an export as a server would run it: latency of one image, throughput of 64.
 
-  python tests/benchmarks/serving.py
+  python -m tests.benchmarks.serving
 
 Through the C++ loader, with 1 and with 2 threads, each in a process of its own, since a process
 keeps the threads of its first session. An identity model, timed in turn with the signatures, shows

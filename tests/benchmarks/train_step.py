@@ -1,6 +1,6 @@
 """Times the training step, input pipeline included, against its bare matrix products.
 
-  python tests/benchmarks/train_step.py
+  python -m tests.benchmarks.train_step
 
 The bare products are those that the step cannot do without: every weight's product forwards, and
 backwards for the weight and, where something upstream learns, for its input. They are timed in the
@@ -8,7 +8,7 @@ same process, in turn with the step, as one compiled function and as TensorFlow'
 faster of the two is the yardstick. A second table lists every estimator beside the variational one,
 the products of its inference network set aside.
 
-  python tests/benchmarks/train_step.py --choose_scale
+  python -m tests.benchmarks.train_step --choose_scale
 
 times the step of a model that chooses one of three scales, in turn with the step of the same model
 with all three scales at once; on one batch in memory, without input pipeline.

@@ -1,6 +1,6 @@
 """Stops and kills short trainings, damages their files, fills their disks, compares the results.
 
-  python tests/conformance/survive.py [--trainer=train_mnist] [--kills=50] [--terminations=20]
+  python -m tests.conformance.survive [--trainer=train_mnist] [--kills=50] [--terminations=20]
     [--truncations=10]
 
 Each training is a process of its own, on the CPU. Every weight and optimizer variable of

@@ -1,6 +1,6 @@
 """Checks that two workers train as one process does, and measures the worth of the second.
 
-  python tests/conformance/two_workers.py
+  python -m tests.conformance.two_workers
 
 One process, two workers on this machine's loopback, and one process of two devices train the same
 small model: the losses of 50 updates must agree within 1e-4. Then the program kills, halts

@@ -1,6 +1,6 @@
 """Builds the wheel, installs it into an empty environment, and runs its programs there.
 
-  python tests/conformance/wheel.py
+  python -m tests.conformance.wheel
 
 The programs run in a folder of their own, far from the checkout. Needs a package index, minutes,
 and what the extra `tests` installs.

@@ -66,7 +66,7 @@ RUN_ELSEWHERE = {
   "python export/export_captioner.py": "tests/export/test_captioner.py",
   "python export/predict.py --model_dir=models/captions/1": "tests/export/test_captioner.py",
   "TF_CONFIG=": "tests/runs/test_distribution.py",
-  "python tests/benchmarks/early_stop.py": "tests/benchmarks/test_early_stop.py",
+  "python -m tests.benchmarks.early_stop": "tests/benchmarks/test_early_stop.py",
   "python -m tests.conformance.fuzz": "tests/fuzzing/test_user_input.py",
   ".ci/list_licences": "tests/packaging/test_licences.py",
 }
