@@ -57,6 +57,8 @@ _REFUSED = [
   (ModelConfig, "num_classes", 1, "must be at least 2"),
   (ModelConfig, "precision", "float64", "must be one of float32, bfloat16"),
   (ModelConfig, "cell", "rnn", "must be one of lstm, gru"),
+  (ModelConfig, "glimpse", "18", "must be of the class GlimpseConfig"),
+  (ModelConfig, "location", {"grid_rows": 8}, "must be of the class LocationConfig"),
   (ModelConfig, "observation", "files", "must be one of pixels, visible_pixels, regions"),
   (config.ObjectiveConfig, "num_samples", 0, "must be at least 1"),
   (config.ObjectiveConfig, "num_samples", 1, "must be at least 2 for estimator=wake_sleep"),
