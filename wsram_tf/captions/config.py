@@ -108,8 +108,8 @@ class CaptionModelConfig:
       is_shape = isinstance(shape, tuple) and len(shape) == 3
       if not is_shape or not all(type(side) is int and side > 0 for side in shape):
         raise ValueError(
-          f"layer_shapes={self.layer_shapes!r}: must be a tuple of (height, width, channels), whole "
-          "numbers from 1"
+          f"layer_shapes={self.layer_shapes!r:.200}: must be a tuple of (height, width, channels), "
+          "whole numbers from 1"
         )
     object.__setattr__(self, "layer_shapes", shapes)
     if self.grid_filters:
