@@ -57,8 +57,6 @@ _REFUSED = [
   (ModelConfig, "num_classes", 1, "must be at least 2"),
   (ModelConfig, "precision", "float64", "must be one of float32, bfloat16"),
   (ModelConfig, "cell", "rnn", "must be one of lstm, gru"),
-  (ModelConfig, "glimpse", "18", "must be of the class GlimpseConfig"),
-  (ModelConfig, "location", {"grid_rows": 8}, "must be of the class LocationConfig"),
   (ModelConfig, "observation", "files", "must be one of pixels, visible_pixels, regions"),
   (config.ObjectiveConfig, "num_samples", 0, "must be at least 1"),
   (config.ObjectiveConfig, "num_samples", 1, "must be at least 2 for estimator=wake_sleep"),
@@ -100,6 +98,11 @@ class ConfigTest(tf.test.TestCase):
       message = f"^{re.escape(f'{name}={value!r}: ')}.*{re.escape(rule)}"
       with self.subTest(message), self.assertRaisesRegex(ValueError, message):
         config_class(**{name: value})
+
+  def test_settings_within_settings_are_refused_by_name(self):
+    for name, value in (("glimpse", "18"), ("location", {"grid_rows": 8})):
+      with self.assertRaisesRegex(ValueError, rf"^{name}=.*: must be of the class \w+Config$"):
+        ModelConfig(**{name: value})
 
   def test_every_setting_is_listed_above(self):
     declared = {(cls, field.name) for cls in _CLASSES for field in _settings(cls)}

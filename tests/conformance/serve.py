@@ -35,7 +35,9 @@ _SEED = flags.DEFINE_integer("seed", 1, "of the requests", lower_bound=0)
 _MODELS = flags.DEFINE_string(
   "models", None, "folder of exports that `python -m tests.soaking.write_models` wrote"
 )
-_REPLACE = flags.DEFINE_float("replace_seconds", 3.0, "between two loads of a version")
+_REPLACE = flags.DEFINE_integer(
+  "replace_every", 1_000, "requests between two loads of a version", lower_bound=1
+)
 _WINDOWS = flags.DEFINE_integer("windows", 60, "of timed requests", lower_bound=1)
 _SETTLED = flags.DEFINE_integer("settled", 10_000, "requests before the memory is compared")
 _LARGEST_GROWTH_MB = 20

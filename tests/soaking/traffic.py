@@ -115,7 +115,7 @@ class Traffic:
     wrong: wrong requests, of all threads together.
     threads: that ask.
     seed: of the requests.
-    replace_seconds: between two replacements of a version.
+    replace_every: requests between two replacements of a version.
   """
 
   def __init__(
@@ -125,9 +125,9 @@ class Traffic:
     wrong: int,
     threads: int,
     seed: int,
-    replace_seconds: float,
+    replace_every: int,
   ):
-    self._models, self._replace_seconds = models, replace_seconds
+    self._models, self._replace_every = models, replace_every
     self._rows, self._wrong = rows / threads, wrong / threads
     self.tallies = [Tally() for _ in range(threads)]
     self.replaced, self.wrong_warmups, self.retried = 0, 0, 0
@@ -179,7 +179,9 @@ class Traffic:
   def _replace(self) -> None:
     try:
       number = 0
-      while not self._ended.wait(self._replace_seconds):
+      while not self._ended.wait(0.05):
+        if self.requests < (number + 1) * self._replace_every:
+          continue
         self._open.wait()
         with self._locks[-1]:
           model = self._models[number % len(self._models)]
