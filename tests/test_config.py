@@ -99,6 +99,11 @@ class ConfigTest(tf.test.TestCase):
       with self.subTest(message), self.assertRaisesRegex(ValueError, message):
         config_class(**{name: value})
 
+  def test_settings_within_settings_are_refused_by_name(self):
+    for name, value in (("glimpse", "18"), ("location", {"grid_rows": 8})):
+      with self.assertRaisesRegex(ValueError, rf"^{name}=.*: must be of the class \w+Config$"):
+        ModelConfig(**{name: value})
+
   def test_every_setting_is_listed_above(self):
     declared = {(cls, field.name) for cls in _CLASSES for field in _settings(cls)}
     self.assertEqual(declared, {(cls, name) for cls, name, _, _ in _REFUSED})

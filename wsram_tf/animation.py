@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from wsram_tf import files
 from wsram_tf.drawing import draw_glimpse_squares, glimpse_colour, show_image
+from wsram_tf.settings import check_path
 
 __all__ = ["SUFFIXES", "Looks", "animate_glimpses", "checked_path", "glimpse_frames", "save_frames"]
 
@@ -93,6 +94,10 @@ def animate_glimpses(
       f"model of {type(model).__name__}: must be a WakeSleepLearner or a PredictionNetwork"
     )
   path = checked_path(path)
+  if not isinstance(class_names, list | tuple) or len(class_names) not in (0, _classes(network)):
+    raise ValueError(
+      f"class_names={class_names!r:.200}: must be a list of {_classes(network)} names, or empty"
+    )
   images = np.asarray(image)[np.newaxis]
   network.predict_on_batch(images)  # Checks the image.
   answer = {name: np.asarray(value) for name, value in network.classify_stepwise(images).items()}
@@ -112,12 +117,17 @@ def animate_glimpses(
   save_frames(glimpse_frames(looks), path)
 
 
+def _classes(network: Any) -> int:
+  return network.config.num_classes
+
+
 def checked_path(path: str | os.PathLike) -> pathlib.Path:
   """Returns the path of an animation.
 
   Raises:
     ValueError: if it has another suffix than `SUFFIXES`.
   """
+  check_path("path", path)
   path = pathlib.Path(path)
   if path.suffix.lower() not in SUFFIXES:
     raise ValueError(f"path={path}: must end in {' or '.join(SUFFIXES)}")

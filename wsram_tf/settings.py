@@ -6,6 +6,7 @@ made, and the programs turn the same fields into flags.
 
 import dataclasses
 import math
+import os
 import textwrap
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
@@ -14,6 +15,8 @@ __all__ = [
   "LARGEST_INTEGER",
   "PRECISIONS",
   "PRECISION_HELP",
+  "check_instance",
+  "check_path",
   "check_settings",
   "documented",
   "rule_text",
@@ -120,12 +123,34 @@ def check_settings(config: Any) -> None:
     ValueError: if a value breaks its rule; the message is `name=value: rule`.
   """
   for field in dataclasses.fields(config):
-    if "help" not in field.metadata:
-      continue
     value = getattr(config, field.name)
+    if "help" not in field.metadata:
+      if isinstance(field.default_factory, type):  # Settings within these.
+        check_instance(field.name, value, field.default_factory)
+      continue
     violation = rule_violation(field, value)
     if violation:
       raise ValueError(f"{field.name}={value!r}: {violation}")
+
+
+def check_instance(name: str, value: Any, kind: type) -> None:
+  """Checks that an argument is of a class.
+
+  Raises:
+    ValueError: if it is not; the message is `name=value: rule`.
+  """
+  if not isinstance(value, kind):
+    raise ValueError(f"{name}={value!r:.200}: must be of the class {kind.__name__}")
+
+
+def check_path(name: str, value: Any) -> None:
+  """Checks that an argument is the path of a file or a folder.
+
+  Raises:
+    ValueError: if it is not; the message is `name=value: rule`.
+  """
+  if not isinstance(value, str | os.PathLike) or not os.fspath(value) or "\0" in os.fspath(value):
+    raise ValueError(f"{name}={value!r:.200}: must be a path")
 
 
 def documented(config_class: _Class) -> _Class:

@@ -47,14 +47,30 @@ _FILE_SHARES = {
   "TF_CONFIG": 0.01,
   "backbone": 0.002,
 }
+# Arguments of Python, uploads, and what clients and servers send.
+_CALL_SHARES = {
+  "settings": 0.04,
+  "array tasks": 0.02,
+  "training arguments": 0.02,
+  "export arguments": 0.001,
+  "uploads": 0.03,
+  "drawings": 0.01,
+  "region manifests": 0.02,
+  "server answers": 0.02,
+  "messages": 0.02,
+  "animations": 0.003,
+  "predict": 0.004,
+}
 _GROUPS = {
   "flags": list(_FLAG_SHARES),
   "files": list(_FILE_SHARES),
-  "all": [*_FLAG_SHARES, *_FILE_SHARES],
+  "calls": list(_CALL_SHARES),
+  "all": [*_FLAG_SHARES, *_FILE_SHARES, *_CALL_SHARES],
 }
+_SHARES = _FLAG_SHARES | _FILE_SHARES | _CALL_SHARES
 
 _INPUTS = flags.DEFINE_integer("inputs", 100_000, "tried in all", lower_bound=1)
-_KIND = flags.DEFINE_enum("kind", "all", [*_GROUPS, *_FLAG_SHARES, *_FILE_SHARES], "what is tried")
+_KIND = flags.DEFINE_enum("kind", "all", [*_GROUPS, *_SHARES], "what is tried")
 _PROCESSES = flags.DEFINE_integer("processes", 1, "kinds tried at once", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 1, "of the inputs", lower_bound=0)
 
@@ -88,11 +104,20 @@ def try_files(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
   return try_inputs(kinds[name], count, seed, folder)
 
 
+def try_calls(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
+  """Arguments, uploads or messages of one kind."""
+  from tests.fuzzing import strange_requests, strange_settings
+
+  found = (*strange_settings.KINDS, *strange_requests.KINDS, strange_requests.PREDICT)
+  return try_inputs(next(kind for kind in found if kind.name == name), count, seed, folder)
+
+
 def start(name: str, count: int, seed: int) -> tuple[connection.Connection, Any]:
   """Starts the trials of one kind; returns where its `Tally` comes from, and the process."""
   fork = multiprocessing.get_context("fork")
   ours, theirs = fork.Pipe()
-  work = try_flags if name in _FLAG_SHARES else try_files
+  work = try_flags if name in _FLAG_SHARES else try_calls
+  work = try_files if name in _FILE_SHARES else work
   child = fork.Process(target=_work, args=(theirs, work, name, count, seed))
   child.start()
   theirs.close()
@@ -124,7 +149,7 @@ def main(_: list[str]) -> None:
   import wsram_tf  # noqa: F401, once for all processes
 
   names = _GROUPS.get(_KIND.value, [_KIND.value])
-  shares = {name: (_FLAG_SHARES | _FILE_SHARES)[name] for name in names}
+  shares = {name: _SHARES[name] for name in names}
   print(f"{'kind':<28}{'tried':>9}{'accepted':>10}{'refused':>9}{'crashes':>9}{'seconds':>9}")
   total, began = Tally(), time.time()
   waiting, running = list(shares), {}

@@ -62,6 +62,16 @@ class ImageFilesTest(unittest.TestCase):
     for mode in ("L", "RGB", "RGBA"):
       self.assertEqual(ask(encode(mode=mode, format="PNG"))["class_id"].shape, (1,))
 
+  def test_cmyk_is_answered_as_its_grey(self):
+    image = PIL.Image.open(io.BytesIO(encode(mode="RGB", format="PNG"))).convert("CMYK")
+    for progressive in (False, True):
+      cmyk, grey = io.BytesIO(), io.BytesIO()
+      image.save(cmyk, format="JPEG", quality=100, progressive=progressive)
+      image.convert("RGB").convert("L").save(grey, format="PNG")
+      first, second = ask(cmyk.getvalue(), grey.getvalue())["probabilities"]
+      np.testing.assert_allclose(first, second, atol=0.02)
+      self.refusal(cmyk.getvalue()[:-40])
+
   def test_no_file_and_many(self):
     self.assertEqual(ask()["probabilities"].shape, (0, 10))
     many = ask(*[encode(format="PNG"), encode(format="JPEG")] * 100)
@@ -74,6 +84,16 @@ class ImageFilesTest(unittest.TestCase):
     for side in (0, 0x7FFFFFFF, 0xFFFFFFFF):
       header = contents[:16] + side.to_bytes(4, "big") * 2 + contents[24:]
       self.assertIn("pixels high", self.refusal(header))
+
+  def test_numbers_of_which_a_network_would_make_nan_are_refused(self):
+    images = np.zeros([3, 40, 36, 1], np.float32)
+    images[1] = np.where(np.arange(36)[:, None] % 2, 3e38, -3e38)  # Their sum is 0.
+    rule = "images: must be finite, without NaN or infinity, and at most 1e+16 in magnitude"
+    with self.assertRaises(ServingError) as caught:
+      exports.cpp().run(exports.model_dir(), "serving_default", images=images)
+    self.assertIn(f"{rule}; these rows are not:] [1]", caught.exception.message)
+    answer = exports.cpp().run(exports.model_dir(), "prior_map", images=images / 3e22)
+    self.assertTrue(np.isfinite(answer["prior"]).all())
 
 
 if __name__ == "__main__":

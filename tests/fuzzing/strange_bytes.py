@@ -36,7 +36,7 @@ def damaged(examples: Sequence[bytes], most: int = 4) -> st.SearchStrategy[bytes
   """
   # Drawn as one piece, which is many times faster than change by change.
   return st.builds(
-    lambda contents, drawn: _changed(contents, drawn, examples),
+    lambda contents, drawn: changed(contents, drawn, examples),
     st.sampled_from(list(examples)),
     st.binary(min_size=_CHANGE, max_size=_CHANGE * most),
   )
@@ -56,20 +56,14 @@ def damaged_json(example: Any) -> st.SearchStrategy[bytes]:
   )
 
 
-def as_bytes(lines: list[str]) -> bytes:
-  """Lines of a file, of which some may not be UTF-8."""
-  return "\n".join(lines).encode("utf-8", "surrogateescape")
+def changed(contents: bytes, drawn: bytes, examples: Sequence[bytes]) -> bytes:
+  """Makes the changes of `damaged` that random bytes describe.
 
-
-def _replaced(example: dict, others: dict, gone: list[str]) -> dict:
-  return {key: value for key, value in (example | others).items() if key not in gone}
-
-
-def _as_json_bytes(value: Any) -> bytes:
-  return json.dumps(value).encode()
-
-
-def _changed(contents: bytes, drawn: bytes, examples: Sequence[bytes]) -> bytes:
+  Args:
+    contents: a valid file.
+    drawn: 16 random bytes a change.
+    examples: other files, from which parts are taken.
+  """
   for at in range(0, len(drawn) - _CHANGE + 1, _CHANGE):
     change = drawn[at : at + _CHANGE]
     action, length, place = change[0] % 8, 1 + change[1] % 32, int.from_bytes(change[2:5], "big")
@@ -96,6 +90,19 @@ def _changed(contents: bytes, drawn: bytes, examples: Sequence[bytes]) -> bytes:
     contents = before + there + after
   mend = len(drawn) % 2 and contents.startswith(_PNG)
   return _mended(contents) if mend else contents
+
+
+def as_bytes(lines: list[str]) -> bytes:
+  """Lines of a file, of which some may not be UTF-8."""
+  return "\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _replaced(example: dict, others: dict, gone: list[str]) -> dict:
+  return {key: value for key, value in (example | others).items() if key not in gone}
+
+
+def _as_json_bytes(value: Any) -> bytes:
+  return json.dumps(value).encode()
 
 
 def _parted(contents: bytes, start: int, length: int) -> tuple[bytes, bytes, bytes]:

@@ -3,9 +3,22 @@
 import pytest
 from hypothesis import strategies as st
 
-from tests.fuzzing import strange_files, strange_flags, strange_records, trials
+from tests.fuzzing import (
+  strange_files,
+  strange_flags,
+  strange_records,
+  strange_requests,
+  strange_settings,
+  trials,
+)
 
 _KINDS = (*strange_files.KINDS, *strange_records.KINDS)
+# Without those that take seconds: whole exports, drawings and programs.
+_CALLS = [
+  kind
+  for kind in (*strange_settings.KINDS, *strange_requests.KINDS)
+  if kind.name not in ("export arguments", "animations")
+]
 
 
 @pytest.mark.parametrize("kind", _KINDS, ids=lambda kind: kind.name)
@@ -14,6 +27,13 @@ def test_strange_files_are_read_or_refused_by_name(kind, tmp_path):
   assert not tally.crashes
   assert tally.tried >= 60
   assert tally.accepted and tally.refused  # Inputs of one outcome alone would prove little.
+
+
+@pytest.mark.parametrize("kind", _CALLS, ids=lambda kind: kind.name)
+def test_strange_arguments_and_messages_are_met_or_refused_by_name(kind, tmp_path):
+  tally = trials.try_inputs(kind, 60, seed=1, folder=tmp_path)
+  assert not tally.crashes
+  assert tally.refused
 
 
 @pytest.mark.parametrize("kind", strange_flags.PROGRAMS)

@@ -66,6 +66,54 @@ ssl.create_default_context()
 print(sorted(set(sys.modules) & {"tensorflow", "keras"}))
 """
 
+CLOSED_AND_LEFT = """
+import sys, threading
+import numpy as np
+from wsram_tf.serving import LoadedModel
+
+def resident_megabytes():
+  with open("/proc/self/status") as file:
+    return int(next(line for line in file if line.startswith("VmRSS")).split()[1]) / 1e3
+
+model, answered, refused = LoadedModel(sys.argv[1]), [], []
+x = np.ones([400_000, 2], np.float32)
+begun = threading.Barrier(4)
+
+def ask():
+  begun.wait()
+  try:
+    while True:
+      answered.append(model.run("double", {"x": x})["y"][-1, 0])
+  except ValueError as error:
+    refused.append(str(error))
+
+askers = [threading.Thread(target=ask) for _ in range(3)]
+for asker in askers:
+  asker.start()
+begun.wait()
+while len(answered) < 6:
+  pass
+model.close()
+for asker in askers:
+  asker.join()
+model.close()
+print([float(answer) for answer in set(answered)])
+print(list(set(refused)))
+
+with LoadedModel(sys.argv[1]) as model:
+  before = resident_megabytes()
+  for _ in range(50):
+    try:
+      model.run("echo", {"times": np.zeros([1_000_000], np.int64), "text": np.array([1], object)})
+    except ValueError:
+      pass
+  print(resident_megabytes() - before)
+before = resident_megabytes()
+for _ in range(60):
+  LoadedModel(sys.argv[1]).run("double", {"x": x[:1]})
+print(resident_megabytes() - before)
+"""
+
 
 class CppLoaderTest(tf.test.TestCase):
   def test_numbers(self):
@@ -108,6 +156,21 @@ class CppLoaderTest(tf.test.TestCase):
       "[]",
     ]
     self.assertEqual(done.stdout.splitlines(), expected)
+
+  def test_closing_waits_for_answers_and_no_memory_stays(self):
+    done = subprocess.run(
+      [sys.executable, "-c", CLOSED_AND_LEFT, os.fspath(small_model())],
+      capture_output=True,
+      text=True,
+      env=exports.ENVIRONMENT,
+      check=False,
+    )
+    self.assertEqual(done.returncode, 0, done.stderr)
+    answers, refusals, of_requests, of_models = done.stdout.splitlines()
+    self.assertEqual(answers, "[6.0]")
+    self.assertEqual(refusals, "['model: must be open; it has been closed']")
+    self.assertLess(float(of_requests), 100)  # MB; the tensors of the requests have 400.
+    self.assertLess(float(of_models), 5)
 
 
 if __name__ == "__main__":

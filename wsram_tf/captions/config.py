@@ -82,11 +82,11 @@ class CaptionModelConfig:
   layer_shapes: tuple[tuple[int, int, int], ...] = ()
 
   def __post_init__(self):
-    # JSON has no tuples.
-    object.__setattr__(self, "grid_filters", tuple(self.grid_filters))
-    object.__setattr__(self, "layer_shapes", tuple(tuple(shape) for shape in self.layer_shapes))
+    for name in ("grid_filters", "layer_shapes"):
+      if isinstance(getattr(self, name), list):  # JSON has no tuples.
+        object.__setattr__(self, name, tuple(getattr(self, name)))
     check_settings(self)
-    if self.layer_shapes:
+    if self.layer_shapes != ():
       self._check_layers()
     shrunk = 2 ** len(self.grid_filters)
     for name in ("height", "width"):
@@ -102,6 +102,16 @@ class CaptionModelConfig:
       )
 
   def _check_layers(self) -> None:
+    given = self.layer_shapes if isinstance(self.layer_shapes, tuple) else [self.layer_shapes]
+    shapes = tuple(tuple(shape) if isinstance(shape, list) else shape for shape in given)
+    for shape in shapes:
+      is_shape = isinstance(shape, tuple) and len(shape) == 3
+      if not is_shape or not all(type(side) is int and side > 0 for side in shape):
+        raise ValueError(
+          f"layer_shapes={self.layer_shapes!r:.200}: must be a tuple of (height, width, channels), "
+          "whole numbers from 1"
+        )
+    object.__setattr__(self, "layer_shapes", shapes)
     if self.grid_filters:
       raise ValueError(
         f"grid_filters={self.grid_filters!r}: must be empty where features come from several layers"

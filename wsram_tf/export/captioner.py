@@ -16,6 +16,7 @@ from wsram_tf.export import finished_run, publishing
 from wsram_tf.export.inputs import IMAGE_CHANNELS, checked_array, decoded_images
 from wsram_tf.export.lent_weights import LentWeights
 from wsram_tf.serving import manifests
+from wsram_tf.settings import check_instance, check_path
 
 __all__ = ["LARGEST_PIXELS", "build_caption_signatures", "export_captioner"]
 
@@ -68,6 +69,8 @@ def export_captioner(
   """
   manifests.check_name(name)
   manifests.check_batch_sizes(allowed_batch_sizes)
+  check_path("export_dir", export_dir)
+  check_instance("decoding", decoding, DecodingConfig)
   finished = finished_run.load_caption_run(run, extensions)
   config, backbone = finished.network.config, finished.backbone
   module, signatures = build_caption_signatures(

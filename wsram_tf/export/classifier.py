@@ -8,6 +8,7 @@ from wsram_tf.classification.prediction_network import PredictionNetwork
 from wsram_tf.export import finished_run, publishing
 from wsram_tf.export.signatures.images import build_signatures
 from wsram_tf.serving import manifests
+from wsram_tf.settings import check_instance, check_path
 
 __all__ = ["export_classifier"]
 
@@ -65,6 +66,11 @@ def export_classifier(
   """
   manifests.check_name(name)
   manifests.check_batch_sizes(allowed_batch_sizes)
+  check_path("export_dir", export_dir)
+  if not isinstance(class_names, list | tuple) or not all(isinstance(n, str) for n in class_names):
+    raise ValueError(f"class_names={class_names!r:.200}: must be a list of names")
+  if source is not None:
+    check_instance("source", source, str)
   if isinstance(run, PredictionNetwork):
     names = tuple(class_names)
     finished = finished_run.FinishedRun(run, source or "network", None, names, "resize")

@@ -12,13 +12,16 @@ __all__ = ["IMAGE_CHANNELS", "checked_array", "decoded_images", "with_rows_of"]
 
 # Channel counts that both PNG and JPEG can store.
 IMAGE_CHANNELS = (1, 3)
+# Beyond it, squares and their sums in a network would overflow, and the answer would be NaN.
+LARGEST_MAGNITUDE = 1e16
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 _PNG_SIZE = (16, 8)  # Width and height, 4 bytes each, after the first chunk's name.
+_CMYK_COLOURS = 4
 _JPEG_HEAD = b"\xff\xd8\xff"
 
 
 def checked_array(array: tf.Tensor, row_shape: Sequence[int], name: str) -> tf.Tensor:
-  """Refuses an input unless its shape is right and all numbers are finite.
+  """Refuses an input unless its shape is right and all numbers are finite and not too large.
 
   Args:
     array: the input, float `[B, *row_shape]`.
@@ -30,12 +33,15 @@ def checked_array(array: tf.Tensor, row_shape: Sequence[int], name: str) -> tf.T
   """
   # Without this line, three channels would be read as three times the batch.
   array = tf.ensure_shape(array, [None, *row_shape])
-  # A sum is finite only if all its terms are, and takes a tenth of the time to check.
-  finite = tf.debugging.assert_all_finite(
-    tf.reduce_sum(array, axis=[*range(1, array.shape.rank)]),
-    f"{name}: must be finite, without NaN or infinity",
+  # NaN is no largest number, and compares as false.
+  largest = tf.reduce_max(tf.abs(array), axis=[*range(1, array.shape.rank)])
+  is_right = largest <= LARGEST_MAGNITUDE
+  message = (
+    f"{name}: must be finite, without NaN or infinity, and at most {LARGEST_MAGNITUDE:g} in "
+    "magnitude; these rows are not:"
   )
-  with tf.control_dependencies([finite]):
+  check = tf.debugging.Assert(tf.reduce_all(is_right), [message, tf.where(~is_right)[:, 0]])
+  with tf.control_dependencies([check]):
     return tf.identity(array)
 
 
@@ -91,15 +97,15 @@ def _decoded_image(index, contents, is_png, image_shape, largest_pixels):
     width, height = tf.unstack(
       tf.io.decode_raw(tf.strings.substr(contents, *_PNG_SIZE), tf.int32, little_endian=False), 2
     )
-    return height, width
+    return height, width, tf.constant(False)
 
   def jpeg_size():
     with tf.name_scope("image_bytes_must_hold_a_whole_JPEG"):
-      height, width, _ = tf.unstack(tf.image.extract_jpeg_shape(contents), 3)
-    return height, width
+      height, width, colours = tf.unstack(tf.image.extract_jpeg_shape(contents), 3)
+    return height, width, colours == _CMYK_COLOURS
 
   # From the header, before any pixel is decoded: a file of 170 kB can hold 144 million pixels.
-  height, width = tf.cond(is_png, png_size, jpeg_size)
+  height, width, is_cmyk = tf.cond(is_png, png_size, jpeg_size)
   if largest_pixels is None:
     is_right = (height == image_shape[0]) & (width == image_shape[1])
     rule = f"must be {image_shape[0]} pixels high and {image_shape[1]} wide"
@@ -113,9 +119,16 @@ def _decoded_image(index, contents, is_png, image_shape, largest_pixels):
   )
   with tf.control_dependencies([right_size]):
     contents = tf.identity(contents)
-  # The scope's name is part of the message about a truncated file.
-  with tf.name_scope("image_bytes_must_hold_a_whole_PNG_or_JPEG"):
-    pixels = tf.io.decode_image(contents, image_shape[2], expand_animations=False)
+
+  def pixels_of(channels):
+    # The scope's name is part of the message about a truncated file.
+    with tf.name_scope("image_bytes_must_hold_a_whole_PNG_or_JPEG"):
+      return tf.io.decode_image(contents, channels, expand_animations=False)
+
+  if image_shape[2] == 1:  # The decoder converts CMYK to colour alone.
+    pixels = tf.cond(is_cmyk, lambda: tf.image.rgb_to_grayscale(pixels_of(3)), lambda: pixels_of(1))
+  else:
+    pixels = pixels_of(image_shape[2])
   if largest_pixels is not None:
     pixels = tf.ensure_shape(pixels, [None, None, image_shape[2]])
     pixels = tf.image.resize(pixels, image_shape[:2], antialias=True)

@@ -147,7 +147,7 @@ class RunFolder:
     Raises:
       RunFolderError: otherwise, or if a link leads out of it.
     """
-    if not self.model.is_file():
+    if not os.path.isfile(self.model):  # Also a name that is too long is none.
       raise RunFolderError(
         f"{name}={self.path}: holds no finished run, {self.model.name} is missing"
       )

@@ -26,6 +26,7 @@ from wsram_tf.runs.loop.replay import save_for_replay
 from wsram_tf.runs.loop.stop_requests import RunStoppedError, StopRequests, Terminated
 from wsram_tf.runs.loop.stopper import Stopper
 from wsram_tf.runs.task import Task
+from wsram_tf.settings import check_instance, check_path
 
 __all__ = [
   "TrainedRun",
@@ -112,8 +113,14 @@ def train(
   >>> run.results["updates"]
   2
   """
-  training = training or TrainingConfig(batch_size=task.batch_size)
-  optimizer = optimizer or OptimizerConfig()
+  if training is None:
+    training = TrainingConfig(batch_size=task.batch_size)
+  optimizer = OptimizerConfig() if optimizer is None else optimizer
+  check_instance("training", training, TrainingConfig)
+  check_instance("optimizer", optimizer, OptimizerConfig)
+  check_path("run_dir", run_dir)
+  if begin_with is not None:
+    check_path("begin_with", begin_with)
   settings = settings or run_settings(task, training, optimizer, begin_with)
   is_writer = distribution.is_chief(training.strategy)
   run = RunFolder(run_dir, is_writer=is_writer)

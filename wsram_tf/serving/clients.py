@@ -5,12 +5,13 @@ gRPC carries the messages of protos.py, REST carries JSON.
 
 import abc
 import base64
+import contextlib
 import functools
 import http
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -80,6 +81,21 @@ class _Client(abc.ABC):
       ServerError: if the server does not answer or refuses the inputs.
     """
 
+  @contextlib.contextmanager
+  def _reading(self) -> Iterator[None]:
+    """Raises what is wrong with a response as an error of the server."""
+    try:
+      yield
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
+      raise ServerError(f"{self._where}: no model server answers there: {error!r}") from error
+    except ValueError as error:  # No JSON, no UTF-8, or no tensor.
+      raise ServerError(f"{self._where}: no model server answers there: {error}") from error
+
+  @property
+  @abc.abstractmethod
+  def _where(self) -> str:
+    """The server, for messages."""
+
   @abc.abstractmethod
   def _read_signatures(self) -> dict[str, protos.Signature]:
     """Asks the server for the signatures."""
@@ -107,11 +123,18 @@ class GrpcClient(_Client):
     tensor_protos = {key: protos.tensor_proto(array) for key, array in inputs.items()}
     request = protos.predict_request(self._name, signature, tensor_protos)
     response = self._call("Predict", request)
-    return protos.Exchange(protos.read_predict_response(response), len(request), len(response))
+    with self._reading():
+      outputs = protos.read_predict_response(response)
+    return protos.Exchange(outputs, len(request), len(response))
 
   def _read_signatures(self) -> dict[str, protos.Signature]:
-    request = protos.metadata_request(self._name)
-    return protos.read_metadata_response(self._call("GetModelMetadata", request))
+    response = self._call("GetModelMetadata", protos.metadata_request(self._name))
+    with self._reading():
+      return protos.read_metadata_response(response)
+
+  @property
+  def _where(self) -> str:
+    return f"server={self._address!r}, name={self._name!r}"
 
   def _call(self, method: str, request: bytes) -> bytes:
     try:
@@ -121,7 +144,7 @@ class GrpcClient(_Client):
       message = f"{error.code().name}: {error.details()}"
       refused = error.code() == grpc.StatusCode.INVALID_ARGUMENT
       raise (RequestRefusedError if refused else ServerError)(
-        f"server={self._address!r}, name={self._name!r}: {message}"
+        f"{self._where}: {message}"
       ) from error
 
 
@@ -147,19 +170,20 @@ class RestClient(_Client):
     values = {key: _json_values(array) for key, array in inputs.items()}
     request = json.dumps({"signature_name": signature, "inputs": values}).encode()
     response = self._call(":predict", request)
-    outputs = self._read(response)["outputs"]
-    arrays = {name: np.array(values) for name, values in outputs.items()}
+    with self._reading():
+      outputs = json.loads(response)["outputs"]
+      arrays = {name: np.array(values) for name, values in outputs.items()}
     return protos.Exchange(arrays, len(request), len(response))
 
   def _read_signatures(self) -> dict[str, protos.Signature]:
-    metadata = self._read(self._call("/metadata"))["metadata"]
-    return protos.signatures_of_json(metadata["signature_def"]["signature_def"])
+    response = self._call("/metadata")
+    with self._reading():
+      metadata = json.loads(response)["metadata"]
+      return protos.signatures_of_json(metadata["signature_def"]["signature_def"])
 
-  def _read(self, response: bytes) -> dict[str, Any]:
-    try:
-      return json.loads(response)
-    except ValueError as error:  # No JSON, or no UTF-8.
-      raise ServerError(f"{self._url}: no model server answers there: {error}") from error
+  @property
+  def _where(self) -> str:
+    return self._url
 
   def _call(self, path: str, request: bytes | None = None) -> bytes:
     try:

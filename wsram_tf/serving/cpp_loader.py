@@ -11,6 +11,8 @@ import importlib.util
 import os
 import pathlib
 import sys
+import threading
+import weakref
 from collections.abc import Mapping
 
 import numpy as np
@@ -189,10 +191,22 @@ def _read_tensor(tensor: int) -> np.ndarray:
   return values.reshape(shape)
 
 
+def _free(session: int | None, graph: int) -> None:
+  """Frees a session, if there is one, and its graph."""
+  library = _library()
+  if session:
+    with _Status() as status:
+      library.TF_CloseSession(session, status)
+    with _Status() as status:
+      library.TF_DeleteSession(session, status)
+  library.TF_DeleteGraph(graph)
+
+
 class LoadedModel:
   """A SavedModel in a C++ session.
 
-  XLA is off, as in a stock CPU server, unless the process has imported TensorFlow before.
+  XLA is off, as in a stock CPU server, unless the process has imported TensorFlow before. Several
+  threads may ask one model at once.
 
   Args:
     model_dir: the folder that holds saved_model.pb.
@@ -211,11 +225,12 @@ class LoadedModel:
   def __init__(self, model_dir: str | os.PathLike, threads: int = 0):
     check_operations(pathlib.Path(model_dir))
     self._library = library = _library()
-    self._graph = library.TF_NewGraph()
+    # Counts the requests that run, because a session must not be freed under them.
+    self._requests, self._running, self._is_open = threading.Condition(), 0, True
+    self._graph, self._session = library.TF_NewGraph(), None
     options, meta_graph = library.TF_NewSessionOptions(), library.TF_NewBuffer()
     config = protos.session_config(threads)
     tags = (ctypes.c_char_p * 1)(b"serve")
-    self._session = None
     try:
       with _Status() as status:
         library.TF_SetConfig(options, config, len(config), status)
@@ -230,9 +245,15 @@ class LoadedModel:
         for signature in self.signatures.values()
         for info in (*signature.inputs.values(), *signature.outputs.values())
       }
+    except BaseException:
+      _free(self._session, self._graph)
+      raise
     finally:
       library.TF_DeleteSessionOptions(options)
       library.TF_DeleteBuffer(meta_graph)
+    # Models that nobody closes are freed with their last reference.
+    self._free = weakref.finalize(self, _free, self._session, self._graph)
+    self._free.atexit = False
 
   def __enter__(self) -> "LoadedModel":
     return self
@@ -241,14 +262,11 @@ class LoadedModel:
     self.close()
 
   def close(self) -> None:
-    """Frees the session and its memory."""
-    if self._session:
-      with _Status() as status:
-        self._library.TF_CloseSession(self._session, status)
-      with _Status() as status:
-        self._library.TF_DeleteSession(self._session, status)
-      self._library.TF_DeleteGraph(self._graph)
-      self._session = None
+    """Frees the session and its memory, once the requests that run have their answers."""
+    with self._requests:
+      self._is_open = False
+      self._requests.wait_for(lambda: not self._running)
+    self._free()
 
   def _find(self, tensor: str) -> _Output:
     name, _, index = tensor.rpartition(":")
@@ -274,9 +292,22 @@ class LoadedModel:
       an array for each output, by name.
 
     Raises:
-      ValueError: if the signature or the name of an input is unknown, or an input is missing.
+      ValueError: if the signature or the name of an input is unknown, an input is missing, or the
+        model is closed.
       ServingError: if the runtime refuses the request.
     """
+    with self._requests:
+      if not self._is_open:
+        raise ValueError("model: must be open; it has been closed")
+      self._running += 1
+    try:
+      return self._run(signature, inputs)
+    finally:
+      with self._requests:
+        self._running -= 1
+        self._requests.notify_all()
+
+  def _run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     if signature not in self.signatures:
       raise ValueError(f"signature={signature!r}: must be one of {', '.join(self.signatures)}")
     infos = self.signatures[signature]
@@ -287,11 +318,12 @@ class LoadedModel:
     library = self._library
     sources = [self._ends[infos.inputs[name].tensor] for name in inputs]
     targets = [self._ends[info.tensor] for info in infos.outputs.values()]
-    fed = (_POINTER * len(sources))(*(_new_tensor(array) for array in inputs.values()))
-    fetched = (_POINTER * len(targets))()
+    fed, fetched = (_POINTER * len(sources))(), (_POINTER * len(targets))()
     feeds = (_Output * len(sources))(*sources), fed, len(sources)
     fetches = (_Output * len(targets))(*targets), fetched, len(targets)
     try:
+      for index, array in enumerate(inputs.values()):
+        fed[index] = _new_tensor(array)
       with _Status() as status:
         library.TF_SessionRun(self._session, None, *feeds, *fetches, None, 0, None, status)
       return {

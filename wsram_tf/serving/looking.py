@@ -145,21 +145,29 @@ def look_around(model: GlimpseModel, source: ImageSource, threshold: float | Non
       f"versions of this package lack; it has {names}"
     )
   begin, look = model.signatures["begin"], model.signatures["look"]
-  copy_info = begin.inputs["low_resolution"]
+  copy_info = _info(begin.inputs, "begin", "low_resolution", 3)
+  patches_info = _info(look.inputs, "look", "patches", 4)
+  for name, signature in (("begin", begin), ("look", look)):
+    for output, rank in (("state", 1), ("location", 1), ("glimpses_left", 0)):
+      _info(signature.outputs, name, output, rank)
+  _info(look.outputs, "look", "probabilities", 1)
   copy = source.low_resolution(copy_info.row_shape[0])
   copy = _checked("low_resolution", copy, copy_info, max(len(copy), 1))
   # Only a prior that compares places of the copy needs it again.
   again = {"low_resolution": copy} if "low_resolution" in look.inputs else {}
   exchange = model.exchange("begin", {"low_resolution": copy})
-  answers, sent, received = [_read(exchange, begin)], exchange.bytes_sent, exchange.bytes_received
+  answers = [_read(exchange, "begin", begin, len(copy))]
+  sent, received = exchange.bytes_sent, exchange.bytes_received
+  if answers[0]["glimpses_left"][0] < 1:
+    raise ValueError("model: must leave a glimpse after begin; it leaves none")
   going_on = np.ones(len(copy), bool)
   glimpses = np.zeros(len(copy), np.int64)
   while answers[-1]["glimpses_left"][0] > 0 and going_on.any():
     patches = source.patches(answers[-1]["location"], answers[-1].get("scale"))
-    patches = _checked("patches", patches, look.inputs["patches"], len(copy))
+    patches = _checked("patches", patches, patches_info, len(copy))
     inputs = {"state": answers[-1]["state"], "patches": patches, **again}
     exchange = model.exchange("look", inputs)
-    answers.append(_read(exchange, look))
+    answers.append(_read(exchange, "look", look, len(copy)))
     glimpses += going_on
     if threshold is not None:
       going_on &= answers[-1]["probabilities"].max(axis=-1) < threshold
@@ -264,10 +272,28 @@ def _checked(name: str, array: np.ndarray, info: protos.TensorInfo, rows: int) -
   return np.asarray(array, info.dtype)
 
 
-def _read(exchange: protos.Exchange, signature: protos.Signature) -> dict[str, np.ndarray]:
+def _info(
+  infos: Mapping[str, protos.TensorInfo], signature: str, name: str, rank: int
+) -> protos.TensorInfo:
+  """Finds an input or output of a signature; `rank` is that of a row."""
+  info = infos.get(name)
+  if info is None or info.shape is None or len(info.shape) != rank + 1:
+    raise ValueError(f"model: {signature} must have {name} with {rank} axes a row; it has {info}")
+  return info
+
+
+def _read(
+  exchange: protos.Exchange, name: str, signature: protos.Signature, rows: int
+) -> dict[str, np.ndarray]:
   """Converts outputs to the dtypes of their signature, which JSON does not carry."""
-  return {
-    name: np.asarray(output, object if info.dtype == "string" else info.dtype)
-    for name, info in signature.outputs.items()
-    for output in (exchange.outputs[name],)
-  }
+  outputs = {}
+  for output, info in signature.outputs.items():
+    rule = f"model: {name} must answer {output} as {info}, with {rows} rows"
+    try:
+      dtype = object if info.dtype == "string" else info.dtype
+      outputs[output] = np.asarray(exchange.outputs[output], dtype)
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
+      raise ValueError(f"{rule}: {error!r:.200}") from error
+    if info.shape is not None and outputs[output].shape != (rows, *info.row_shape):
+      raise ValueError(f"{rule}; got the shape {list(outputs[output].shape)}")
+  return outputs

@@ -176,7 +176,7 @@ def check_name(name: str) -> None:
   Raises:
     ValueError: if servers or files could not carry it.
   """
-  if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name):
+  if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name):
     # Servers that poll the parent folder would take a name of digits alone for a version.
     raise ValueError(f"name={name!r}: must be a letter, then letters, digits, '_', '.' or '-'")
 
@@ -191,6 +191,8 @@ def check_batch_sizes(sizes: Sequence[int]) -> None:
     ValueError: if a server could not use them.
   """
   most = LARGEST_WARMUP_COUNT // _MOST_SIGNATURES
+  if not isinstance(sizes, list | tuple) or not all(type(size) is int for size in sizes):
+    raise ValueError(f"allowed_batch_sizes={sizes!r:.200}: must be a list of whole numbers")
   rising = all(small < large for small, large in itertools.pairwise(sizes))
   if not sizes or sizes[0] < 1 or not rising or len(sizes) > most:
     raise ValueError(

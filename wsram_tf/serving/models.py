@@ -174,6 +174,16 @@ class ExportedModel:
       self.glimpses = Glimpses(facts.glimpse_side, facts.glimpse_scales)
     self._model = cpp_loader.LoadedModel(model_dir)
 
+  def __enter__(self) -> "ExportedModel":
+    return self
+
+  def __exit__(self, *_):
+    self.close()
+
+  def close(self) -> None:
+    """Frees the model's memory, once the requests that run have their answers."""
+    self._model.close()
+
   def image_shape(self) -> tuple[int, int, int]:
     """See `Model`."""
     return self._facts.image_shape

@@ -163,9 +163,16 @@ def saved_model_signatures(saved_model: bytes) -> dict[str, Signature]:
 
 
 def signatures_of_json(signatures: Mapping[str, Any]) -> dict[str, Signature]:
-  """Reads `tensorflow.SignatureDef`s by name from JSON, as a server's REST port answers them."""
+  """Reads `tensorflow.SignatureDef`s by name from JSON, as a server's REST port answers them.
+
+  Raises:
+    ValueError: if they are none.
+  """
   read = messages.SignatureDefMap()
-  json_format.ParseDict({"signature_def": signatures}, read, ignore_unknown_fields=True)
+  try:
+    json_format.ParseDict({"signature_def": signatures}, read, ignore_unknown_fields=True)
+  except json_format.ParseError as error:
+    raise ValueError(f"signatures: must be those of a model: {error}") from error
   return _read_signatures(read.signature_def)
 
 

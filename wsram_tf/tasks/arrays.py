@@ -11,6 +11,7 @@ from wsram_tf.classification import ModelConfig
 from wsram_tf.data import images
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.runs.record import Settings
+from wsram_tf.settings import check_instance
 from wsram_tf.tasks.classification import ClassificationTask
 
 __all__ = ["ArrayTask"]
@@ -62,6 +63,9 @@ class ArrayTask(ClassificationTask):
     **options: Any,
   ):
     super().__init__(model=model, **options)
+    names = () if class_names is None else class_names
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+      raise ValueError(f"class_names={class_names!r:.200}: must be a list of names")
     parts = {"train": train, "validation": validation, "test": test}
     self.splits = {name: _checked(name, part) for name, part in parts.items()}
     shape = self.splits["train"].images.shape[1:]
@@ -79,7 +83,8 @@ class ArrayTask(ClassificationTask):
         f"largest label is {largest}"
       )
     self.class_names = tuple(class_names or ())
-    self.augmentation = augmentation or images.Augmentation()
+    self.augmentation = images.Augmentation() if augmentation is None else augmentation
+    check_instance("augmentation", self.augmentation, images.Augmentation)
     self.fit_model(shape, num_classes)
     self.data_figures = {
       "training_images": len(self.splits["train"].labels),
@@ -121,7 +126,10 @@ class ArrayTask(ClassificationTask):
 
 
 def _checked(name: str, part: Labelled) -> images.LabelledImages:
-  pixels, labels = (np.asarray(array) for array in part)
+  try:
+    pixels, labels = (np.asarray(array) for array in part)
+  except (TypeError, ValueError) as error:
+    raise ValueError(f"{name}: must be two arrays, of images and of labels") from error
   if pixels.dtype != np.uint8:
     raise ValueError(f"{name}: its images must be uint8 in 0..255; got {pixels.dtype}")
   if pixels.ndim == 3:

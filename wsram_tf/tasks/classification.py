@@ -18,12 +18,19 @@ from wsram_tf.config import ExplorationConfig, ObjectiveConfig
 from wsram_tf.runs.folder import CLASS_NAMES, RunFolder
 from wsram_tf.runs.record import Settings, collect
 from wsram_tf.runs.task import Layout, Summaries, Task
+from wsram_tf.settings import check_instance
 from wsram_tf.tasks.config import DiagnosisConfig
 
 __all__ = ["ClassificationTask", "draw_cases", "log_marginal_likelihood"]
 
 # Fields of ModelConfig that the images determine.
 FROM_DATA = ("height", "width", "channels", "num_classes")
+_CONFIGS = {
+  "model": ModelConfig,
+  "objective": ObjectiveConfig,
+  "exploration": ExplorationConfig,
+  "diagnosis": DiagnosisConfig,
+}
 # Numbers of all images, 4 bytes each, that the cases of a picture are chosen from.
 MOST_DRAWN_PIXELS = 2**28
 # Glimpse sequences of an image that are held in memory at once.
@@ -90,11 +97,15 @@ class ClassificationTask(Task):
     diagnosis: DiagnosisConfig | None = None,
     network_options: Mapping[str, keras.layers.Layer] | None = None,
   ):
-    self.model = model or ModelConfig()
-    self.objective = objective or ObjectiveConfig()
-    self.exploration = exploration or ExplorationConfig()
-    self.diagnosis = diagnosis or DiagnosisConfig()
-    self.network_options = dict(network_options or {})
+    self.model = ModelConfig() if model is None else model
+    self.objective = ObjectiveConfig() if objective is None else objective
+    self.exploration = ExplorationConfig() if exploration is None else exploration
+    self.diagnosis = DiagnosisConfig() if diagnosis is None else diagnosis
+    for name, kind in _CONFIGS.items():
+      check_instance(name, getattr(self, name), kind)
+    options = {} if network_options is None else network_options
+    check_instance("network_options", options, Mapping)
+    self.network_options = dict(options)
     self.class_names: tuple[str, ...] = ()
     self.data_figures: dict[str, Any] = {}
     self._summaries: GlimpseSummaries | None = None

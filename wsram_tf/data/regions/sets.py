@@ -129,6 +129,8 @@ def read_manifest(manifest: str | os.PathLike) -> FileSet:
     split = _ALIASES.get(of["split"].lower(), of["split"].lower())
     if not (of["path"] and of["label"]):
       raise ValueError(f"{name}: line {line}: path and label must not be empty")
+    if any("\0" in value for value in of.values()):
+      raise ValueError(f"{name}: line {line}: a value must hold no null character")
     if split not in SPLITS:
       raise ValueError(
         f"{name}: line {line}: split={of['split']!r}: must be one of {', '.join(SPLITS)}"
@@ -201,6 +203,10 @@ def split_files(
 def _hold_out_groups(files: FileSet, parts: np.ndarray, part: str, percent: int, seed: int) -> None:
   """Moves a share of the training groups into another part, in place."""
   learning = parts == "train"
+  if not learning.any():
+    raise ValueError(
+      f"{part}_percent={percent}: must take from files to train on, and none are left"
+    )
   names = np.array(sorted(set(files.groups[learning])), object)
   labels = [np.bincount(files.labels[learning & (files.groups == name)]).argmax() for name in names]
   count, setting = round(len(names) * percent / 100), f"{part}_percent={percent}"

@@ -35,6 +35,8 @@ def build_signatures(
   Raises:
     ValueError: if averaged_samples is below 1, or the number of names is not K.
   """
+  if type(averaged_samples) is not int:
+    raise ValueError(f"averaged_samples={averaged_samples!r:.200}: must be a whole number")
   if averaged_samples < 1:
     raise ValueError(f"averaged_samples={averaged_samples}: must be at least 1")
   config = network.config
