@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.support import example_photos, programs, small_runs
+from tests.support.event_files import events_of
 from wsram_tf.captions.data import grid_features, scene_language
 from wsram_tf.captions.vocabulary import Vocabulary
 
@@ -56,7 +57,9 @@ class ScenesTest(tf.test.TestCase):
     self.assertLessEqual(_RESULTS, set(results))
     for name in ("glimpses.png", "model.keras", "checkpoints/update-00000002.keras", "flags.flags"):
       self.assertGreater((run_dir / name).stat().st_size, 0, name)
-    self.assertTrue(list((run_dir / "tensorboard").iterdir()))
+    events = events_of(run_dir)
+    for tag in ("validation/scenes_correct_percent", "glimpses/validation", "glimpses/row"):
+      self.assertEqual(set(events[tag]), {1, 2}, tag)
     vocabulary = Vocabulary.load(run_dir / "vocabulary.txt")
     self.assertEqual(vocabulary.words, scene_language.VOCABULARY.words)
     small_runs.run_eagerly(self.addCleanup)

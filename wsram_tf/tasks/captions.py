@@ -18,10 +18,11 @@ from wsram_tf.captions import (
   Vocabulary,
   beam_search,
 )
+from wsram_tf.captions.reports import summaries
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
 from wsram_tf.runs.folder import VOCABULARY, RunFolder
 from wsram_tf.runs.record import Settings, collect
-from wsram_tf.runs.task import Layout, Task
+from wsram_tf.runs.task import Layout, Summaries, Task
 from wsram_tf.runs.warm_start import take_weights
 
 __all__ = ["CaptionTask", "describe_images", "evaluation_figures"]
@@ -151,6 +152,24 @@ class CaptionTask(Task):
       backbone=self.make_backbone(),
       clip_norm=clip_norm,
       seed=seed,
+    )
+
+  def summaries_of(
+    self, learner: CaptionLearner, inputs: np.ndarray, pictures: np.ndarray, config: DecodingConfig
+  ) -> Summaries:
+    """Shows where a learner looks before the words of its captions.
+
+    Args:
+      learner: the learner.
+      inputs: float `[B, ...]`, the network's inputs of a few validation images.
+      pictures: float `[b, H, W, C]` in 0..1, the first of them as pictures.
+      config: the search for the captions.
+    """
+    answers = describe_images(learner, inputs, config, len(inputs))
+    words = [self.vocabulary.decode(row).split() for row in answers["words"]]
+    shapes = learner.model_config.grid_shapes
+    return Summaries(
+      *summaries.looked_at(pictures, answers["locations"], words, shapes, answers.get("layers"))
     )
 
   def check_begin_with(self, run: RunFolder) -> None:

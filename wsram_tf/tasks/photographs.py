@@ -13,8 +13,10 @@ import tensorflow as tf
 from wsram_tf import drawing
 from wsram_tf.captions import CaptionLearner, DecodingConfig, Vocabulary, scores
 from wsram_tf.captions.data import captioned_images, coco_captions, flickr8k, pairs
+from wsram_tf.captions.reports.summaries import NUM_IMAGES, NUM_SHOWN
 from wsram_tf.runs.folder import CAPTIONS, RunFolder
 from wsram_tf.runs.record import Settings, stored_path
+from wsram_tf.runs.task import Summaries
 from wsram_tf.tasks.captions import CaptionTask, describe_images, evaluation_figures
 from wsram_tf.tasks.config import CaptionEvaluationConfig, FeatureConfig, PhotographConfig
 from wsram_tf.tasks.photo_features import FeatureMaker
@@ -68,6 +70,7 @@ class PhotographTask(CaptionTask):
     self.feature_config = features or FeatureConfig()
     self.photographs = photographs or PhotographConfig()
     self.batch_config = batches or CaptionEvaluationConfig()
+    self._shown: np.ndarray | None = None
 
   def configs(self) -> Iterable[Any]:
     """Returns the settings; see `Task`."""
@@ -148,6 +151,15 @@ class PhotographTask(CaptionTask):
     grids = self.features.grids[self.features.rows_of(self.dev.names)]
     batch_size = self.batch_config.evaluation_batch_size
     return [PhotoJudge(grids, self.dev.captions, self.vocabulary, self.decoding, batch_size)]
+
+  def summaries(self, learner: CaptionLearner) -> Summaries:
+    """Shows where the learner looks in the first validation photographs; see `Task`."""
+    names = self.dev.names[:NUM_IMAGES]
+    shown = names[:NUM_SHOWN]
+    if self._shown is None:
+      self._shown = self.maker.pixels(shown, self.splits.read(shown))
+    grids = self.features.grids[self.features.rows_of(names)]
+    return self.summaries_of(learner, grids, self._shown, self.decoding)
 
   def describe(self, figures: Mapping[str, float]) -> str:
     """Describes an evaluation in one line; see `Task`."""

@@ -12,9 +12,11 @@ from wsram_tf import drawing
 from wsram_tf.captions import CaptionLearner, DecodingConfig
 from wsram_tf.captions.data import scene_language, scenes
 from wsram_tf.captions.data.scene_config import SceneConfig
+from wsram_tf.captions.reports.summaries import NUM_IMAGES, NUM_SHOWN
 from wsram_tf.data import digits
 from wsram_tf.locations import locations_to_pixels
 from wsram_tf.runs.folder import RunFolder
+from wsram_tf.runs.task import Summaries
 from wsram_tf.tasks.captions import CaptionTask, describe_images, evaluation_figures
 from wsram_tf.tasks.config import (
   CaptionEvaluationConfig,
@@ -109,6 +111,11 @@ class SceneTask(CaptionTask):
   def callbacks(self) -> list[keras.callbacks.Callback]:
     """Makes the judge of greedy captions; see `Task`."""
     return [SceneJudge(self.validation_scenes, self.batches.evaluation_batch_size)]
+
+  def summaries(self, learner: CaptionLearner) -> Summaries:
+    """Shows where the learner looks in the first validation scenes; see `Task`."""
+    images = self.validation_scenes.images[:NUM_IMAGES]
+    return self.summaries_of(learner, images, images[:NUM_SHOWN], DecodingConfig())
 
   def describe(self, figures: Mapping[str, float]) -> str:
     """Describes an evaluation in one line; see `Task`."""

@@ -7,21 +7,11 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tests.support import small_runs
+from tests.support.event_files import events_of
 from wsram_tf import runs
 from wsram_tf.classification import GlimpseConfig, LocationConfig, ModelConfig
 from wsram_tf.classification.reports.summaries import GlimpseSummaries, glimpse_tiles
 from wsram_tf.config import ObjectiveConfig, OptimizerConfig
-
-
-def events_of(run_dir):
-  """The values of a run's event files: {tag: {step: value}}."""
-  found = {}
-  for path in sorted((run_dir / "tensorboard").iterdir()):
-    for record in tf.data.TFRecordDataset(str(path)):
-      event = tf.compat.v1.Event.FromString(record.numpy())
-      for value in event.summary.value:
-        found.setdefault(value.tag, {})[event.step] = value
-  return found
 
 
 class SummariesTest(tf.test.TestCase):

@@ -1,0 +1,1 @@
+"""Reports about a captioner: what TensorBoard shows."""
