@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import PIL.Image
+import PIL.ImageDraw
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -269,6 +271,41 @@ def draw_answers(
     chosen_scales=scales,
     sizes=sizes,
   )
+
+
+def enlarged(image: np.ndarray, size: Sequence[int], side: int) -> PIL.Image.Image:
+  """Enlarges an image so that the lines drawn on it hide little.
+
+  Args:
+    image: float `[h, w, C]` in 0..1; of C channels, the first three are shown.
+    size: height and width that the image stands for, pixels; those of a reduced copy are larger.
+    side: the longer side of the result, pixels.
+
+  Returns:
+    an RGB image.
+  """
+  pixels = (np.clip(image[..., :3], 0, 1) * 255).astype(np.uint8)
+  shown = PIL.Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
+  zoom = side / max(size)
+  return shown.resize((round(size[1] * zoom), round(size[0] * zoom)), PIL.Image.Resampling.NEAREST)
+
+
+def framed(picture: PIL.Image.Image, text: str, side: int, top: int) -> np.ndarray:
+  """Puts a picture below a text on white, so that pictures stand side by side.
+
+  Args:
+    picture: RGB, at most `side` pixels a side.
+    text: one or more lines.
+    side: of the place for the picture, pixels.
+    top: height of the place for the text, pixels.
+
+  Returns:
+    uint8 `[side + top, side + 8, 3]`.
+  """
+  frame = PIL.Image.new("RGB", (side + 8, side + top), "white")
+  frame.paste(picture, (4, top - 4))
+  PIL.ImageDraw.Draw(frame).multiline_text((4, 4), text, fill="black")
+  return np.asarray(frame)
 
 
 def draw_captions(

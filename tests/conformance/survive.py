@@ -129,15 +129,20 @@ def finish(run_dir: pathlib.Path) -> None:
     raise RuntimeError("\n".join(log_lines(run_dir)[-20:]))
 
 
-def kill_often(folder: pathlib.Path, whole: dict, seconds: float, count: int) -> list[str]:
-  """Kills runs at random moments, starting a new run where one has ended; returns all verdicts.
+def stop_often(
+  folder: pathlib.Path, whole: dict, seconds: float, count: int, signalled: signal.Signals
+) -> list[str]:
+  """Stops runs by a signal at random moments, starting a new run where one has ended.
 
   Half of the moments are uniform over the duration of an undisturbed run, the others over the two
   seconds after a checkpoint.
+
+  Returns:
+    all verdicts: of the runs that ended, and of signals with a wrong end.
   """
-  generator, verdicts, kills = random.Random(_SEED.value), [], 0
-  run_dir = folder / "killed_1"
-  while kills < count:
+  generator, verdicts, waits = random.Random(_SEED.value), [], []
+  run_dir, name = folder / f"{signalled.name}_1", signalled.name
+  while len(waits) < count:
     began, process = time.time(), start(run_dir)
     delay = generator.uniform(0, seconds)
     if generator.random() < 0.5:
@@ -147,74 +152,38 @@ def kill_often(folder: pathlib.Path, whole: dict, seconds: float, count: int) ->
     try:
       code = process.wait(delay)
     except subprocess.TimeoutExpired:
-      process.kill()
-      process.wait()
-      kills += 1
-      half = [path.name for path in run_dir.rglob("partial-*")]
+      sent = time.time()
+      process.send_signal(signalled)
+      code = process.wait()
+      waits.append(time.time() - sent)
+      half = ", ".join(path.name for path in run_dir.rglob("partial-*"))
+      stopped = ", ".join(path.name for path in run_dir.glob("checkpoints/stopped-*.keras"))
       print(
-        f"kill {kills}: {time.time() - began:.1f} s after the start, newest checkpoint "
-        f"{newest_update(run_dir)}, half written: {', '.join(half) or 'nothing'}",
+        f"{name} {len(waits)}: {sent - began:.1f} s after the start, ended {waits[-1]:.1f} s later "
+        f"with {code}, evaluated until {newest_update(run_dir)}, stopped: {stopped or 'nothing'}, "
+        f"half written: {half or 'nothing'}",
         flush=True,
       )
+      verdicts += wrong_end(run_dir, code, half) if signalled == signal.SIGTERM else []
       continue
     if code:
       raise RuntimeError("\n".join(log_lines(run_dir)[-20:]))
     verdicts.append(judged(run_dir, whole))
     print(f"{run_dir.name} ended: {verdicts[-1]}", flush=True)
-    run_dir = folder / f"killed_{len(verdicts) + 1}"
+    run_dir = folder / f"{name}_{len(verdicts) + 1}"
   finish(run_dir)
   verdicts.append(judged(run_dir, whole))
   print(f"{run_dir.name} ended: {verdicts[-1]}", flush=True)
+  print(f"{name}: processes ended within {max(waits):.1f} s", flush=True)
   return verdicts
 
 
-def terminate_often(
-  folder: pathlib.Path, whole: dict, seconds: float, count: int
-) -> tuple[list[str], list[float]]:
-  """Stops runs by SIGTERM at random moments, starting a new run where one has ended.
-
-  A process must end with its own status and a line that explains how to continue, with nothing half
-  written.
-
-  Returns:
-    all verdicts; the seconds from each signal to the end of its process.
-  """
-  generator, verdicts, waits = random.Random(_SEED.value), [], []
-  run_dir = folder / "terminated_1"
-  while len(waits) < count:
-    process = start(run_dir)
-    # Half of the signals arrive within two seconds after a checkpoint.
-    delay = generator.uniform(0, seconds)
-    if generator.random() < 0.5:
-      before, delay = newest_update(run_dir), generator.uniform(0, 2)
-      while process.poll() is None and newest_update(run_dir) == before:
-        time.sleep(0.01)
-    try:
-      code = process.wait(delay)
-    except subprocess.TimeoutExpired:
-      began = time.time()
-      process.terminate()
-      code = process.wait()
-      waits.append(time.time() - began)
-      stopped = [path.stem for path in run_dir.glob("checkpoints/stopped-*.keras")]
-      last = (log_lines(run_dir) or [""])[-1]
-      half = [path.name for path in run_dir.rglob("partial-*")]
-      print(f"SIGTERM {len(waits)}: {waits[-1]:.1f} s, {stopped}, {last}", flush=True)
-      # Before its first line, the program is still being loaded.
-      if code != -signal.SIGTERM and (code != STOPPED_STATUS or "stopped by SIGTERM" not in last):
-        verdicts.append(f"ENDED WITH {code}: {last}")
-      if half:
-        verdicts.append(f"HALF WRITTEN {half}")
-      continue
-    if code:
-      raise RuntimeError("\n".join(log_lines(run_dir)[-20:]))
-    verdicts.append(judged(run_dir, whole))
-    print(f"{run_dir.name} ended: {verdicts[-1]}", flush=True)
-    run_dir = folder / f"terminated_{len(verdicts) + 1}"
-  finish(run_dir)
-  verdicts.append(judged(run_dir, whole))
-  print(f"{run_dir.name} ended: {verdicts[-1]}", flush=True)
-  return verdicts, waits
+def wrong_end(run_dir: pathlib.Path, code: int, half: str) -> list[str]:
+  """Returns a verdict if a process did not end as SIGTERM asks, with its own status and line."""
+  last = (log_lines(run_dir) or [""])[-1]
+  # Before Python has loaded the program, the signal ends it.
+  is_right = code == -signal.SIGTERM or (code == STOPPED_STATUS and "stopped by SIGTERM" in last)
+  return [] if is_right and not half else [f"ENDED WITH {code}, half written {half!r}: {last}"]
 
 
 def interrupt_often(folder: pathlib.Path, whole: dict, count: int) -> dict[str, list[str]]:
@@ -335,13 +304,9 @@ def main(argv: list[str]) -> None:
     table["finished, resumed"] = [judged(folder / "whole", whole)]
     finish(folder / "again")
     table["a second undisturbed run"] = [judged(folder / "again", whole)]
-    if _KILLS.value:
-      label = f"{_KILLS.value} kills"
-      table[label] = kill_often(folder, whole, seconds, _KILLS.value)
-    if _TERMINATIONS.value:
-      verdicts, waits = terminate_often(folder, whole, seconds, _TERMINATIONS.value)
-      table[f"{_TERMINATIONS.value} SIGTERMs"] = verdicts
-      print(f"seconds from SIGTERM to the end: at most {max(waits):.1f}", flush=True)
+    for sent, count in ((signal.SIGKILL, _KILLS.value), (signal.SIGTERM, _TERMINATIONS.value)):
+      if count:
+        table[f"{count} {sent.name}s"] = stop_often(folder, whole, seconds, count, sent)
     if _INTERRUPTIONS.value:
       table |= interrupt_often(folder, whole, _INTERRUPTIONS.value)
     if _TRUNCATIONS.value:

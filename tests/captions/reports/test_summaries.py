@@ -35,11 +35,13 @@ class SummariesTest(tf.test.TestCase):
     locations[1, 0] = np.nan  # Of weights that diverged.
     layers = np.array([[0, 1, 1], [1, 0, 0]])
     words = [["a", "four"], ["nothing"]]
-    looked = looked_at(np.zeros([1, 8, 8, 1]), locations, words, [(2, 2), (4, 4)], layers)
-    self.assertAllEqual(looked.histograms["glimpses/row"], locations[0, :2, 0])
-    self.assertAllEqual(looked.histograms["glimpses/column"], locations[0, :2, 1])
-    self.assertAllEqual(looked.histograms["glimpses/layer"], [0, 1, 1])
-    self.assertEqual(looked.images["glimpses/validation"].shape[1:], (264, 3))
+    images, histograms = looked_at(
+      np.zeros([1, 8, 8, 1]), locations, words, [(2, 2), (4, 4)], layers
+    )
+    self.assertAllEqual(histograms["glimpses/row"], locations[0, :2, 0])
+    self.assertAllEqual(histograms["glimpses/column"], locations[0, :2, 1])
+    self.assertAllEqual(histograms["glimpses/layer"], [0, 1, 1])
+    self.assertEqual(images["glimpses/validation"].shape[1:], (264, 3))
 
   def test_captions_without_words_are_shown(self):
     tile = caption_tiles(np.zeros([1, 8, 8, 1]), np.zeros([1, 3, 2]), [[]], [(2, 2)])

@@ -1,34 +1,20 @@
 """What a captioner does with a few fixed images, for TensorBoard: pictures and histograms."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
-import PIL.Image
 import PIL.ImageDraw
 
 from wsram_tf import drawing
 from wsram_tf.locations import locations_to_pixels
 
-__all__ = ["NUM_IMAGES", "NUM_SHOWN", "CaptionsLookedAt", "caption_tiles", "looked_at"]
+__all__ = ["NUM_IMAGES", "NUM_SHOWN", "caption_tiles", "looked_at"]
 
 # Images that are described, and those of them that are shown.
 NUM_IMAGES, NUM_SHOWN = 64, 4
 # Side of an image with glimpses, pixels; characters and height of a line of words.
 TILE_SIDE, LINE_CHARACTERS, LINE_HEIGHT = 256, 42, 14
-
-
-class CaptionsLookedAt(NamedTuple):
-  """What TensorBoard gets after an evaluation.
-
-  Attributes:
-    images: uint8 `[H, W, 3]`, by tag.
-    histograms: the values, by tag.
-  """
-
-  images: Mapping[str, np.ndarray]
-  histograms: Mapping[str, np.ndarray]
 
 
 def looked_at(
@@ -37,7 +23,7 @@ def looked_at(
   words: Sequence[Sequence[str]],
   grid_shapes: Sequence[tuple[int, int]],
   layers: np.ndarray | None = None,
-) -> CaptionsLookedAt:
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
   """Shows the glimpses before the words of captions.
 
   Args:
@@ -46,6 +32,9 @@ def looked_at(
     words: B captions of at most T words; no glimpse after the last word counts.
     grid_shapes: rows and columns of cells, for each layer of features.
     layers: int `[B, T]`, the layer of each glimpse; None where there is one.
+
+  Returns:
+    pictures, uint8 `[H, W, 3]`, by tag; the values of histograms, by tag.
   """
   spoken = np.arange(locations.shape[1]) < np.array([len(caption) for caption in words])[:, None]
   histograms = {"glimpses/row": locations[spoken][:, 0], "glimpses/column": locations[spoken][:, 1]}
@@ -54,7 +43,7 @@ def looked_at(
   # Weights that diverged give places that are not finite.
   finite = {tag: values[np.isfinite(values)] for tag, values in histograms.items()}
   picture = caption_tiles(pictures, locations, words[: len(pictures)], grid_shapes, layers)
-  return CaptionsLookedAt({"glimpses/validation": picture}, finite)
+  return {"glimpses/validation": picture}, finite
 
 
 def caption_tiles(
@@ -88,10 +77,7 @@ def caption_tiles(
   zoom = TILE_SIDE / max(height, width)
   tiles = []
   for b, caption in enumerate(words):
-    pixels = (np.clip(images[b, ..., :3], 0, 1) * 255).astype(np.uint8)
-    grey = pixels.shape[-1] == 1
-    tile = PIL.Image.fromarray(pixels[..., 0] if grey else pixels).convert("RGB")
-    tile = tile.resize((round(width * zoom), round(height * zoom)), PIL.Image.Resampling.NEAREST)
+    tile = drawing.enlarged(images[b], (height, width), TILE_SIDE)
     pen = PIL.ImageDraw.Draw(tile)
     for n in range(len(caption)):
       rows, columns = grid_shapes[0 if layers is None else int(layers[b, n])]
@@ -100,8 +86,5 @@ def caption_tiles(
       box = np.array([left, upper, left + width / columns, upper + height / rows]) * zoom
       pen.rectangle(tuple(box.tolist()), outline=colour, width=2)
       pen.text((box[0] + 4, box[1] + 2), str(n + 1), fill=colour)
-    framed = PIL.Image.new("RGB", (TILE_SIDE + 8, TILE_SIDE + top), "white")
-    framed.paste(tile, (4, top - 4))
-    PIL.ImageDraw.Draw(framed).multiline_text((4, 4), "\n".join(texts[b]), fill="black")
-    tiles.append(np.asarray(framed))
+    tiles.append(drawing.framed(tile, "\n".join(texts[b]), TILE_SIDE, top))
   return np.concatenate(tiles, axis=1)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import PIL.Image
 import PIL.ImageDraw
 import tensorflow as tf
 
@@ -126,12 +125,8 @@ def glimpse_tiles(
   tiles = []
   for b, caption in enumerate(captions):
     height, width = images.shape[1:3] if sizes is None else sizes[b]
-    # Enlarged so that the lines of the squares hide little.
     zoom = TILE_SIDE / max(height, width)
-    pixels = (np.clip(images[b, ..., :3], 0, 1) * 255).astype(np.uint8)
-    grey = pixels.shape[-1] == 1
-    tile = PIL.Image.fromarray(pixels[..., 0] if grey else pixels).convert("RGB")
-    tile = tile.resize((round(width * zoom), round(height * zoom)), PIL.Image.Resampling.NEAREST)
+    tile = drawing.enlarged(images[b], (height, width), TILE_SIDE)
     pen = PIL.ImageDraw.Draw(tile)
     scales = None if chosen_scales is None else chosen_scales[b]
     finite = np.nan_to_num(locations[b])
@@ -143,10 +138,7 @@ def glimpse_tiles(
       top, left, side = (patches[0] * zoom).tolist()
       pen.rectangle((left, top, left + side, top + side), outline=colour, width=2)
       pen.text((left + 4, top + 2), str(n + 1), fill=colour)
-    framed = PIL.Image.new("RGB", (TILE_SIDE + 8, TILE_SIDE + 24), "white")
-    framed.paste(tile, (4, 20))
-    PIL.ImageDraw.Draw(framed).text((4, 4), caption, fill="black")
-    tiles.append(np.asarray(framed))
+    tiles.append(drawing.framed(tile, caption, TILE_SIDE, top=24))
   return np.concatenate(tiles, axis=1)
 
 
