@@ -9,8 +9,10 @@ input and the rule. Files with random damage may get either, but nothing else. T
 grow after the first requests, and the last requests must not be slower than the first. Other work
 on the machine makes times vary, so the slowness is measured against a fresh process, in turns.
 
-With TF_ENABLE_ONEDNN_OPTS=0 in the environment, TensorFlow keeps no compiled kernels of each shape
-and thread: memory that grows otherwise until every batch size has met every thread.
+A process grows with its first twenty loads or so, by ever less, however often it loads later:
+--loads_before loads of each model come before the first requests. It also grows until every size of
+a batch has met every thread, because oneDNN keeps its compiled kernels; not so with
+TF_ENABLE_ONEDNN_OPTS=0 in the environment.
 """
 
 import collections
@@ -42,6 +44,9 @@ _REPLACE = flags.DEFINE_integer(
   "replace_every", 1_000, "requests between two loads of a version", lower_bound=1
 )
 _WINDOWS = flags.DEFINE_integer("windows", 60, "of timed requests", lower_bound=1)
+_LOADS = flags.DEFINE_integer(
+  "loads_before", 6, "loads of each model before the requests", lower_bound=0
+)
 _SETTLED = flags.DEFINE_integer("settled", 10_000, "requests before the memory is compared")
 _LARGEST_GROWTH_MB = 20
 _LARGEST_RATIO = 1.2
@@ -109,6 +114,10 @@ def soak(folder: pathlib.Path) -> list[str]:
   ties = {served.facts.name: served.ties for served in models if served.ties}
   if ties:
     print(f"rows at a tie, which are compared in the same batch alone: {ties}")
+  for served in models:
+    wrong = sum(served.replace() for _ in range(_LOADS.value))
+    if wrong:
+      return [f"wrong answers of {served.facts.name} after a load: {wrong}"]
   traffic = Traffic(models, _ROWS.value, _WRONG.value, _THREADS.value, _SEED.value, _REPLACE.value)
   began = time.time()
   traffic.start()
