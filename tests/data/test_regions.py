@@ -31,6 +31,8 @@ class ManifestTest(tf.test.TestCase):
     self.assertEqual((files.labels.tolist(), files.class_names), ([1, 0], ("high", "low")))
     self.assertEqual(files.groups.tolist(), ["7", "7"])
     self.assertEqual(files.splits.tolist(), ["train", "train"])
+    files = self.read("path,note,note,label\na,b,c,x\nd,e,f,y\n")  # A column that occurs twice.
+    self.assertEqual(files.class_names, ("x", "y"))
 
   def test_refuses_by_name_and_line(self):
     cases = {
@@ -41,6 +43,7 @@ class ManifestTest(tf.test.TestCase):
       "path,label,split\na,x,train\nb,y,exam\n": "line 3: split='exam': must be one of train, val",
       "path,label\na,x\nb,x\n": "must name at least 2 classes, got 1",
       "path,label\na,x\na,y\n": "must name each file once; .*a occurs twice",
+      "path,label,group\na,x,1\0\nb,y,2\n": "line 2: a value must hold no null character",
       "path,label,group,split\na,x,1,train\nb,y,1,test\n": "group='1': must lie in one split",
     }
     for text, message in cases.items():

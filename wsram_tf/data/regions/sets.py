@@ -113,7 +113,8 @@ def read_manifest(manifest: str | os.PathLike) -> FileSet:
     with path.open(newline="", encoding="utf-8-sig") as file:
       reader = csv.DictReader(file)
       rows = list(reader)
-      header = [column.strip().lower() for column in reader.fieldnames or ()]
+      columns = reader.fieldnames or ()
+      header = [column.strip().lower() for column in columns]
   except (OSError, UnicodeDecodeError, csv.Error) as error:
     raise ValueError(f"{name}: must be a readable CSV file: {error}") from error
   found = {
@@ -124,7 +125,9 @@ def read_manifest(manifest: str | os.PathLike) -> FileSet:
     raise ValueError(f"{name}: must have the columns path and label, got {', '.join(header)}")
   paths, labels, groups, splits = [], [], [], []
   for line, row in enumerate(rows, start=2):
-    values = [value.strip() if isinstance(value, str) else "" for value in row.values()]
+    # A column that is named twice has one value in a row.
+    values = [row.get(column) for column in columns]
+    values = [value.strip() if isinstance(value, str) else "" for value in values]
     of = {column: "" if at is None else values[at] for column, at in found.items()}
     split = _ALIASES.get(of["split"].lower(), of["split"].lower())
     if not (of["path"] and of["label"]):
