@@ -89,7 +89,7 @@ class Program:
     printed = io.StringIO()
     with (
       mock.patch("wsram_tf.runs.training._train"),
-      mock.patch("wsram_tf.runs.training.evaluate", return_value={}),
+      mock.patch("wsram_tf.runs.evaluate", return_value={}),
       mock.patch("wsram_tf.runs.comparison.make_runs", return_value=[]),
       contextlib.redirect_stderr(printed),
       contextlib.redirect_stdout(printed),
