@@ -22,6 +22,7 @@ from wsram_tf import runs
 from wsram_tf.runs import training
 from wsram_tf.runs.loop import stop_requests
 from wsram_tf.runs.loop.stop_requests import StopRequests, Terminated
+from wsram_tf.runs.loop.stopper import Stopper
 
 # Enters the block and spends a minute in an execution that nothing interrupts.
 _LONG_EXECUTION = """
@@ -170,6 +171,19 @@ class StopRequestsTest(tf.test.TestCase):
       os.kill(os.getpid(), signal.SIGTERM)  # A second one changes nothing.
       with self.assertRaises(Terminated):
         requests.raise_now()
+
+  def test_a_ctrl_c_that_other_code_discards_is_raised_again(self):
+    before = signal.getsignal(signal.SIGINT)
+    self.addCleanup(signal.signal, signal.SIGINT, before)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with StopRequests() as requests:
+      stopper = Stopper(requests)
+      stopper.on_train_batch_end(0)
+      with contextlib.suppress(KeyboardInterrupt):  # As Keras does.
+        os.kill(os.getpid(), signal.SIGINT)
+      with self.assertRaises(KeyboardInterrupt):
+        stopper.on_train_batch_end(1)
+    self.assertEqual(signal.getsignal(signal.SIGINT), signal.default_int_handler)
 
   def test_the_limit_counts_from_the_start_by_a_clock_that_never_jumps(self):
     with mock.patch.object(stop_requests.time, "monotonic") as clock:

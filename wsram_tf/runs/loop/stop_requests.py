@@ -29,11 +29,14 @@ class Terminated(BaseException):
 
 
 class StopRequests:
-  """Notes SIGTERM while a `with` block runs.
+  """Notes SIGTERM, and Ctrl-C, while a `with` block runs.
 
   Outside of the training loop, SIGTERM raises `Terminated` at once. In the loop, `is_deferred` is
   true, and the loop itself asks for `reason` between its executions. An execution that outlasts the
   grace period is abandoned: the process ends with `STOPPED_STATUS`.
+
+  Ctrl-C raises `KeyboardInterrupt` as ever, and once more in the loop, because Keras discards one
+  that arrives while it opens the file of a checkpoint.
 
   Only the main thread of a process can receive signals. Elsewhere, and where the process handles
   SIGTERM already, signals stay as they are.
@@ -57,7 +60,7 @@ class StopRequests:
     self.is_deferred = False
     self._began = time.monotonic()  # The clock of the day may jump.
     self._hours = 0.0
-    self._signalled = False
+    self._signalled = self._interrupted = False
     self._ended = threading.Event()
     self._restore: Callable[[], None] | None = None
 
@@ -84,6 +87,11 @@ class StopRequests:
     self.is_deferred = False
     if self._signalled:
       raise Terminated
+
+  def raise_interrupt(self) -> None:
+    """Raises `KeyboardInterrupt` after a Ctrl-C that other code discarded."""
+    if self._interrupted:
+      raise KeyboardInterrupt
 
   def renew(self) -> None:
     """Takes SIGTERM again, which TensorFlow takes for itself where a process joins a cluster."""
@@ -115,10 +123,15 @@ class StopRequests:
     if previous != -1:  # An event loop's.
       signal.set_wakeup_fd(previous)
     signal.signal(signal.SIGTERM, self._note)
+    interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if interrupts:
+      signal.signal(signal.SIGINT, self._note_interrupt)
     threading.Thread(target=self._watch, args=(receiver,), daemon=True).start()
 
     def restore() -> None:
       signal.signal(signal.SIGTERM, signal.SIG_DFL)
+      if interrupts and signal.getsignal(signal.SIGINT) == self._note_interrupt:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
       if previous == -1:
         signal.set_wakeup_fd(-1)
       sender.close()  # Ends the thread.
@@ -129,6 +142,10 @@ class StopRequests:
     first, self._signalled = not self._signalled, True
     if first and not self.is_deferred:
       raise Terminated
+
+  def _note_interrupt(self, *_: object) -> None:
+    self._interrupted = True
+    raise KeyboardInterrupt
 
   def _watch(self, receiver: socket.socket) -> None:
     with receiver:

@@ -40,6 +40,7 @@ class Stopper(keras.callbacks.Callback):
 
   def on_train_batch_end(self, batch, logs=None):
     """Stops after an execution."""
+    self.requests.raise_interrupt()
     if self.is_agreed if self.agrees else self.has_request:
       raise Terminated
 
