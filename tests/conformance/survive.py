@@ -288,6 +288,8 @@ def main(argv: list[str]) -> None:
   """Runs the trainings and prints a table."""
   if len(argv) > 1:
     sys.exit(f"survive: {argv[1]!r}: must be a flag, --NAME=VALUE")
+  # A shell lets what it starts with "&" ignore Ctrl-C, and so would the trainings.
+  signal.signal(signal.SIGINT, signal.default_int_handler)
   table = {}
   with tempfile.TemporaryDirectory(prefix="survive-") as name:
     folder = pathlib.Path(name)
