@@ -88,8 +88,10 @@ class StoppingTest(unittest.TestCase):
     with files.lock(run_dir / ".lock"):
       pass
     # No hour is left for a run.
+    before = signal.getsignal(signal.SIGINT)
     (ending,) = programs.endings("compare", [*command, "--max_hours=1e-9"])
     self.assertEqual(ending, "75")
+    self.assertEqual(signal.getsignal(signal.SIGINT), before)
 
 
 class StartingTest(unittest.TestCase):

@@ -32,18 +32,20 @@ def run(
   try:
     main()
   except (RunStoppedError, Terminated) as stopped:
-    stop(f"{name}: {str(stopped) or 'stopped by SIGTERM'}; {when_stopped()}", STOPPED_STATUS)
+    message = str(stopped) or "stopped by SIGTERM"
+    print(f"\n{name}: {message}; {when_stopped()}", file=sys.stderr, flush=True)
+    sys.exit(STOPPED_STATUS)
   except (ValueError, OSError, *errors) as error:
     sys.exit(f"{name}: {error}")
   except KeyboardInterrupt:
     stop(f"{name}: stopped; {when_stopped()}")
 
 
-def stop(message: str, status: int = INTERRUPTED) -> NoReturn:
-  """Ends a program after Ctrl-C or on request."""
+def stop(message: str) -> NoReturn:
+  """Ends a program after Ctrl-C."""
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # A second one would interrupt the end.
   print(f"\n{message}", file=sys.stderr, flush=True)
-  sys.exit(status)
+  sys.exit(INTERRUPTED)
 
 
 def load_tensorflow() -> None:
