@@ -30,6 +30,7 @@ import wsram_tf
 from wsram_tf import drawing, export, runs, serving, tasks
 from wsram_tf.captions.data import scene_language, scenes
 from wsram_tf.data import digits
+from wsram_tf.serving import models
 
 MOST_DIGITS = 2
 UPDATES = 1500
@@ -151,8 +152,7 @@ for number, image in enumerate(test.images):
 answer = model.ask([path.read_bytes() for path in files])
 
 captions = [
-  serving.models.caption_words({"words": words[None]})
-  or [serving.models.NO_WORDS]
+  models.caption_words({"words": words[None]}) or [models.NO_WORDS]
   for words in answer["words"]
 ]
 right = []

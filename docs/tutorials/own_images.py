@@ -27,6 +27,7 @@ import PIL.ImageDraw
 
 import wsram_tf
 from wsram_tf import runs, serving, tasks
+from wsram_tf.serving import models
 
 IMAGES_A_CLASS = 400
 UPDATES = 1000
@@ -174,7 +175,7 @@ for name in CLASSES:
 new_images = []
 for path in new_files:
   contents, note = serving.prepare_image(path, images.image_shape, images.fit)
-  new_images.append(serving.models.as_images(contents, channels=3))
+  new_images.append(models.as_images(contents, channels=3))
   print(f"{path.name}: {note}")
 new_images = np.concatenate(new_images)  # [4, 100, 100, 3]
 
