@@ -53,8 +53,8 @@ def load_model(
       with archive.open(_WEIGHTS) as weights:
         check_weights(weights, archive.getinfo(_WEIGHTS).file_size)
   except (
-    *(ValueError, KeyError, OSError, EOFError, RecursionError),
-    *(NotImplementedError, RuntimeError, zipfile.BadZipFile),  # Of damaged or encrypted archives.
+    *(ValueError, KeyError, OSError, EOFError),
+    *(RuntimeError, zipfile.BadZipFile),  # Of damaged, deeply nested or encrypted archives.
   ) as error:
     raise ValueError(f"path={os.fspath(path)!r}: {error}") from error
   return keras.saving.load_model(file, custom_objects=custom_objects, safe_mode=safe_mode, **kwargs)
