@@ -104,8 +104,30 @@ class GlimpseSensorTest(tf.test.TestCase):
         sensor = GlimpseSensor(side, scales)
         expected = _sense(sensor, images, locations)
         self.assertAllEqual(_sense(sensor, images, locations, "levels"), expected)
+        if samples == 1:
+          self.assertAllEqual(_sense(sensor, images, locations, "windows"), expected)
         for cutting in CUTTINGS:
           self.assertAllEqual(_compiled(sensor, cutting)(images, locations), expected)
+
+  def test_windows_agree_at_every_edge_and_refuse_what_they_cannot_cut(self):
+    locations = tf.constant([*_locations(), [np.nan, 0.0], [np.inf, -np.inf]], tf.float32)
+    for height, width in [(1, 1), (7, 3), (HEIGHT, WIDTH)]:
+      images = np.random.default_rng(1).random([len(locations), height, width, 2])
+      images = tf.constant(images, tf.float32)
+      for sensor in (GlimpseSensor(3, 3), GlimpseSensor(4, 2)):
+        self.assertAllEqual(
+          _sense(sensor, images, locations, "windows"), _sense(sensor, images, locations)
+        )
+    chooses = GlimpseSensor(3, 3, choose_scale=True)
+    actions = tf.concat([locations, tf.ones([len(locations), 1])], axis=1)
+    self.assertAllEqual(
+      _sense(chooses, images, actions, "windows"), _sense(chooses, images, actions)
+    )
+    self.assertEqual(_sense(sensor, images[:0], locations[:0], "windows").shape, [0, 2, 4, 4, 2])
+    with self.assertRaisesRegex(ValueError, "cutting='windows': must go with float32 images, not"):
+      _sense(sensor, tf.cast(images, tf.float64), tf.cast(locations, tf.float64), "windows")
+    with self.assertRaisesRegex(tf.errors.InvalidArgumentError, "should be batch"):
+      _sense(sensor, images[:1], locations, "windows")
 
   def test_a_chosen_scale_is_that_of_all_scales_exactly(self):
     for side, samples, channels in [(3, 4, 3), (4, 3, 1)]:
@@ -151,7 +173,7 @@ class GlimpseSensorTest(tf.test.TestCase):
   def test_reads_zero_beyond_a_canvas_of_infinities(self):
     sensor = GlimpseSensor(4, 1)
     images = tf.fill([1, 6, 6, 1], np.float32(np.inf))
-    for cutting in ("gather", "levels"):
+    for cutting in ("gather", "levels", "windows"):
       patch = _sense(sensor, images, tf.constant([[-1.0, -1.0]]), cutting)[0, 0, :, :, 0]
       self.assertAllEqual(patch == 0.0, np.add.outer(np.arange(4) < 2, np.arange(4) < 2))
 
@@ -194,7 +216,7 @@ class GlimpseSensorTest(tf.test.TestCase):
       for cutting in ("gather", "levels"):
         self.assertIn("GatherV2", operations(cutting))
     with self.assertRaisesRegex(
-      ValueError, "cutting='slices': must be one of gather, levels, loop"
+      ValueError, "cutting='slices': must be one of gather, levels, loop, windows"
     ):
       operations("slices")
 

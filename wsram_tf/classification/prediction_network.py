@@ -254,6 +254,8 @@ class PredictionNetwork(CheckedModel):
 
   def begin(self, view: View, num_samples: int | tf.Tensor = 1) -> layers.CoreState:
     """The state of M sequences before the first glimpse, floats `[B * M, D]`."""
+    if isinstance(num_samples, int) and num_samples == 1:
+      return self.core.initial_state(view.context)
     return self.core.initial_state([tf.repeat(part, num_samples, axis=0) for part in view.context])
 
   def step(

@@ -12,7 +12,7 @@ from wsram_tf.locations import locations_to_pixels
 __all__ = ["Cutting", "GlimpseSensor"]
 
 # How the sensor reads the pixels of a patch; see `GlimpseSensor.prepare`.
-Cutting = Literal["gather", "levels", "loop"]
+Cutting = Literal["gather", "levels", "loop", "windows"]
 
 
 def halve(images: tf.Tensor) -> tf.Tensor:
@@ -133,20 +133,25 @@ class GlimpseSensor(keras.layers.Layer):
       then reads only `side * side` values of each patch. It suits many glimpses of small images.
     - `loop` loops over a padded copy of the images and slices it. It is the fastest under XLA on a
       CPU, which recomputes the indices of a gather for each pixel.
+    - `windows` cuts the widest patches by one operation, `tf.image.extract_glimpse`. It is the
+      fastest on a CPU without XLA, and serves one glimpse an image (M = 1) of float32 alone. XLA
+      does not know the operation.
 
     Args:
       images: float `[B, H, W, C]`.
       cutting: how `call` will cut the patches.
 
     Returns:
-      for `gather` the images; for `loop` a copy with `margin` pixels of zeros on each side; for
-      `levels` float `[S, B, H + 2 * border, W + 2 * border, C]`.
+      for `gather` and `windows` the images; for `loop` a copy with `margin` pixels of zeros on each
+      side; for `levels` float `[S, B, H + 2 * border, W + 2 * border, C]`.
 
     Raises:
-      ValueError: if cutting is none of them.
+      ValueError: if cutting is none of them, or `windows` with images of another type than float32.
     """
     if cutting not in get_args(Cutting):
       raise ValueError(f"cutting={cutting!r}: must be one of {', '.join(get_args(Cutting))}")
+    if cutting == "windows" and images.dtype != tf.float32:
+      raise ValueError(f"cutting='windows': must go with float32 images, not {images.dtype.name}")
     if cutting == "loop":
       return tf.pad(images, [[0, 0], [self.margin] * 2, [self.margin] * 2, [0, 0]])
     return self._levels(images) if cutting == "levels" else images
@@ -162,8 +167,9 @@ class GlimpseSensor(keras.layers.Layer):
     margin = self.margin if cutting == "loop" else 0
     scales = tf.cast(locations[:, 2], tf.int32) if self.choose_scale else None
     first = self.first_pixel(locations, height - 2 * margin, width - 2 * margin) + margin
-    if cutting == "gather" or None in (prepared.shape[0], locations.shape[0]):
-      patches = self._scale_down(self._gather(prepared, first))
+    if cutting in ("gather", "windows") or None in (prepared.shape[0], locations.shape[0]):
+      cut_widest = self._cut_windows if cutting == "windows" else self._gather
+      patches = self._scale_down(cut_widest(prepared, first))
       return patches if scales is None else tf.gather(patches, scales[:, tf.newaxis], batch_dims=1)
     samples = locations.shape[0] // prepared.shape[0]
     if scales is not None:
@@ -199,7 +205,8 @@ class GlimpseSensor(keras.layers.Layer):
     Returns:
       row and column of the first pixel of each row's widest patch, int32 `[R, 2]`, from -`margin`.
     """
-    centre = locations_to_pixels(locations[:, :2], height, width)
+    places = locations if locations.shape[-1] == 2 else locations[:, :2]
+    centre = locations_to_pixels(places, height, width)
     return tf.cast(tf.floor(centre - self.extent / 2 + 0.5), tf.int32)
 
   def _levels(self, images: tf.Tensor) -> tf.Tensor:
@@ -267,6 +274,14 @@ class GlimpseSensor(keras.layers.Layer):
     # tf.where instead of a product with the mask, because the pixel at index 0 may be infinite.
     return tf.where(inside[..., tf.newaxis], pixels, tf.zeros([], pixels.dtype))
 
+  def _cut_windows(self, canvas: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
+    # From integers, which are far outside where a location is not a number.
+    offsets = tf.cast(first, tf.float32)
+    size = [self.extent, self.extent]
+    return tf.image.extract_glimpse(
+      canvas, size, offsets, centered=False, normalized=False, noise="zero"
+    )
+
   def _scale_down(self, widest: tf.Tensor) -> tf.Tensor:
     patches, halved = [], widest  # So many times as the scale.
     for scale, first in enumerate(self.insets):
@@ -275,9 +290,11 @@ class GlimpseSensor(keras.layers.Layer):
       if first % 2**scale:  # The blocks of this scale lie across those of the widest patch.
         size = self.side * 2**scale
         patches.append(_halved(widest[:, first : first + size, first : first + size], scale))
-      else:
+      elif first:
         cut = slice(first >> scale, (first >> scale) + self.side)
         patches.append(halved[:, cut, cut])
+      else:
+        patches.append(halved)  # The widest patch.
     return tf.stack(patches, axis=1)
 
   def get_config(self):
