@@ -32,6 +32,9 @@ _UPDATES = flags.DEFINE_integer(
 )
 _TOLERANCE = flags.DEFINE_float("loss_tolerance", 1e-4, "largest difference of losses, nats")
 _NAMES = ("losses", "kill", "halt", "terminate", "throughput")
+_BATCH_SIZES = flags.DEFINE_multi_integer(
+  "batch_size", [128], "images of an update whose throughput is measured; repeatable", lower_bound=2
+)
 _CHECKS = flags.DEFINE_multi_enum("check", list(_NAMES), list(_NAMES), "repeatable")
 
 # The longest time until a worker learns that another is lost: TensorFlow asks every 30 s, and waits
@@ -194,23 +197,27 @@ def check_lost(folder: pathlib.Path, signals: list[signal.Signals]) -> None:
         sys.exit("FAILED: must be the same")
 
 
-def measure_throughput(folder: pathlib.Path) -> None:
-  """Prints images a second of one and of two workers, one core each."""
+def measure_throughput(folder: pathlib.Path, batch_size: int) -> None:
+  """Prints images a second of one and of two workers, one core each, at one size of all batches."""
+  updates = max(150 * 128 // batch_size, 40)
   settings = (
     "--validation_digits=20",
     "--validation_canvases=20",
     "--test_canvases=20",
     "--units=128",
-    "--batch_size=128",
-    "--updates=150",
-    "--evaluate_every=150",
+    f"--batch_size={batch_size}",
+    f"--updates={updates}",
+    f"--evaluate_every={updates}",
     "--jit_compile=on",
   )
-  one, two = folder / "one_core", folder / "two_cores"
+  one, two = (folder / f"{cores}_{batch_size}" for cores in ("one_core", "two_cores"))
   must_succeed([start(*settings, f"--run_dir={one}", core=0)])
   must_succeed(start_workers(*settings, f"--run_dir={two}", pin=True))
   alone, together = (results(run)["images_per_second"] for run in (one, two))
-  print(f"images/s, one core each: one process {alone:.0f}, two workers {together:.0f}")
+  print(
+    f"images/s, one core each, batches of {batch_size}: one process {alone:.0f}, "
+    f"two workers {together:.0f}"
+  )
   print(f"the second is worth {together / alone - 1.0:.2f} of the first", flush=True)
 
 
@@ -224,7 +231,8 @@ def main(_) -> None:
     if signals := [asked[name] for name in _CHECKS.value if name in asked]:
       check_lost(folder, signals)
     if "throughput" in _CHECKS.value:
-      measure_throughput(folder)
+      for batch_size in _BATCH_SIZES.value:
+        measure_throughput(folder, batch_size)
   print("PASSED")
 
 
