@@ -100,6 +100,9 @@ class RefusalTest(tf.test.TestCase):
     self.check_refused(self.preset, "is damaged")
     weights.unlink()
     self.check_refused(self.preset, "is damaged")
+    (self.preset / "names.txt").write_bytes(b"\xff\n")
+    with self.assertRaisesRegex(ValueError, "preset=.*: is damaged: names.txt: "):
+      preset_names(self.preset)
 
   def test_code_of_a_stranger(self):
     network().save_to_preset(self.preset)

@@ -38,7 +38,7 @@ _FLAG_SHARES = {
 _FILE_SHARES = {
   "image file": 0.25,
   "token file and split lists": 0.08,
-  "feature files": 0.08,
+  "feature files": 0.06,
   "class folders": 0.03,
   "vocabulary": 0.11,
   "manifest": 0.07,
@@ -46,6 +46,8 @@ _FILE_SHARES = {
   "metrics.csv": 0.078,
   "TF_CONFIG": 0.01,
   "backbone": 0.002,
+  "presets": 0.01,
+  "model files": 0.01,
 }
 # Arguments of Python, uploads, and what clients and servers send.
 _CALL_SHARES = {
@@ -93,10 +95,13 @@ def try_flags(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
 
 def try_files(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
   """Files of one kind."""
-  from tests.fuzzing import strange_files, strange_records
+  from tests.fuzzing import strange_files, strange_models, strange_records
   from tests.support import example_photos
 
-  kinds = {kind.name: kind for kind in (*strange_files.KINDS, *strange_records.KINDS)}
+  kinds = {
+    kind.name: kind
+    for kind in (*strange_files.KINDS, *strange_records.KINDS, *strange_models.KINDS)
+  }
   if name == "backbone":
     with tempfile.TemporaryDirectory() as aside:
       example_photos.write_backbone(pathlib.Path(aside) / "b.keras")

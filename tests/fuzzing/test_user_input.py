@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from tests.fuzzing import (
   strange_files,
   strange_flags,
+  strange_models,
   strange_records,
   strange_requests,
   strange_settings,
@@ -34,6 +35,14 @@ def test_strange_arguments_and_messages_are_met_or_refused_by_name(kind, tmp_pat
   tally = trials.try_inputs(kind, 60, seed=1, folder=tmp_path)
   assert not tally.crashes
   assert tally.refused
+
+
+@pytest.mark.parametrize("kind", strange_models.KINDS, ids=lambda kind: kind.name)
+def test_strange_models_are_loaded_or_refused_by_name(kind, tmp_path):
+  # Few, because each builds a network.
+  tally = trials.try_inputs(kind, 16, seed=1, folder=tmp_path)
+  assert not tally.crashes
+  assert tally.accepted and tally.refused
 
 
 @pytest.mark.parametrize("kind", strange_flags.PROGRAMS)

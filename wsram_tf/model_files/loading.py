@@ -56,8 +56,17 @@ def load_model(
     *(ValueError, KeyError, OSError, EOFError),
     *(RuntimeError, zipfile.BadZipFile),  # Of damaged, deeply nested or encrypted archives.
   ) as error:
-    raise ValueError(f"path={os.fspath(path)!r}: {error}") from error
-  return keras.saving.load_model(file, custom_objects=custom_objects, safe_mode=safe_mode, **kwargs)
+    raise ValueError(f"path={os.fspath(path)!r}: cannot be loaded: {error}") from error
+  try:
+    return keras.saving.load_model(
+      file, custom_objects=custom_objects, safe_mode=safe_mode, **kwargs
+    )
+  except (
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError),
+    *(OSError, RecursionError),
+  ) as error:  # What a configuration with wrong values meets in Keras and in the layers.
+    reason = " ".join(str(error).split())
+    raise ValueError(f"path={os.fspath(path)!r}: cannot be loaded: {reason}") from error
 
 
 def load_weights(model: keras.Model, path: str | os.PathLike) -> None:

@@ -116,7 +116,10 @@ def load_preset(model_class: type, preset: str | os.PathLike, *, load_weights: b
     model = keras.saving.deserialize_keras_object(config, safe_mode=True)
     if load_weights:
       loading.load_weights(model, folder / WEIGHTS_FILE)
-  except (ValueError, TypeError, KeyError, OSError, RecursionError) as error:
+  except (
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError),
+    *(OSError, RecursionError),
+  ) as error:
     raise ValueError(f"preset={os.fspath(preset)!r}: is damaged: {error}") from error
   return model
 
@@ -136,7 +139,10 @@ def preset_names(preset: str | os.PathLike) -> list[str]:
   []
   """
   path = _folder_of(keras.Model, preset) / NAMES_FILE
-  return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+  try:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+  except (ValueError, OSError) as error:
+    raise ValueError(f"preset={os.fspath(preset)!r}: is damaged: {path.name}: {error}") from error
 
 
 def _folder_of(model_class: type, preset: str | os.PathLike) -> pathlib.Path:
