@@ -12,7 +12,9 @@ on the machine makes times vary, so the slowness is measured against a fresh pro
 A process grows with its first twenty loads or so, by ever less, however often it loads later:
 --loads_before loads of each model come before the first requests. It also grows until every size of
 a batch has met every thread, because oneDNN keeps its compiled kernels; not so with
-TF_ENABLE_ONEDNN_OPTS=0 in the environment.
+TF_ENABLE_ONEDNN_OPTS=0 in the environment. A server that fills batches up to few sizes, as the
+exported batching parameters make it, meets few: --batch_size=1 --batch_size=4 --batch_size=16
+--batch_size=64.
 """
 
 import collections
@@ -31,7 +33,7 @@ import numpy as np
 from absl import app, flags
 
 from tests.soaking import probe, right_requests
-from tests.soaking.traffic import MEAN_SIZE, Memory, Served, Traffic, resident_memory
+from tests.soaking.traffic import Memory, Served, Traffic, mean_size, resident_memory
 
 _ROWS = flags.DEFINE_integer("rows", 1_000_000, "of right requests", lower_bound=1)
 _WRONG = flags.DEFINE_integer("wrong_requests", 200_000, "requests to refuse", lower_bound=0)
@@ -43,6 +45,12 @@ _MODELS = flags.DEFINE_string(
 _REPLACE = flags.DEFINE_integer(
   "replace_every", 1_000, "requests between two loads of a version", lower_bound=1
 )
+_BATCH_SIZES = flags.DEFINE_multi_integer(
+  "batch_size",
+  [],
+  "size of right batches, as of a server with `allowed_batch_sizes`; repeatable; by default any",
+  lower_bound=1,
+)
 _WINDOWS = flags.DEFINE_integer("windows", 60, "of timed requests", lower_bound=1)
 _LOADS = flags.DEFINE_integer(
   "loads_before", 6, "loads of each model before the requests", lower_bound=0
@@ -50,6 +58,10 @@ _LOADS = flags.DEFINE_integer(
 _SETTLED = flags.DEFINE_integer("settled", 10_000, "requests before the memory is compared")
 _LARGEST_GROWTH_MB = 20
 _LARGEST_RATIO = 1.2
+
+
+def _sizes() -> list[int]:
+  return sorted(_BATCH_SIZES.value)
 
 
 def compare_times(models: Sequence[Served], folder: pathlib.Path, what: str) -> float:
@@ -77,7 +89,7 @@ def watch(traffic: Traffic, models: Sequence[Served], folder: pathlib.Path) -> t
   Returns:
     the memory after the first requests, MB, and the ratio of p99 then.
   """
-  total = _ROWS.value / MEAN_SIZE + _WRONG.value
+  total = _ROWS.value / mean_size(_sizes()) + _WRONG.value
   marks = [part * total for part in (0.25, 0.5, 0.75)]
   settled, ratio, began = None, 0.0, time.time()
   while traffic.is_running:
@@ -110,7 +122,7 @@ def show_memory(traffic: Traffic, memory: Memory, began: float) -> None:
 def soak(folder: pathlib.Path) -> list[str]:
   """Runs all; returns the rules that were broken."""
   paths = right_requests.versions_in(folder)
-  models = [Served(versions, _SEED.value) for versions in paths.values()]
+  models = [Served(versions, _SEED.value, _sizes()) for versions in paths.values()]
   ties = {served.facts.name: served.ties for served in models if served.ties}
   if ties:
     print(f"rows at a tie, which are compared in the same batch alone: {ties}")
@@ -118,7 +130,15 @@ def soak(folder: pathlib.Path) -> list[str]:
     wrong = sum(served.replace() for _ in range(_LOADS.value))
     if wrong:
       return [f"wrong answers of {served.facts.name} after a load: {wrong}"]
-  traffic = Traffic(models, _ROWS.value, _WRONG.value, _THREADS.value, _SEED.value, _REPLACE.value)
+  traffic = Traffic(
+    models,
+    _ROWS.value,
+    _WRONG.value,
+    _THREADS.value,
+    _SEED.value,
+    _REPLACE.value,
+    _sizes(),
+  )
   began = time.time()
   traffic.start()
   settled, ratio_before = watch(traffic, models, folder)

@@ -10,7 +10,7 @@ from tests.soaking import pictures
 from wsram_tf.serving import cpp_loader, examples, looking, manifests
 from wsram_tf.serving.verification import agreement
 
-__all__ = ["Pool", "Reference", "is_wrong", "make_pools", "make_references"]
+__all__ = ["Pool", "Reference", "filled_up", "is_wrong", "make_pools", "make_references"]
 
 Answer = Mapping[str, np.ndarray]
 
@@ -56,13 +56,24 @@ class Reference:
   steady: np.ndarray
 
 
-def make_pools(model: cpp_loader.LoadedModel, facts: manifests.Facts, seed: int) -> dict[str, Pool]:
+def filled_up(size: int, sizes: Sequence[int]) -> int:
+  """The size of the batch that a server which fills batches up to these sizes makes of one."""
+  return next((allowed for allowed in sizes if allowed >= size), size)
+
+
+def make_pools(
+  model: cpp_loader.LoadedModel,
+  facts: manifests.Facts,
+  seed: int,
+  batch_sizes: Sequence[int] = (),
+) -> dict[str, Pool]:
   """Makes the pools of a model by signature.
 
   Args:
     model: gives the states for `look`.
     facts: about it.
     seed: of the rows.
+    batch_sizes: rising sizes of all batches; empty for any size.
   """
   generator = np.random.default_rng(seed)
   files = pictures.right_files(facts.height, facts.width, facts.largest_pixels is not None)
@@ -85,7 +96,7 @@ def make_pools(model: cpp_loader.LoadedModel, facts: manifests.Facts, seed: int)
       name,
       {key: arrays[key] for key in signature.inputs},
       facts,
-      [generator.integers(ROWS, size=size) for size in PREPARED_SIZES],
+      [generator.integers(ROWS, size=filled_up(size, batch_sizes)) for size in PREPARED_SIZES],
     )
     for name, signature in model.signatures.items()
   }

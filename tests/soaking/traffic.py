@@ -15,11 +15,10 @@ import numpy as np
 from tests.soaking import pictures, right_requests, wrong_requests
 from wsram_tf.serving import cpp_loader, examples, manifests
 
-__all__ = ["MEAN_SIZE", "Memory", "Served", "Tally", "Traffic", "resident_memory"]
+__all__ = ["Memory", "Served", "Tally", "Traffic", "mean_size", "resident_memory"]
 
 # Largest batch of each part of the right requests, with its weight; the smallest is the one before.
 _SIZES = ((1, 0.3), (8, 0.3), (32, 0.3), (64, 0.1))
-MEAN_SIZE = 12.6  # Rows a right request.
 _DAMAGED = 0.04  # The part of requests with files that a decoder may take or not.
 _SHOWN = 12  # Failures that are kept.
 
@@ -38,6 +37,7 @@ class Served:
   Args:
     paths: of its versions.
     seed: of its requests.
+    batch_sizes: of right requests; empty for any size.
 
   Attributes:
     pools: right rows by signature.
@@ -46,11 +46,11 @@ class Served:
     ties: rows of all pools and versions whose answer rounding decides.
   """
 
-  def __init__(self, paths: Sequence[pathlib.Path], seed: int):
+  def __init__(self, paths: Sequence[pathlib.Path], seed: int, batch_sizes: Sequence[int] = ()):
     self.paths = paths
     self.facts = manifests.read_manifest(paths[0]).facts
     models = [cpp_loader.LoadedModel(path) for path in paths]
-    self.pools = right_requests.make_pools(models[0], self.facts, seed)
+    self.pools = right_requests.make_pools(models[0], self.facts, seed, batch_sizes)
     self.references = [right_requests.make_references(model, self.pools) for model in models]
     facts = self.facts
     any_size = facts.largest_pixels is not None
@@ -116,6 +116,7 @@ class Traffic:
     threads: that ask.
     seed: of the requests.
     replace_every: requests between two replacements of a version.
+    batch_sizes: rising sizes of right batches; empty for any from 1 to 64.
   """
 
   def __init__(
@@ -126,7 +127,9 @@ class Traffic:
     threads: int,
     seed: int,
     replace_every: int,
+    batch_sizes: Sequence[int] = (),
   ):
+    self._batch_sizes, self._mean_size = batch_sizes, mean_size(batch_sizes)
     self._models, self._replace_every = models, replace_every
     self._rows, self._wrong = rows / threads, wrong / threads
     self.tallies = [Tally() for _ in range(threads)]
@@ -198,7 +201,7 @@ class Traffic:
         rows, wrong = self._rows - tally.rows, self._wrong - tally.wrong_requests
         if rows <= 0 and wrong <= 0:
           return
-        right = max(rows, 0) / MEAN_SIZE
+        right = max(rows, 0) / self._mean_size
         self._open.wait()
         with lock:
           served = self._models[generator.integers(len(self._models))]
@@ -240,7 +243,7 @@ class Traffic:
       rows = pool.batches[at]
     else:
       steady = served.current.references[pool.signature].steady
-      rows = generator.choice(steady, size=_size(generator))
+      rows = generator.choice(steady, size=_size(generator, self._batch_sizes))
     inputs = pool.take(rows)
     began = time.perf_counter()
     try:
@@ -333,11 +336,22 @@ def _resident_megabytes() -> float:
   return int(status.split("VmRSS:")[1].split()[0]) / 1e3
 
 
-def _size(generator: np.random.Generator) -> int:
+def mean_size(batch_sizes: Sequence[int] = ()) -> float:
+  """The mean number of rows of a right request."""
+  # The batches of half of the requests are prepared ones.
+  prepared = [right_requests.filled_up(size, batch_sizes) for size in right_requests.PREPARED_SIZES]
+  drawn, least = 0.0, 1
+  for most, weight in _SIZES:
+    part = [right_requests.filled_up(size, batch_sizes) for size in range(least, most + 1)]
+    drawn, least = drawn + weight * float(np.mean(part)), most + 1
+  return (float(np.mean(prepared)) + drawn) / 2
+
+
+def _size(generator: np.random.Generator, batch_sizes: Sequence[int]) -> int:
   """Draws the size of a batch, 1 to 64."""
   drawn, least = generator.random(), 1
   for most, weight in _SIZES:
     if drawn < weight:
-      return int(generator.integers(least, most + 1))
+      return right_requests.filled_up(int(generator.integers(least, most + 1)), batch_sizes)
     drawn, least = drawn - weight, most + 1
   return 1
