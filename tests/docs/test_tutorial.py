@@ -11,8 +11,8 @@ from tests.docs import pages
 
 # Shorter trainings of a smaller network. The tutorial on serving verifies its export.
 SHORTER = {
-  "updates=50": "updates=5",
-  "evaluate_every=50": "evaluate_every=5",
+  "updates=50": "updates=2",
+  "evaluate_every=50": "evaluate_every=2",
   "warmup_updates=5": "warmup_updates=1",
   "units=128": "units=16",
   "num_glimpses=2": "num_glimpses=1",
