@@ -17,10 +17,14 @@ from tests.support import exports
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def output(code: str) -> str:
+def output(code: str, *arguments: str) -> str:
   """What a fresh interpreter prints for some lines of code."""
   done = subprocess.run(
-    [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    [sys.executable, "-c", code, *arguments],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
   )
   assert done.returncode == 0, done.stderr
   return done.stdout.strip()
@@ -43,6 +47,52 @@ def weights_file() -> pathlib.Path:
   return old
 
 
+# Imports TensorFlow once for several orders of imports, because that takes most of their time: the
+# package first, then Keras, and no class that is registered. Each code runs in a copy of this
+# process.
+COPIES = """
+import os, sys
+from wsram_tf.presets import preset_names, shipped
+import keras, tensorflow_probability.python.distributions
+for code in sys.argv[1:]:
+  if not os.fork():
+    exec(code)
+    sys.exit()
+  assert os.wait()[1] == 0
+  print("==", flush=True)
+"""
+REGISTERED = """
+names = "CaptionLearner", "WakeSleepLearner", "GlimpseSensor", "GridNetwork"
+found = [keras.saving.get_registered_object(f"wsram_tf>{name}") for name in names]
+print(None in found, type(keras.saving.load_model(FILE)).__name__)
+"""
+
+
+@functools.cache
+def printed_by_copies() -> dict[str, str]:
+  """What each copy prints, by its name."""
+  file = f"FILE = {str(weights_file())!r}\n"
+  codes = {
+    "presets": "print(preset_names('quickstart'), *shipped(keras.Model))\n"
+    "from wsram_tf.captions.caption_network import CaptionNetwork\n"
+    "print(CaptionNetwork.presets)\n"
+    "from wsram_tf.classification import PredictionNetwork\n"
+    "print(*PredictionNetwork.presets)\n",
+    # Without the package, as where Keras is imported first.
+    "keras first": "for name in [name for name in sys.modules if name.startswith('wsram_tf')]:\n"
+    "  del sys.modules[name]\n"
+    "import wsram_tf\n"
+    "print(type(keras.saving.load_model(FILE)).__name__)\n",
+    # A function hides the module of its name.
+    "captions": "import wsram_tf; wsram_tf.captions.CaptionNetwork\n"
+    f"{REGISTERED}"
+    "import wsram_tf.captions.caption_network, wsram_tf.captions.beam_search\n"
+    "from wsram_tf.captions import beam_search; print(type(beam_search).__name__)\n",
+  }
+  printed = output(COPIES, *(file + code for code in codes.values()))
+  return dict(zip(codes, printed.split("=="), strict=False))
+
+
 class LazyNamesTest(unittest.TestCase):
   def test_settings_load_without_tensorflow(self):
     loaded = output(
@@ -56,49 +106,25 @@ class LazyNamesTest(unittest.TestCase):
     self.assertEqual(loaded, "[]")
 
   def test_presets_whatever_is_imported(self):
-    listed = output(
-      "from wsram_tf.presets import preset_names, shipped\n"
-      "import keras\n"
-      "print(preset_names('quickstart'), *shipped(keras.Model))\n"
-      "from wsram_tf.captions.caption_network import CaptionNetwork\n"
-      "print(CaptionNetwork.presets)\n"
-      "from wsram_tf.classification import PredictionNetwork\n"
-      "print(*PredictionNetwork.presets)\n"
-    )
     names = "quickstart translated_scaled"
+    listed = printed_by_copies()["presets"].strip()
     self.assertEqual(listed.splitlines(), [f"[] {names}", "{}", names])
 
   def test_keras_first(self):
-    loaded = output(
-      "import keras, wsram_tf\n"
-      f"print(type(keras.saving.load_model({str(weights_file())!r})).__name__)"
-    )
-    self.assertEqual(loaded, "PredictionNetwork")
+    self.assertEqual(printed_by_copies()["keras first"].strip(), "PredictionNetwork")
 
   def test_one_model_class_registers_all(self):
-    # Each process takes seconds to start, so each also shows something else.
-    for touch, rest, shown in (
-      (
-        "wsram_tf.CaptionNetwork",
-        f"print(type(wsram_tf.load_model({str(weights_file())!r})).__name__)",
-        "PredictionNetwork",
-      ),
-      (  # A function hides the module of its name.
-        "wsram_tf.captions.CaptionNetwork",
-        "import wsram_tf.captions.caption_network, wsram_tf.captions.beam_search\n"
-        "from wsram_tf.captions import beam_search; print(type(beam_search).__name__)\n",
-        "function",
-      ),
-    ):
-      loaded = output(
-        f"import wsram_tf; {touch}\n"
-        "import keras\n"
-        "names = 'CaptionLearner', 'WakeSleepLearner', 'GlimpseSensor', 'GridNetwork'\n"
-        "found = [keras.saving.get_registered_object(f'wsram_tf>{name}') for name in names]\n"
-        f"print(None in found, type(keras.saving.load_model({str(weights_file())!r})).__name__)\n"
-        f"{rest}"
-      )
-      self.assertEqual(loaded.split(), ["False", "PredictionNetwork", shown])
+    # Here the name itself imports Keras.
+    loaded = output(
+      "import wsram_tf; wsram_tf.CaptionNetwork\n"
+      "import keras\n"
+      f"FILE = {str(weights_file())!r}\n"
+      f"{REGISTERED}"
+      "print(type(wsram_tf.load_model(FILE)).__name__)"
+    )
+    self.assertEqual(loaded.split(), ["False", "PredictionNetwork", "PredictionNetwork"])
+    loaded = printed_by_copies()["captions"].split()
+    self.assertEqual(loaded, ["False", "PredictionNetwork", "function"])
 
   def test_every_name_resolves(self):
     packages = (

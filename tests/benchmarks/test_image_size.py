@@ -47,7 +47,7 @@ class MultiplyAddsTest(tf.test.TestCase):
     counts = []
     for side in (40, 80):
       location = wsram_tf.LocationConfig(location_distribution="keyed_grid")
-      config = wsram_tf.ModelConfig(height=side, width=side, location=location)
+      config = wsram_tf.ModelConfig(height=side, width=side, num_glimpses=2, location=location)
       network = wsram_tf.PredictionNetwork(config)
 
       def look(images, low_resolution, network=network):

@@ -47,13 +47,15 @@ class AskingTest(absltest.TestCase):
     self.folder = exports.temporary_folder(self)
 
   def test_a_classifiers_boxes_enclose_what_its_patches_show(self):
-    networks = {
-      "all scales": exports.network(),
-      "chosen scale": exports.make_network(glimpse=GlimpseConfig(8, 3, choose_scale=True)),
-    }
-    for name, network in networks.items():
+    choosing = exports.make_network(glimpse=GlimpseConfig(8, 3, choose_scale=True))
+    asked = ("classify_bytes", "classify_stepwise", "prior_map", "begin", "look")
+    chosen = exports.write(self.folder, choosing, signatures=asked)
+    for name, network, version in (
+      ("all scales", exports.network(), exports.model_dir()),
+      ("chosen scale", choosing, chosen),
+    ):
       with self.subTest(name):
-        model = serving.ExportedModel(exports.write(self.folder / name.partition(" ")[0], network))
+        model = serving.ExportedModel(version)
         answer = asking.ask_classifier(model, contents_of(model))
         height, width = answer.size
         self.assertEqual((height, width, 1), answer.image.shape)

@@ -24,7 +24,7 @@ SCREENSHOTS = os.environ.get("DEMO_SCREENSHOTS")
 
 
 @contextlib.contextmanager
-def browser(width, height):
+def browser():
   options = webdriver.ChromeOptions()
   options.binary_location = CHROMIUM
   with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -40,10 +40,6 @@ def browser(width, height):
       f"--user-data-dir={profile}",
     ):
       options.add_argument(argument)
-    # Chromium has no window narrower than 500 pixels.
-    options.add_experimental_option(
-      "mobileEmulation", {"deviceMetrics": {"width": width, "height": height, "touch": False}}
-    )
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     try:
       yield driver
@@ -59,6 +55,15 @@ class BrowserTest(absltest.TestCase):
     version = pages.reader_of_digits()
     page = pages.open_page(version, examples=[version / "assets.extra/example.png"])
     cls.address = cls.enterClassContext(page)
+    cls.driver = cls.enterClassContext(browser())
+
+  def open(self, width, height):
+    """Opens the page anew, on a screen of a size in pixels."""
+    # Chromium has no window narrower than 500 pixels.
+    screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
+    self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    self.driver.get(self.address)
+    self.assertEqual(self.driver.execute_script("return screen.width"), width)
 
   def one(self, selector):
     """The first visible element, as soon as there is one."""
@@ -100,8 +105,8 @@ class BrowserTest(absltest.TestCase):
 
   def test_a_drawn_seven_is_read_and_played(self):
     for name, width, height in (("wide", 1200, 900), ("narrow", 390, 844)):
-      with self.subTest(name), browser(width, height) as self.driver:
-        self.driver.get(self.address)
+      with self.subTest(name):
+        self.open(width, height)
         self.one(".drawing canvas")
         self.draw(SEVEN)
         began = time.perf_counter()
@@ -144,24 +149,23 @@ class BrowserTest(absltest.TestCase):
     folder = exports.temporary_folder(self)
     broken = folder / "broken.png"
     broken.write_text("no image")
-    with browser(1200, 900) as self.driver:
-      self.driver.get(self.address)
-      self.tab("Picture")
-      self.one(".examples button img").click()
-      self.assertRegex(self.one(".player .answer").text, r"^\d \(\d")
-      before = self.one(".player .answer").text
-      self.one('.upload [aria-label="Clear"], .upload [aria-label="Remove this file"]').click()
-      self.wait_for(
-        lambda: self.driver.find_elements(By.CSS_SELECTOR, ".upload input[type=file]"), "no input"
-      )
-      self.upload(broken)
-      message = self.one(".toast-body").text
-      self.assertIn("broken.png: must be an image file", message)
-      self.screenshot("refused.png")
-      # The page lives on.
-      self.tab("Draw")
-      self.draw(SEVEN)
-      self.wait_for(lambda: self.one(".player .answer").text.startswith("7 ("), before)
+    self.open(1200, 900)
+    self.tab("Picture")
+    self.one(".examples button img").click()
+    self.assertRegex(self.one(".player .answer").text, r"^\d \(\d")
+    before = self.one(".player .answer").text
+    self.one('.upload [aria-label="Clear"], .upload [aria-label="Remove this file"]').click()
+    self.wait_for(
+      lambda: self.driver.find_elements(By.CSS_SELECTOR, ".upload input[type=file]"), "no input"
+    )
+    self.upload(broken)
+    message = self.one(".toast-body").text
+    self.assertIn("broken.png: must be an image file", message)
+    self.screenshot("refused.png")
+    # The page lives on.
+    self.tab("Draw")
+    self.draw(SEVEN)
+    self.wait_for(lambda: self.one(".player .answer").text.startswith("7 ("), before)
 
   def check_that_nothing_came_from_elsewhere(self):
     names = "return performance.getEntriesByType('resource').map(entry => entry.name)"

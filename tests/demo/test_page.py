@@ -19,10 +19,16 @@ def client_of(address):
 
 
 class PageTest(absltest.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.version = exports.model_dir()
+    cls.model = serving.ExportedModel(cls.version)
+    cls.address = cls.enterClassContext(pages.open_page(cls.version))
+
   def setUp(self):
     super().setUp()
     self.folder = exports.temporary_folder(self)
-    self.version = exports.model_dir()
 
   def image_file(self, seed):
     pixels = np.random.RandomState(seed).randint(0, 256, [40, 36]).astype(np.uint8)
@@ -31,7 +37,7 @@ class PageTest(absltest.TestCase):
     return path
 
   def expected(self, path):
-    answer = serving.ExportedModel(self.version).ask([path.read_bytes()])
+    answer = self.model.ask([path.read_bytes()])
     label = int(answer["class_id"][0])
     return f"<strong>{label}</strong> ({100 * answer['probabilities'][0][label]:.1f} %)"
 
@@ -39,21 +45,20 @@ class PageTest(absltest.TestCase):
     paths = [self.image_file(seed) for seed in range(6)]
     expected = [self.expected(path) for path in paths]
     self.assertGreater(len(set(expected)), 4)
-    with pages.open_page(self.version) as address:
 
-      def visit(n):
-        visitor = client_of(address)
-        return [
-          visitor.predict(gradio_client.handle_file(paths[k]), False, api_name="/look")
-          for k in (n, (n + 4) % 6)
-        ]
+    def visit(n):
+      visitor = client_of(self.address)
+      return [
+        visitor.predict(gradio_client.handle_file(paths[k]), False, api_name="/look")
+        for k in (n, (n + 4) % 6)
+      ]
 
-      with futures.ThreadPoolExecutor(6) as pool:
-        for n, found in enumerate(pool.map(visit, range(6))):
-          for k, answer in zip((n, (n + 4) % 6), found, strict=True):
-            self.assertIn(expected[k], answer)
-            self.assertEqual(answer.count('class="look since"'), 2)  # One a glimpse.
-            self.assertEqual(answer.count('class="prior only"'), 2)
+    with futures.ThreadPoolExecutor(6) as pool:
+      for n, found in enumerate(pool.map(visit, range(6))):
+        for k, answer in zip((n, (n + 4) % 6), found, strict=True):
+          self.assertIn(expected[k], answer)
+          self.assertEqual(answer.count('class="look since"'), 2)  # One a glimpse.
+          self.assertEqual(answer.count('class="prior only"'), 2)
 
   def test_two_models_are_compared_on_one_image(self):
     path = self.image_file(0)
@@ -66,30 +71,28 @@ class PageTest(absltest.TestCase):
   def test_refusals_name_the_rule_and_the_page_lives_on(self):
     text, good = self.folder / "text.png", self.image_file(3)
     text.write_text("no image")
-    with pages.open_page(self.version) as address:
-      visitor = client_of(address)
-      with self.assertRaisesRegex(Exception, "text.png: must be an image file"):
-        visitor.predict(gradio_client.handle_file(text), False, api_name="/look")
-      with tempfile.TemporaryFile() as large:
-        large.truncate(200_000_000)
-        large.seek(0)
-        refused = httpx.post(
-          f"{address}gradio_api/upload", files={"files": ("large.png", large)}, timeout=60
-        )
-      self.assertEqual(refused.status_code, 413)
-      self.assertIn("maximum allowed size", refused.text)
-      # A path that nobody uploaded is not read.
-      stolen = {"path": str(self.version / "saved_model.pb"), "meta": {"_type": "gradio.FileData"}}
-      with self.assertRaisesRegex(Exception, "(?i)path|file"):
-        visitor.predict(stolen, False, api_name="/look")
-      answer = visitor.predict(gradio_client.handle_file(good), False, api_name="/look")
+    visitor = client_of(self.address)
+    with self.assertRaisesRegex(Exception, "text.png: must be an image file"):
+      visitor.predict(gradio_client.handle_file(text), False, api_name="/look")
+    with tempfile.TemporaryFile() as large:
+      large.truncate(60_000_000)
+      large.seek(0)
+      refused = httpx.post(
+        f"{self.address}gradio_api/upload", files={"files": ("large.png", large)}, timeout=60
+      )
+    self.assertEqual(refused.status_code, 413)
+    self.assertIn("maximum allowed size", refused.text)
+    # A path that nobody uploaded is not read.
+    stolen = {"path": str(self.version / "saved_model.pb"), "meta": {"_type": "gradio.FileData"}}
+    with self.assertRaisesRegex(Exception, "(?i)path|file"):
+      visitor.predict(stolen, False, api_name="/look")
+    answer = visitor.predict(gradio_client.handle_file(good), False, api_name="/look")
     self.assertIn(self.expected(good), answer)
 
   def test_the_page_names_no_other_host(self):
-    with pages.open_page(self.version) as address:
-      page = httpx.get(address).text
-      loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
-      sheet = httpx.get(f"{address}theme.css").text
+    page = httpx.get(self.address).text
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
+    sheet = httpx.get(f"{self.address}theme.css").text
     self.assertNotEmpty(loaded)
     for target in loaded:
       self.assertNotRegex(target, r"^(https?:)?//")
@@ -97,8 +100,7 @@ class PageTest(absltest.TestCase):
     self.assertNotRegex(sheet, r"@import|url\([\"']?(https?:)?//")
 
   def test_no_model_and_three_are_refused(self):
-    model = serving.ExportedModel(self.version)
-    for models in ({}, {name: model for name in "abc"}):
+    for models in ({}, {name: self.model for name in "abc"}):
       with self.assertRaisesRegex(ValueError, "page_models: must be one or two; got"):
         demo.build_page(models)
 

@@ -16,7 +16,8 @@ RUN = (
   (
     "python trainers/train_mnist.py --flagfile=trainers/flagfiles/quickstart.flags --run_dir=",
     "--updates=2 --evaluate_every=2 --batch_size=4 --units=8 --num_glimpses=1 --jit_compile=off "
-    "--validation_canvases=3 --test_canvases=3 --evaluation_batch_size=3",
+    "--validation_canvases=3 --test_canvases=3 --evaluation_batch_size=3 "
+    "--estimator=variational --num_samples=1",
   ),
   ("python tests/support/example_images.py DIR", "3"),
 )

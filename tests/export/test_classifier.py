@@ -15,7 +15,7 @@ from wsram_tf.classification import (
   PredictionNetwork,
   WakeSleepLearner,
 )
-from wsram_tf.export import build_signatures, export_classifier
+from wsram_tf.export import build_signatures, export_classifier, write_version
 from wsram_tf.learning.sampling import stateless_uniforms
 from wsram_tf.locations import GridLocations, action_size, location_map
 from wsram_tf.observations import area_means
@@ -23,18 +23,21 @@ from wsram_tf.serving import manifests
 
 CONFIGS = {
   "default": {},
-  "grid": {"location": LocationConfig(location_distribution="grid")},
-  "gru, learned scale": {
+  "gru, learned scale, convolutions": {
     "cell": "gru",
     "location": LocationConfig(location_distribution="normal_learned_scale"),
+    "glimpse": GlimpseConfig(8, 3, (4,)),
   },
   "colour, keyed grid": {
     "channels": 3,
     "location": LocationConfig("keyed_grid", location_saliency=0.5, no_return=True),
     "context_side": 10,  # No cell's middle lies between two ways to cut its patch.
   },
-  "convolutions": {"glimpse": GlimpseConfig(8, 3, (4,))},
-  "relu, chosen scale": {"cell": "relu", "glimpse": GlimpseConfig(8, 3, choose_scale=True)},
+  "relu, grid, chosen scale": {
+    "cell": "relu",
+    "location": LocationConfig(location_distribution="grid"),
+    "glimpse": GlimpseConfig(8, 3, choose_scale=True),
+  },
 }
 
 
@@ -192,7 +195,7 @@ class BuiltSignaturesTest(tf.test.TestCase):
 
 class SignaturesTest(tf.test.TestCase):
   def test_a_network_that_learns_on_leaves_the_export_alone(self):
-    network = exports.make_network()
+    network = exports.make_network(num_glimpses=1)
     _module, functions = build_signatures(network, averaged_samples=1)
     images = as_float(images_for(network))
     before = functions["serving_default"](images=images)["probabilities"].numpy()
@@ -203,7 +206,7 @@ class SignaturesTest(tf.test.TestCase):
 
   def test_training_leaves_no_trace(self):
     tmp_path = exports.temporary_folder(self)
-    learner = WakeSleepLearner(exports.make_network().config)
+    learner = WakeSleepLearner(exports.make_network(num_glimpses=1).config)
     learner.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)
     images = as_float(images_for(learner.prediction_network)).numpy()
     learner.fit(images, np.arange(6) % 10, batch_size=6, verbose=0)
@@ -231,7 +234,7 @@ class SignaturesTest(tf.test.TestCase):
 
   def test_channels_that_no_file_holds(self):
     for channels in (2, 4):
-      network = exports.make_network(channels=channels)
+      network = exports.make_network(channels=channels, num_glimpses=1)
       _module, functions = build_signatures(network, averaged_samples=1)
       files = {"classify_bytes"}
       self.assertEqual(files & functions.keys(), set())
@@ -247,7 +250,7 @@ class SignaturesTest(tf.test.TestCase):
   def test_names_of_classes_are_answered(self):
     network = exports.network()
     names = [f"class {label}" for label in range(9)] + ["größer"]
-    _module, functions = build_signatures(network, 2, names)
+    module, functions = build_signatures(network, 2, names)
     images = images_for(network)
     copy = area_means(as_float(images), network.config.context_side)
     inputs = {
@@ -259,13 +262,23 @@ class SignaturesTest(tf.test.TestCase):
       "state": functions["begin"](low_resolution=copy)["state"],
       "patches": tf.random.stateless_uniform([6, 2, 8, 8, 1], [1, 2]),
     }
-    del functions["begin"], functions["prior_map"]  # They answer no class.
-    for function in functions.values():
+    for name, function in functions.items():
+      if name in ("begin", "prior_map"):  # They answer no class.
+        continue
       specs = tf.nest.flatten(function.structured_input_signature)
       outputs = function(**{spec.name: inputs[spec.name] for spec in specs})
       answered = [name.decode() for name in outputs["class_name"].numpy()]
       self.assertEqual(answered, [names[label] for label in outputs["class_id"]])
       self.assertEqual(function.structured_outputs["class_name"].shape.as_list(), [None])
+    # Another name is another answer, which the verification finds.
+    facts = exports.make_facts(network, class_names=names)
+    one = {"serving_default": functions["serving_default"]}
+    model_dir = write_version(exports.temporary_folder(self), module, one, facts)
+    with np.load(model_dir / manifests.GOLDEN_FILE) as stored:
+      golden = dict(stored)
+    golden["serving_default/class_name"][0] = b"other"
+    np.savez_compressed(model_dir / manifests.GOLDEN_FILE, **golden)
+    self.assertFalse(exports.cpp().verify(model_dir)["golden answers"][0])
 
   def test_names_that_are_not_one_a_class(self):
     network = exports.network()
@@ -295,17 +308,11 @@ class ExportClassifierTest(tf.test.TestCase):
     answer = exports.cpp().run(model_dir, "serving_default", images=images)
     answered = [name.decode() for name in answer["class_name"]]
     self.assertEqual(answered, [names[label] for label in answer["class_id"]])
-    # Another name is another answer, which the verification finds.
-    with np.load(model_dir / manifests.GOLDEN_FILE) as stored:
-      golden = dict(stored)
-    golden["attend/class_name"][0] = b"other"
-    np.savez_compressed(model_dir / manifests.GOLDEN_FILE, **golden)
-    self.assertFalse(exports.cpp().verify(model_dir)["golden answers"][0])
 
   def test_a_network_is_exported_without_a_run(self):
     lines = []
     model_dir = export_classifier(
-      exports.make_network(channels=2),
+      exports.make_network(channels=2, num_glimpses=1),
       self.folder,
       "two",
       verify=False,

@@ -85,7 +85,8 @@ class LookAroundTest(tf.test.TestCase):
     for weight in network.weights:  # Larger ones make answers that also lose confidence.
       weight.assign(3 * weight)
     folder = exports.temporary_folder(self)
-    exports.write(folder, network)
+    signatures = ("classify_bytes", "begin", "look")
+    exports.write(folder, network, signatures=signatures)
     model = ExportedModel(folder / "digits")
     full = looking.look_around(model, source_of(self.images))
     sure = full.probabilities.max(axis=-1)

@@ -136,19 +136,21 @@ def built_signatures(network):
   return build_signatures(network, averaged_samples=5)
 
 
-def write(export_dir, network, name="digits", verify=None):
+def write(export_dir, network, name="digits", verify=None, signatures=()):
+  """Writes a version of a network: all signatures, or those that are named."""
   module, functions = built_signatures(network)
+  functions = {key: functions[key] for key in signatures or functions}
   return write_version(export_dir, module, functions, make_facts(network, name), verify)
 
 
-def write_other_weights(export_dir):
-  """Writes a version with the functions of `network()` and other weights."""
+def write_other_weights(export_dir, **options):
+  """Writes a version with the functions of `network()` and other weights; see `write`."""
   module, _ = built_signatures(network())
   before = [variable.numpy() for variable in module.variables]
   for variable in module.variables:
     variable.assign(0.9 * variable)
   try:
-    return write(export_dir, network())
+    return write(export_dir, network(), **options)
   finally:
     for variable, value in zip(module.variables, before, strict=True):
       variable.assign(value)

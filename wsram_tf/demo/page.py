@@ -52,13 +52,9 @@ def build_page(
 
   Example:
 
-  >>> import tempfile
-  >>> import wsram_tf
-  >>> from wsram_tf import demo, export, serving
-  >>> network = wsram_tf.load_pretrained("quickstart")
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   version = export.export_classifier(network, folder, "digits", verify=False)
-  ...   page = demo.build_page({"digits": serving.ExportedModel(version)})
+  >>> from wsram_tf import demo, serving
+  >>> model = serving.ExportedModel("served/digits")  # See the example of `export_classifier`.
+  >>> page = demo.build_page({"digits": model})
   >>> page.title
   'Where does it look?'
   """

@@ -55,14 +55,13 @@ def export_classifier(
 
   Example:
 
-  >>> import tempfile
   >>> import wsram_tf
   >>> from wsram_tf.export import export_classifier
-  >>> network = wsram_tf.load_pretrained("quickstart")
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   version = export_classifier(network, folder, "digits", verify=False)
-  ...   print(version.relative_to(folder), (version / "saved_model.pb").exists())
-  digits/1 True
+  >>> config = wsram_tf.ModelConfig(height=28, width=28, units=32, num_glimpses=2)
+  >>> network = wsram_tf.PredictionNetwork(config)  # Or the folder of a run.
+  >>> version = export_classifier(network, "served", "digits", verify=False)
+  >>> version.as_posix(), (version / "saved_model.pb").exists()
+  ('served/digits/1', True)
   """
   manifests.check_name(name)
   manifests.check_batch_sizes(allowed_batch_sizes)

@@ -121,18 +121,13 @@ def look_around(model: GlimpseModel, source: ImageSource, threshold: float | Non
 
   Example:
 
-  >>> import tempfile
   >>> import numpy as np
-  >>> import wsram_tf
-  >>> from wsram_tf import export, serving
-  >>> network = wsram_tf.load_pretrained("quickstart")
-  >>> images = np.zeros([3, *network.config.image_shape], np.float32)
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   version = export.export_classifier(network, folder, "digits", verify=False)
-  ...   model = serving.ExportedModel(version)
+  >>> from wsram_tf import serving
+  >>> model = serving.ExportedModel("served/digits")  # See the example of `export_classifier`.
+  >>> images = np.zeros([3, *model.image_shape()], np.float32)
   >>> looked = serving.look_around(model, serving.PixelSource(images, *model.glimpses))
-  >>> looked.locations.shape == (3, network.config.num_glimpses, 2)
-  True
+  >>> looked.locations.shape  # Of two glimpses.
+  (3, 2, 2)
   >>> looked.answer["probabilities"].shape
   (3, 10)
   """

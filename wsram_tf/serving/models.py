@@ -149,14 +149,11 @@ class ExportedModel:
 
   Example:
 
-  >>> import tempfile
-  >>> import wsram_tf
-  >>> from wsram_tf import export, serving
-  >>> network = wsram_tf.load_pretrained("quickstart")
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   version = export.export_classifier(network, folder, "digits", verify=False)
-  ...   model = serving.ExportedModel(version)
-  ...   answer = model.ask([(version / "assets.extra/example.png").read_bytes()])
+  >>> import pathlib
+  >>> from wsram_tf import serving
+  >>> version = pathlib.Path("served/digits/1")  # See the example of `export_classifier`.
+  >>> model = serving.ExportedModel(version)
+  >>> answer = model.ask([(version / "assets.extra/example.png").read_bytes()])
   >>> answer["probabilities"].shape
   (1, 10)
   """

@@ -61,14 +61,9 @@ def verify(model_dir: str | os.PathLike) -> Iterator[Check]:
 
   Example:
 
-  >>> import tempfile
-  >>> import wsram_tf
-  >>> from wsram_tf.export import export_classifier
   >>> from wsram_tf.serving import verification
-  >>> network = wsram_tf.load_pretrained("quickstart")
-  >>> with tempfile.TemporaryDirectory() as folder:
-  ...   version = export_classifier(network, folder, "digits", verify=False)
-  ...   checks = list(verification.verify(version))
+  >>> version = "served/digits/1"  # See the example of `export_classifier`.
+  >>> checks = list(verification.verify(version))
   >>> all(check.passed for check in checks), checks[-1].name
   (True, 'imports')
   """
