@@ -16,7 +16,7 @@ class CompareTest(tf.test.TestCase):
     (out_dir / "other" / "seed_1" / "flags.flags").write_text("--units=3\n")
     results = out_dir / "variational" / "seed_1" / "results.json"
     # The first update makes weights so large that the second overflows.
-    overflow = ("--learning_rate=1e38", "--schedule=constant", "--updates=4")
+    overflow = ("--learning_rate=1e38", "--schedule=constant", "--evaluate_every=2")
     given = [*_QUICK, *overflow, f"--out_dir={out_dir}", "--seeds=1", "--estimators=variational"]
     failed, unfinished = programs.endings("compare", given, [*given, "--units=9"])
     self.assertRegex(

@@ -150,7 +150,7 @@ class MovedFilesTest(tf.test.TestCase):
     broken, run_dir = self.folder / "broken.py", self.folder / "run"
     extension.write_text(_EXTENSION)
     broken.write_text("import os\nimport no_such_package\n")
-    small = [*small_runs.CANVASES, f"--run_dir={run_dir}"]
+    small = [*small_runs.CANVASES, "--updates=1", f"--run_dir={run_dir}"]
     endings = programs.endings(
       "train_mnist",
       [*small, f"--extension={broken}"],

@@ -109,18 +109,12 @@ class ProgramsTest(absltest.TestCase):
 
   def test_a_full_disk_publishes_nothing(self):
     models = self.folder / "models"
-    done = exports.run_with_small_files(
-      "export_classifier.py",
-      100_000,
-      f"--run_dir={exports.run_dir()}",
-      f"--export_dir={models}",
-      "--name=small",
-    )
-    self.assertEqual(done.returncode, 1)
-    self.assertNotIn("Traceback", done.stderr)
-    last = done.stderr.splitlines()[-1]
-    self.assertStartsWith(last, f"export_classifier: export_dir={models}: the version cannot")
-    self.assertEndsWith(last, "; nothing was published")
+    arguments = [f"--run_dir={exports.run_dir()}", f"--export_dir={models}", "--name=small"]
+    with programs.small_files(100_000):
+      (ending,) = programs.endings("export_classifier", arguments)
+    self.assertStartsWith(ending, f"export_classifier: export_dir={models}: the version cannot")
+    self.assertEndsWith(ending, "; nothing was published")
+    self.assertNotIn("\n", ending)
     self.assertEmpty(list(self.folder.iterdir()))
 
   def test_a_wrong_run_ends_the_program_in_one_line(self):

@@ -263,9 +263,9 @@ class ProgramTest(absltest.TestCase):
     paths = [folder / f"{number}.png" for number in range(20)]
     for path, image in zip(paths, images, strict=True):
       PIL.Image.fromarray((255 * image[..., 0]).astype(np.uint8)).save(path)
-    done = exports.run_program("predict.py", *paths)
-    self.assertEqual(done.returncode, 0, done.stderr)
-    first, *lines = done.stdout.splitlines()
+    printed, error = exports.predict(*paths)
+    self.assertEqual(error, "")
+    first, *lines = printed.splitlines()
     self.assertEqual(
       first, "No model named: these are the answers of the package's weights 'translated_scaled'"
     )
@@ -274,17 +274,11 @@ class ProgramTest(absltest.TestCase):
 
   def test_a_full_disk_is_reported_in_one_line(self):
     folder = exports.temporary_folder(self)
-    done = exports.run_with_small_files(
-      "predict.py",
-      1000,
-      f"--model_dir={exports.model_dir()}",
-      f"--draw_dir={folder}",
-      image_files() / "right.png",
-    )
-    self.assertEqual(done.returncode, 1)
-    self.assertNotIn("Traceback", done.stderr)
+    model, draw = f"--model_dir={exports.model_dir()}", f"--draw_dir={folder}"
+    _, error = exports.predict(model, draw, image_files() / "right.png", largest_file=1000)
+    self.assertNotIn("Traceback", error)
     self.assertStartsWith(
-      done.stderr.splitlines()[-1],
+      error.splitlines()[-1],
       f"predict: draw_dir={folder}: right_glimpses.png cannot be written, ",
     )
     self.assertEmpty(list(folder.iterdir()))

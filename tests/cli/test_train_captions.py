@@ -48,6 +48,7 @@ _PHOTOS = (
 class ScenesTest(tf.test.TestCase):
   @pytest.mark.smoke
   def test_the_flagfile_trains_and_is_evaluated_and_compared(self):
+    small_runs.run_eagerly(self.addCleanup)
     out_dir = pathlib.Path(self.get_temp_dir()) / "out"
     run_dir = out_dir / "flagfile" / "seed_1"
     arguments = ["--flagfile=scenes", *small_runs.SCENES]
@@ -62,7 +63,6 @@ class ScenesTest(tf.test.TestCase):
       self.assertEqual(set(events[tag]), {1, 2}, tag)
     vocabulary = Vocabulary.load(run_dir / "vocabulary.txt")
     self.assertEqual(vocabulary.words, scene_language.VOCABULARY.words)
-    small_runs.run_eagerly(self.addCleanup)
     again, refused = programs.endings(
       "evaluate", [f"--run_dir={run_dir}"], [f"--run_dir={run_dir}", "--importance_samples=3"]
     )

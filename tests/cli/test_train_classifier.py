@@ -40,10 +40,17 @@ class TrainClassifierTest(tf.test.TestCase):
     self.addCleanup(broken.unlink)
     run_dir, export_dir = self.folder / "run", self.folder / "models"
     settings = ("--image_height=32", "--image_width=24", "--fit=pad", "--augment_crop=2")
+    small_runs.run_eagerly(self.addCleanup)
     with contextlib.redirect_stderr(io.StringIO()) as errors:
       ending = programs.endings(
         "train_classifier",
-        [f"--image_dir={self.images}", *settings, *_SMALL, f"--run_dir={run_dir}"],
+        [
+          f"--image_dir={self.images}",
+          *settings,
+          *_SMALL,
+          *small_runs.PLAIN,
+          f"--run_dir={run_dir}",
+        ],
       )
     self.assertEqual(ending, [programs.TRAINED])
     self.assertIn("1 of 25 files cannot be read", errors.getvalue())
@@ -59,6 +66,7 @@ class TrainClassifierTest(tf.test.TestCase):
     self.assertEqual(json.loads(answer)["test_error_percent"], results["test_error_percent"])
     self.assertAllClose(json.loads(answer)["bound_nats"], results["bound_nats"], rtol=1e-5)
 
+    tf.config.run_functions_eagerly(False)  # An export holds functions.
     arguments = [f"--run_dir={run_dir}", f"--export_dir={export_dir}", "--name=own", "--noverify"]
     programs.endings("export_classifier", arguments)
     self.assertTrue((export_dir / "own" / "1").is_dir())

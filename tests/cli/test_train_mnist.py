@@ -1,15 +1,20 @@
 """The program train_mnist: flagfiles, a run that stops and resumes, and wrong flags."""
 
+import contextlib
 import dataclasses
+import io
 import json
+import os
 import pathlib
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
+from unittest import mock
 
 import keras
 import numpy as np
@@ -18,6 +23,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from tests.support import programs, small_runs
+from wsram_tf import files
 from wsram_tf.cli.flags import FLAGFILES, ProgramFlags
 from wsram_tf.cli.programs.training import define_flags
 from wsram_tf.cli.tasks import PROGRAMS
@@ -44,7 +50,10 @@ _NEEDED = {
   "flickr8k": ["--data_dir=flickr8k", "--backbone=backbone.keras"],
 }
 # Few updates, each fast, so that a kill in the middle is likely.
-_LONG = (*small_runs.CANVASES, "--updates=80", "--evaluate_every=10", "--seed=7")
+_LONG = (
+  *(*small_runs.CANVASES, *small_runs.PLAIN),
+  *("--updates=60", "--evaluate_every=10", "--seed=7"),
+)
 
 
 def _program_of(flagfile: pathlib.Path) -> str:
@@ -125,41 +134,88 @@ class FlagfilesTest(tf.test.TestCase, parameterized.TestCase):
     self.assertIn("quickest", ending)
 
 
-class RunTest(tf.test.TestCase):
-  @classmethod
-  def setUpClass(cls):
-    super().setUpClass()
-    cls.folder = pathlib.Path(tempfile.mkdtemp())
-    cls.addClassCleanup(shutil.rmtree, cls.folder)
-    cls.whole = cls.folder / "whole"
-    ending = programs.endings("train_mnist", [*_LONG, f"--run_dir={cls.whole}"])
-    assert ending == [programs.TRAINED], ending
+class StoppedRunTest(tf.test.TestCase):
+  """A comparison in this process makes the run; its training is a process that signals stop."""
 
-  def wait_for(self, run_dir: pathlib.Path, update: int, process: subprocess.Popen) -> None:
-    """Waits for a checkpoint of an update or a later one."""
-    while process.poll() is None and self.newest(run_dir) < update:
-      time.sleep(0.02)
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(tempfile.mkdtemp())
+    self.addCleanup(shutil.rmtree, self.folder)
+    self.run_dir = self.folder / "variational" / "seed_7"
+    # As in a process of its own; after Ctrl-C, a program ignores a second one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    self.addCleanup(signal.signal, signal.SIGINT, before)
 
-  def newest(self, run_dir: pathlib.Path) -> int:
-    found = run_dir.glob("checkpoints/update-*.keras")
+  def newest(self) -> int:
+    found = self.run_dir.glob("checkpoints/update-*.keras")
     return max((int(path.stem.rpartition("-")[2]) for path in found), default=0)
+
+  def compare(
+    self, act: Callable[[subprocess.Popen], None], *arguments: str
+  ) -> tuple[str, list[str], int]:
+    """Makes the run until its next checkpoint.
+
+    Args:
+      act: stops it there; called with the process that trains.
+      *arguments: flags of the comparison.
+
+    Returns:
+      how the comparison ended, the lines on stderr, and the status of the process.
+    """
+    children, over, popen, before = [], threading.Event(), subprocess.Popen, self.newest()
+
+    def start(command: list[str], **options) -> subprocess.Popen:
+      process = popen(command, **options)
+      if "wsram_tf.cli" in command:
+        children.append(process)
+      return process
+
+    def wait_and_act() -> None:
+      while self.newest() <= before and not over.wait(0.05):
+        pass
+      if not over.is_set():
+        act(children[0])
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    try:
+      with (
+        mock.patch.object(subprocess, "Popen", start),
+        contextlib.redirect_stderr(io.StringIO()) as errors,
+      ):
+        (ending,) = programs.endings("compare", [*arguments, f"--out_dir={self.folder}"])
+    finally:
+      over.set()
+      thread.join()
+    with files.lock(self.run_dir / ".lock"):  # No process trains there any more.
+      pass
+    self.assertNotIn("Traceback", errors.getvalue())
+    (child,) = children
+    return ending, [line for line in errors.getvalue().splitlines() if line], child.returncode
 
   @pytest.mark.smoke
   def test_a_stopped_and_killed_run_resumes_to_the_same_end(self):
-    run_dir = self.folder / "stopped"
+    whole, run_dir, this = self.folder / "whole", self.run_dir, os.getpid()
+    ending = programs.endings("train_mnist", [*_LONG, f"--run_dir={whole}"])
+    self.assertEqual(ending, [programs.TRAINED])
     # Another process, and the flagfile of another run: the result depends on neither.
-    flags = f"--flagfile={self.whole / 'flags.flags'}"
-    process = programs.start("trainers/train_mnist", flags, f"--run_dir={run_dir}")
-    self.wait_for(run_dir, 10, process)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    self.assertEqual(process.returncode, 130, errors)
-    self.assertEqual(
-      [line for line in errors.splitlines() if line][-1],
-      f"train_mnist: stopped; continue with --resume --run_dir={run_dir}",
-    )
-    self.assertNotIn("Traceback", errors)
+    flags = f"--flagfile={whole / 'flags.flags'}"
+    compared = (flags, "--estimators=variational", "--seeds=7")
+    next_time = "start again with the same flags to continue"
+
+    def interrupt(child: subprocess.Popen) -> None:
+      # The comparison alone, as `kill -INT` does, while the training does not go on by itself.
+      child.send_signal(signal.SIGSTOP)
+      os.kill(this, signal.SIGINT)
+      time.sleep(4.0)
+      child.send_signal(signal.SIGCONT)
+
+    ending, errors, status = self.compare(interrupt, *compared)
+    self.assertEqual((ending, status), ("130", 130), errors)
+    stopped = f"train_mnist: stopped; continue with --resume --run_dir={run_dir}"
+    self.assertEqual(errors[-2:], [stopped, f"compare: stopped; {next_time}"])
     self.assertEqual(list(run_dir.rglob("*partial*")), [])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     again, other_units, other_length = programs.endings(
       "train_mnist",
@@ -169,56 +225,41 @@ class RunTest(tf.test.TestCase):
     )
     self.assertIn("holds another run; add --resume", again)
     self.assertIn("other flags than these (--units=9, not --units=8)", other_units)
-    self.assertIn("other flags than these (--updates=100, not --updates=80)", other_length)
+    self.assertIn("other flags than these (--updates=100, not --updates=60)", other_length)
 
-    stopped_at = self.newest(run_dir)
-    command = [sys.executable, "-m", "wsram_tf.cli", "train_mnist", "--resume"]
-    command.append(f"--run_dir={run_dir}")
-    process = subprocess.Popen(
-      command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    self.wait_for(run_dir, stopped_at + 10, process)
-    process.terminate()
-    _, errors = process.communicate(timeout=120)
-    self.assertEqual(process.returncode, 75, errors)
+    # With SIGTERM, which only the comparison receives.
+    ending, errors, status = self.compare(lambda _: os.kill(this, signal.SIGTERM), *compared)
+    self.assertEqual((ending, status), ("75", 75), errors)
     self.assertRegex(
-      errors.splitlines()[-1],
+      errors[-2],
       "train_mnist: stopped by SIGTERM after update [0-9]+; continue with --resume --run_dir=",
     )
+    self.assertEqual(errors[-1], f"compare: stopped by SIGTERM; {next_time}")
+    self.assertEqual(signal.getsignal(signal.SIGTERM), signal.SIG_DFL)
 
-    stopped_at = self.newest(run_dir)
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    self.wait_for(run_dir, stopped_at + 10, process)
-    process.kill()
-    process.wait()
-    self.assertGreater(self.newest(run_dir), stopped_at)
+    stopped_at = self.newest()
+    ending, _, status = self.compare(lambda child: child.kill(), *compared)
+    self.assertEqual(status, -signal.SIGKILL)
+    self.assertIn("compare: failed: variational, seed 7: ended by SIGKILL", ending)
+    self.assertGreater(self.newest(), stopped_at)
     self.assertFalse((run_dir / "results.json").exists(), "the training ended before the kill")
 
     resumed = programs.endings("train_mnist", ["--resume", f"--run_dir={run_dir}"])
     self.assertEqual(resumed, [programs.TRAINED])
-    self.assertEqual(small_runs.figures(run_dir), small_runs.figures(self.whole))
+    self.assertEqual(small_runs.figures(run_dir), small_runs.figures(whole))
     self.assertEqual(small_runs.figures(run_dir)["seed"], 7)
-    mine, theirs = (small_runs.state(run / "model.keras") for run in (run_dir, self.whole))
+    mine, theirs = (small_runs.state(run / "model.keras") for run in (run_dir, whole))
     for one, other in zip(mine, theirs, strict=True):
       self.assertAllEqual(one, other)  # To the last bit.
     updates = [float(row["update"]) for row in small_runs.rows(run_dir)]
-    self.assertEqual(updates, list(range(10, 81, 10)))
+    self.assertEqual(updates, list(range(10, 61, 10)))
 
+
+class DiagnosesTest(tf.test.TestCase):
   @pytest.mark.smoke
-  def test_a_run_is_evaluated_from_its_folder(self):
+  def test_diagnoses_are_recorded_and_the_best_weights_kept_and_evaluated(self):
     small_runs.run_eagerly(self.addCleanup)
-    arguments = [f"--run_dir={self.whole}", "--importance_samples=20"]
-    (ending,) = programs.endings("evaluate", arguments)
-    answer, results = json.loads(ending), small_runs.figures(self.whole)
-    shared = answer.keys() & results.keys()
-    self.assertGreaterEqual(len(shared), 8)
-    for name in shared:
-      self.assertAllClose(answer[name], results[name], rtol=1e-5, msg=name)
-    self.assertTrue(np.isfinite(answer["test_log_marginal_likelihood_nats"]))
-
-  def test_diagnoses_are_recorded_and_the_best_weights_kept(self):
-    small_runs.run_eagerly(self.addCleanup)
-    run_dir = self.folder / "diagnoses"
+    run_dir = pathlib.Path(self.get_temp_dir()) / "diagnoses"
     grid = ("--location_distribution=grid", "--grid_rows=2", "--grid_columns=2")
     # This rate makes the first weights worse.
     rate = ("--learning_rate=0.1", "--schedule=constant", "--updates=3", "--gradient_draws=3")
@@ -238,6 +279,16 @@ class RunTest(tf.test.TestCase):
       self.assertGreater(float(row["posterior_divergence"]), 0.0)
       # A sampled bound is below the exact value, but for the noise of 20 images.
       self.assertLess(float(row["val_bound"]), float(row["exact_log_likelihood"]) + 0.05)
+
+    # From its folder, all figures are computed again.
+    arguments = [f"--run_dir={run_dir}", "--importance_samples=20"]
+    (ending,) = programs.endings("evaluate", arguments)
+    answer, results = json.loads(ending), small_runs.figures(run_dir)
+    shared = answer.keys() & results.keys()
+    self.assertGreaterEqual(len(shared), 8)
+    for name in shared:
+      self.assertAllClose(answer[name], results[name], rtol=1e-5, msg=name)
+    self.assertTrue(np.isfinite(answer["test_log_marginal_likelihood_nats"]))
 
 
 class WrongFlagsTest(tf.test.TestCase):

@@ -69,7 +69,8 @@ class Terminate(keras.callbacks.Callback):
 # What is left behind: the update of the checkpoint to resume from, and whether it is evaluated.
 _MOMENTS = {
   "begin": (0, True),
-  "update 1": (1, False),
+  "limit 1": (1, False),
+  "limit 2": (2, False),
   "evaluation of 3": (3, False),
   "evaluation of 3, batch 0": (3, False),
   "end of epoch 0": (3, False),
@@ -79,6 +80,8 @@ _MOMENTS = {
 }
 _OPTIMIZER = wsram_tf.OptimizerConfig(updates=6)
 _TRAINING = dataclasses.replace(small_runs.TRAINING, evaluate_every=3)
+# Stops after each update.
+_LIMITED = dataclasses.replace(_TRAINING, max_hours=1e-9)
 
 
 def train(run_dir: pathlib.Path, moment: str = "", **options) -> runs.TrainedRun:
@@ -122,13 +125,17 @@ class StoppedRunTest(tf.test.TestCase):
     evaluated = [int(path.stem[7:]) for path in run_dir.glob("checkpoints/update-*.keras")]
     return max(evaluated, default=0), True
 
-  def test_a_run_that_sigterm_stops_at_every_moment_ends_the_same(self):
+  def test_a_run_that_sigterm_or_its_limit_stops_at_every_moment_ends_the_same(self):
     run_dir = self.folder / "stopped"
     for moment, left in _MOMENTS.items():
       with self.subTest(moment):
+        # The limit may change from one start to the next.
+        limited = moment.startswith("limit")
+        options = {"training": _LIMITED} if limited else {}
+        reason = f"by max_hours=1e-09 after.* {left[0]}$" if limited else "stopped by SIGTERM"
         # With a signal in an evaluation, nothing is trained after it.
-        with self.assertRaisesRegex(runs.RunStoppedError, "stopped by SIGTERM"):
-          train(run_dir, moment, resume=run_dir.exists())
+        with self.assertRaisesRegex(runs.RunStoppedError, reason):
+          train(run_dir, moment, resume=run_dir.exists(), **options)
         self.assertEqual(self.left(run_dir), left)
         self.assertEqual(signal.getsignal(signal.SIGTERM), signal.SIG_DFL)
     train(run_dir, resume=True)
@@ -147,16 +154,6 @@ class StoppedRunTest(tf.test.TestCase):
     train(run_dir, resume=True, **options)
     skipped = [float(row["skipped_updates"]) for row in small_runs.rows(run_dir)]
     self.assertEqual(skipped, [2.0, 3.0])
-
-  def test_max_hours_stops_after_an_update_and_resumes(self):
-    limited = dataclasses.replace(_TRAINING, max_hours=1e-9)
-    run_dir = self.folder / "limited"
-    for left in ((1, False), (2, False)):
-      with self.assertRaisesRegex(runs.RunStoppedError, f"by max_hours=1e-09 after.* {left[0]}$"):
-        train(run_dir, training=limited, resume=run_dir.exists())
-      self.assertEqual(self.left(run_dir), left)
-    train(run_dir, resume=True)  # The limit may change.
-    self.assertEqual(figures(run_dir), self.whole)
 
 
 class StopRequestsTest(tf.test.TestCase):

@@ -27,13 +27,21 @@ def check(model_dir):
   return [tuple(line) for line in verify(model_dir)]
 
 
-def predict(arguments):
-  """Runs the program predict: returns the printed text, and what it wrote of errors."""
-  from wsram_tf.cli.programs import prediction  # Here, since the verification counts the imports.
+def predict(arguments, largest_file):
+  """Runs the program predict: returns the printed text, and what it wrote of errors.
 
+  Args:
+    arguments: its command line.
+    largest_file: bytes that a file can hold, as on a full disk; None for no limit.
+  """
+  # Here, since the verification counts the imports.
+  from tests.support.programs import small_files
+  from wsram_tf.cli.programs import prediction
+
+  limit = small_files(largest_file) if largest_file else contextlib.nullcontext()
   printed, errors = io.StringIO(), io.StringIO()
   try:
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(errors):
+    with limit, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(errors):
       prediction.predict(arguments)
   except SystemExit as end:
     return printed.getvalue(), f"{errors.getvalue()}{end.code}"

@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import pickle
-import resource
 import shutil
 import subprocess
 import sys
@@ -34,7 +33,6 @@ __all__ = [
   "predict",
   "run_dir",
   "run_program",
-  "run_with_small_files",
   "temporary_folder",
   "write",
   "write_other_weights",
@@ -72,9 +70,9 @@ class CppProcess:
     """The findings of the verification: {check: (whether it passed, detail)}."""
     return {name: found for name, *found in self._ask("check", os.fspath(model_dir))}
 
-  def predict(self, *arguments):
+  def predict(self, *arguments, largest_file=None):
     """The printed text of predict.py, and its error, empty without one."""
-    return self._ask("predict", [os.fspath(argument) for argument in arguments])
+    return self._ask("predict", [os.fspath(argument) for argument in arguments], largest_file)
 
   def close(self):
     self._process.communicate()
@@ -92,9 +90,9 @@ def _predicting():
   return CppProcess()
 
 
-def predict(*arguments):
-  """Runs predict.py; see `CppProcess.predict`."""
-  return _predicting().predict(*arguments)
+def predict(*arguments, largest_file=None):
+  """Runs predict.py; where `largest_file` is given, no file can be larger, as on a full disk."""
+  return _predicting().predict(*arguments, largest_file=largest_file)
 
 
 def make_network(seed=1, **config):
@@ -204,14 +202,4 @@ def temporary_folder(test):
 def run_program(name, *arguments):
   """Runs a program of export/ as a user does."""
   command = [sys.executable, os.fspath(ROOT / "export" / name), *map(os.fspath, arguments)]
-  return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
-
-
-def run_with_small_files(name, size, *arguments):
-  """Runs a program that can write no file beyond so many bytes, as on a disk that is full."""
-  program = os.fspath(ROOT / "export" / name)
-  limit = (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
-  start = f"import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, {limit}); "
-  start += "sys.argv[:] = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-  command = [sys.executable, "-c", start, program, *map(os.fspath, arguments)]
   return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)

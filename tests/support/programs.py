@@ -5,14 +5,15 @@ import importlib
 import io
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from wsram_tf.cli.__main__ import PROGRAMS
 
-__all__ = ["ROOT", "TRAINED", "endings", "start"]
+__all__ = ["ROOT", "TRAINED", "endings", "small_files", "start"]
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # The ending of a command line that trains to its end.
@@ -51,6 +52,17 @@ def _ending(program: str, main: Callable[[list[str]], None], line: list[str]) ->
   except SystemExit as end:
     return str(end.code) if end.code else printed.getvalue()
   return TRAINED if program.startswith("train_") else printed.getvalue()
+
+
+@contextlib.contextmanager
+def small_files(size: int) -> Iterator[None]:
+  """Limits the size of files, in bytes, that this process writes, as a full disk does."""
+  before = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+  try:
+    yield
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def start(program: str, *arguments: str, **environment: str) -> subprocess.Popen:
