@@ -122,7 +122,10 @@ class ScaledLocationsTest(tf.test.TestCase):
         self.assertAllClose(tf.reduce_sum(found, axis=-1), np.ones(50), 0, TOLERANCE)
 
   def test_eager_graph_and_compiled_agree(self):
+    # Those of `normal` are those of `test_wide`, and those of `keyed_grid` those of `grid`.
     for name, family in self.families:
+      if name in ("normal", "keyed_grid"):
+        continue
       with self.subTest(name):
         parameters = self.parts(family)[0]
 
