@@ -142,7 +142,7 @@ class ScaledLocationsTest(tf.test.TestCase):
         expected = everything(parameters, self.uniforms)
         specs = [tf.TensorSpec([None, n], tf.float64) for n in (family.num_parameters, 3)]
         for function in (
-          tf.function(everything, jit_compile=True),
+          tf.function(everything, jit_compile=True, autograph=False),
           tf.function(everything, input_signature=specs),
         ):
           for found, wanted in zip(function(parameters, self.uniforms), expected, strict=True):

@@ -38,6 +38,7 @@ class VariationsTest(PredictionNetworkTest):
         attend = tf.function(
           lambda images, uniforms, network=network: network.attend(network.look(images), uniforms),
           input_signature=[batch, samples],
+          autograph=False,  # Converting takes seconds.
         )
         expected = network.attend(network.look(images), uniforms)
         for count in (0, 1, IMAGES):
@@ -59,13 +60,13 @@ class VariationsTest(PredictionNetworkTest):
 
   def test_compiled(self):
     # Compiling takes a second for each glimpse.
-    for name, cutting, glimpses in (
-      ("lstm", "loop", 2),
-      ("chosen scale", "loop", 1),
-      ("keyed grid, chosen scale", "levels", 2),
+    for name, cutting, glimpses, cell in (
+      ("lstm", "loop", 2, "lstm"),
+      ("chosen scale", "loop", 1, "gru"),
+      ("keyed grid, chosen scale", "levels", 2, "relu"),
     ):
       with self.subTest(f"{name} cutting={cutting}"):
-        config = dataclasses.replace(CONFIGS[name], num_glimpses=glimpses)
+        config = dataclasses.replace(CONFIGS[name], num_glimpses=glimpses, cell=cell)
         network, images, uniforms = make_network(config), make_images(), make_uniforms(config)
 
         @tf.function(jit_compile=True, autograph=False)

@@ -13,6 +13,7 @@ MODEL = wsram_tf.ModelConfig(
   width=14,
   num_classes=3,
   units=4,
+  cell="relu",  # Of the fewest operations.
   num_glimpses=1,
   context_side=4,
   glimpse=wsram_tf.GlimpseConfig(glimpse_side=5),
