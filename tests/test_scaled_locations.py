@@ -122,7 +122,10 @@ class ScaledLocationsTest(tf.test.TestCase):
         self.assertAllClose(tf.reduce_sum(found, axis=-1), np.ones(50), 0, TOLERANCE)
 
   def test_eager_graph_and_compiled_agree(self):
+    # Those of `normal` are those of `test_wide`, and those of `keyed_grid` those of `grid`.
     for name, family in self.families:
+      if name in ("normal", "keyed_grid"):
+        continue
       with self.subTest(name):
         parameters = self.parts(family)[0]
 
@@ -139,7 +142,7 @@ class ScaledLocationsTest(tf.test.TestCase):
         expected = everything(parameters, self.uniforms)
         specs = [tf.TensorSpec([None, n], tf.float64) for n in (family.num_parameters, 3)]
         for function in (
-          tf.function(everything, jit_compile=True),
+          tf.function(everything, jit_compile=True, autograph=False),
           tf.function(everything, input_signature=specs),
         ):
           for found, wanted in zip(function(parameters, self.uniforms), expected, strict=True):

@@ -10,8 +10,8 @@ from wsram_tf.captions.caption_network import CaptionNetwork
 from wsram_tf.captions.vocabulary import END, PADDING, START, UNKNOWN
 
 
-def _network(seed: int) -> CaptionNetwork:
-  network = CaptionNetwork(caption_toy.model_config())
+def _network(seed: int, **changes) -> CaptionNetwork:
+  network = CaptionNetwork(caption_toy.model_config(**changes))
   caption_toy.randomize(network, seed)
   # Makes the unknown word the likeliest, so that the search must exclude it.
   bias = network.classifier.logits.bias
@@ -19,24 +19,24 @@ def _network(seed: int) -> CaptionNetwork:
   return network
 
 
-def _brute_force(network, image) -> list[tuple[list[int], float]]:
-  """Scores all captions word by word; returns each with its log-probability."""
-  grid = network.look(image[np.newaxis])
+def _brute_force(network, images) -> list[tuple[list[int], np.ndarray]]:
+  """Scores all captions word by word; returns each with its log-probability for each image."""
+  grid = network.look(images)
   finished = []
 
-  def extend(state, words: list[int], log_prob: float) -> None:
+  def extend(state, words: list[int], log_prob: np.ndarray) -> None:
     if len(words) == caption_toy.MAX_WORDS or (words and words[-1] == END):
       finished.append((words, log_prob))
       return
-    previous = tf.constant([words[-1] if words else START])
+    previous = tf.fill([len(images)], words[-1] if words else START)
     prior = network.prior(grid, state.upper[0])
     location = network.location_distribution.mode(prior)
     state = network.step(grid, state, network.embedding(previous), location, prior)
-    log_probs = network.classifier(state.lower[0])[0].numpy()
+    log_probs = network.classifier(state.lower[0]).numpy()
     for word in (END, 4, 5, 6):
-      extend(state, [*words, word], log_prob + log_probs[word])
+      extend(state, [*words, word], log_prob + log_probs[:, word])
 
-  extend(network.initial_state(grid, 1), [], 0.0)
+  extend(network.initial_state(grid, 1), [], np.zeros(len(images)))
   return finished
 
 
@@ -69,16 +69,19 @@ class BeamSearchTest(tf.test.TestCase):
     longer = 0
     for seed in range(3):
       network = _network(seed)
-      captions = [_brute_force(network, image) for image in images]
+      finished = _brute_force(network, images)
       narrow = beam_search(network, tf.constant(images))
       for exponent in (0.0, 1.0):
         config = wsram_tf.DecodingConfig(beam_width=64, length_exponent=exponent)
         found = beam_search(network, tf.constant(images), config)
-        for i, finished in enumerate(captions):
-          words, log_prob = max(finished, key=lambda one: one[1] / len(one[0]) ** exponent)
+        for i in range(len(images)):
+          words, log_probs = max(
+            finished,
+            key=lambda one: one[1][i] / len(one[0]) ** exponent,
+          )
           words = words + [PADDING] * (caption_toy.MAX_WORDS - len(words))
           self.assertAllEqual(found["words"][i], words)
-          self.assertAllClose(found["log_prob"][i], log_prob, rtol=1e-5)
+          self.assertAllClose(found["log_prob"][i], log_probs[i], rtol=1e-5)
           longer += not np.array_equal(narrow["words"][i], words)
     self.assertGreater(longer, 0)  # Otherwise a greedy search would pass, too.
 
@@ -95,10 +98,10 @@ class BeamSearchTest(tf.test.TestCase):
         self.assertAllEqual(caption[length:], [PADDING] * (len(caption) - length))
 
   def test_eager_graph_compiled_and_unknown_batch_agree(self):
-    network, images = _network(2), tf.constant(caption_toy.grids(4))
+    network, images = _network(2, max_words=2), tf.constant(caption_toy.grids(4))
     config = wsram_tf.DecodingConfig(beam_width=3)
     eager = beam_search(network, images, config)
-    for arguments in ({}, {"jit_compile": True}):
+    for arguments in ({"jit_compile": False}, {"jit_compile": True, "autograph": False}):
       search = tf.function(
         lambda x: beam_search(network, x, config),
         input_signature=[tf.TensorSpec([None, 2, 2, 3])],

@@ -12,8 +12,11 @@ from tests.support import caption_toy, example_photos
 from wsram_tf.captions import backbones
 from wsram_tf.captions.grid_network import PackedGrids, unpack_grids
 from wsram_tf.captions.inference_network import CaptionInferenceNetwork
+from wsram_tf.captions.vocabulary import END, PADDING
 from wsram_tf.locations import GridLocations, LayeredGridLocations
 
+# Two words at most, since each word takes long.
+_CAPTIONS = np.array([[4, END], [END, PADDING], [5, END]], np.int32)
 # Four cells in all, as in the toy of one grid.
 _TWO = {"height": 1, "width": 1, "channels": 13, "layer_shapes": ((1, 3, 3), (1, 1, 4))}
 
@@ -28,12 +31,13 @@ class LayersTest(tf.test.TestCase):
       self.assertAllEqual(grid, found)
 
   def test_one_layer_is_one_grid(self):
-    plain = caption_toy.learner()
-    layered = caption_toy.learner(height=1, width=1, channels=12, layer_shapes=((2, 2, 3),))
+    plain = caption_toy.learner(max_words=2)
+    shape = {"height": 1, "width": 1, "channels": 12, "layer_shapes": ((2, 2, 3),)}
+    layered = caption_toy.learner(max_words=2, **shape)
     grids = caption_toy.grids()
     packed = grids.reshape([3, 1, 1, 12])
-    captions = tf.constant(caption_toy.CAPTIONS)
-    uniforms = np.random.default_rng(2).uniform(size=[2, 3, 3, 3]).astype(np.float32)
+    captions = tf.constant(_CAPTIONS)
+    uniforms = np.random.default_rng(2).uniform(size=[2, 3, 2, 3]).astype(np.float32)
     found = []
     for learner, images, numbers in (
       (plain, grids, uniforms[..., :2]),
@@ -73,9 +77,9 @@ class LayersTest(tf.test.TestCase):
     self.assertAllClose(counts, tf.nn.softmax(logits), atol=1e-4)
 
   def test_trains_saves_and_reads_every_layer(self):
-    learner = caption_toy.learner(**_TWO)
+    learner = caption_toy.learner(max_words=2, **_TWO)
     images = np.random.default_rng(4).normal(size=[6, 1, 1, 13]).astype(np.float32)
-    captions = np.tile(caption_toy.CAPTIONS, [2, 1])
+    captions = np.tile(_CAPTIONS, [2, 1])
     learner.compile("adam", run_eagerly=True)
     learner.fit(images, captions, batch_size=6, epochs=2, verbose=0)
     path = os.path.join(self.get_temp_dir(), "learner.keras")
@@ -174,9 +178,9 @@ class InferenceReadsTest(tf.test.TestCase):
 
   def test_every_choice_trains_and_is_saved(self):
     for reads in ("prefix", "previous_word"):
-      learner = caption_toy.learner(inference_reads=reads)
+      learner = caption_toy.learner(inference_reads=reads, max_words=2)
       learner.compile("adam", run_eagerly=True)
-      images, captions = caption_toy.grids(), caption_toy.CAPTIONS
+      images, captions = caption_toy.grids(), _CAPTIONS
       before = [weight.numpy() for weight in learner.inference_network.trainable_weights]
       learner.fit(images, captions, batch_size=3, epochs=1, verbose=0)
       for old, new in zip(before, learner.inference_network.trainable_weights, strict=True):

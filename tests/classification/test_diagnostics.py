@@ -52,13 +52,13 @@ class EnumerateModelTest(tf.test.TestCase):
     view = network.look(_IMAGES)
     keys = inference.keys(view.cells, view.saliency)
     distribution = learner.prediction_network.location_distribution
-    log_joint, log_proposal = [], []
-    for cells in np.ndindex(4, 4):
-      if no_return and cells[0] == cells[1]:
-        continue
+
+    @tf.function(autograph=False)
+    def score(cells):
+      """log p(a, y) and log q(a) of one sequence of two cells, `[B]` each."""
       proposal = []
 
-      def choose(n, upper, prior, cells=cells, proposal=proposal):
+      def choose(n, upper, prior):
         location = distribution.centres(tf.fill([3], cells[n]))
         parameters = inference(tf.one_hot(_LABELS, 3), upper, keys)
         if no_return and n:
@@ -67,10 +67,13 @@ class EnumerateModelTest(tf.test.TestCase):
         return location
 
       one = network.unroll(view, 1, choose)
-      likelihood = np.take_along_axis(one.log_probs[0].numpy(), _LABELS.numpy()[:, None], 1)[:, 0]
-      log_joint.append(one.log_prior[0].numpy().sum(axis=-1) + likelihood)
-      log_proposal.append(np.sum(proposal, axis=0))
-    joint, log_proposal = np.exp(np.array(log_joint, np.float64)), np.array(log_proposal)
+      likelihood = tf.gather(one.log_probs[0], _LABELS, batch_dims=1)
+      return tf.reduce_sum(one.log_prior[0], axis=-1) + likelihood, tf.add_n(proposal)
+
+    sequences = [cells for cells in np.ndindex(4, 4) if not no_return or cells[0] != cells[1]]
+    scores = [score(tf.constant(cells)) for cells in sequences]
+    log_joint, log_proposal = (np.array(part) for part in zip(*scores, strict=True))
+    joint = np.exp(log_joint.astype(np.float64))
     posterior = joint / joint.sum(axis=0)
     divergence = (posterior * (np.log(posterior) - log_proposal)).sum(axis=0)
     self.assertAllClose(found.log_marginal_likelihood, np.log(joint.sum(axis=0)), 1e-4, 1e-5)
@@ -93,12 +96,13 @@ class EnumerateModelTest(tf.test.TestCase):
 class EnumerateGradientTest(tf.test.TestCase):
   def test_bias_of_wake_sleep_shrinks_and_its_control_variate_takes_noise_out(self):
     biases, variances = [], {}
+    two = wsram_tf.LocationConfig("grid", grid_rows=2, grid_columns=1)
     for num_samples in (2, 3):
-      learner = make_learner("wake_sleep", num_glimpses=1)
+      learner = make_learner("wake_sleep", num_glimpses=1, location=two)
       moments, exact = diagnostics.enumerate_gradient(learner, _IMAGES[0], 0, num_samples)
       self.assertEqual(set(moments), {"prediction", "inference"})
       biases.append(np.linalg.norm(moments["prediction"].mean - exact))
-      plain = make_learner("wake_sleep_no_control_variate", num_glimpses=1)
+      plain = make_learner("wake_sleep_no_control_variate", num_glimpses=1, location=two)
       variances[num_samples] = (
         moments["prediction"].variance,
         diagnostics.enumerate_gradient(plain, _IMAGES[0], 0, num_samples)[0]["prediction"].variance,

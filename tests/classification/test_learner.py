@@ -52,7 +52,7 @@ learner = wsram_tf.WakeSleepLearner(
     context_side=2,
     glimpse=wsram_tf.GlimpseConfig(glimpse_side=4, glimpse_scales=1),
   ),
-  wsram_tf.ObjectiveConfig(num_samples=2),
+  wsram_tf.ObjectiveConfig("variational", num_samples=1),  # Compiles fastest.
 )
 learner.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=True)
 images, labels = np.ones([4, 12, 12, 1], np.float32), np.arange(4)
@@ -115,8 +115,9 @@ class LossesTest(tf.test.TestCase):
             )
           self.assertEqual(set(losses), set(variables))
           for network, loss in losses.items():
+            gradients = tape.gradient(loss, variables)
             for other, group in variables.items():
-              for variable, gradient in zip(group, tape.gradient(loss, group), strict=True):
+              for variable, gradient in zip(group, gradients[other], strict=True):
                 if other == network:
                   self.assertIsNotNone(gradient, variable.path)
                   if "correctness" not in name:  # By chance no sample may be right.
@@ -138,7 +139,9 @@ class LossesTest(tf.test.TestCase):
     @functools.cache
     def loss(step: int, **exploration: float) -> np.ndarray:
       learner = make_learner(
-        "normal_learned_scale", exploration=wsram_tf.ExplorationConfig(**exploration)
+        "normal_learned_scale",
+        exploration=wsram_tf.ExplorationConfig(**exploration),
+        estimator="variational",
       )
       seed = tf.constant([3, 1])
       losses, _, _ = learner.losses(learner.look(images), labels, tf.constant(step), seed)
@@ -191,7 +194,7 @@ class TrainingTest(tf.test.TestCase):
 
   def test_same_seed_gives_same_numbers(self):
     first, again, other = (
-      _trained(make_learner(seed=seed), run_eagerly=True) for seed in (3, 3, 4)
+      _trained(make_learner(seed=seed), updates=2, run_eagerly=True) for seed in (3, 3, 4)
     )
     self.assertEqual(first, again)
     self.assertNotEqual(first["bound"], other["bound"])
@@ -207,7 +210,7 @@ class TrainingTest(tf.test.TestCase):
         before = [variable.numpy() for variable in learner.trainable_variables]
         history = _trained(learner, updates=2, run_eagerly=True)
         self.assertEqual(set(history), TRAINING_METRICS)
-        figures = learner.evaluate(*make_data(), batch_size=8, verbose=0, return_dict=True)
+        figures = learner.evaluate(*make_data(), batch_size=16, verbose=0, return_dict=True)
         self.assertEqual(set(figures), EVALUATION_METRICS)
         for values in (*history.values(), *figures.values()):
           self.assertAllInRange(values, -1e6, 1e6)  # NaN is in no range.
@@ -239,18 +242,15 @@ class TrainingTest(tf.test.TestCase):
     learner.compile(optimizer=keras.optimizers.Adam(0.01), jit_compile=False)
     images, labels = make_data(32)
     data = tf.data.Dataset.from_tensors((images, labels)).repeat()
-    history = learner.fit(data, steps_per_epoch=10, epochs=20, verbose=0).history
+    step = wsram_tf.WakeSleepLearner.differentiate
+    with mock.patch.object(wsram_tf.WakeSleepLearner, "differentiate", autospec=True) as traced:
+      traced.side_effect = step
+      history = learner.fit(data, steps_per_epoch=10, epochs=20, verbose=0).history
+    traced.assert_called_once()  # A step is traced once.
     self.assertGreater(history["error_percent"][0], 30.0)
     self.assertLess(history["error_percent"][-1], 10.0)
     self.assertLess(history["loss"][-1], history["loss"][0])
     self.assertGreater(history["bound"][-1], history["bound"][0])
-
-  def test_a_step_is_traced_once(self):
-    learner, step = make_learner(), wsram_tf.WakeSleepLearner.differentiate
-    with mock.patch.object(wsram_tf.WakeSleepLearner, "differentiate", autospec=True) as traced:
-      traced.side_effect = step
-      _trained(learner, updates=2)
-    traced.assert_called_once()
 
 
 class ConstructorTest(tf.test.TestCase):

@@ -1,5 +1,6 @@
 """The prediction network: the paths of information to the class, and its sequences."""
 
+import dataclasses
 from unittest import mock
 
 import keras
@@ -182,12 +183,13 @@ class SequencesTest(PredictionNetworkTest):
   def test_unroll_matches_its_parts_step_by_step(self):
     """One image, one sample, written out: what the method's page says, in its order."""
     for cell in ("lstm", "gru"):
-      network, images = make_network(CONFIGS[cell]), make_images(count=1)
+      config = dataclasses.replace(CONFIGS[cell], num_glimpses=3)
+      network, images = make_network(config), make_images(count=1)
       found = network.attend(network.look(images))
       sensor, core = network.glimpse_sensor, network.core
       upper = network.context_network(area_means(images, CONTEXT))
       lower = [tf.zeros([1, UNITS], tf.float64) for _ in upper]
-      for n in range(GLIMPSES):
+      for n in range(3):
         location = tf.tanh(network.location_network(upper[0]))
         self.assertAllClose(found.locations[0, :, n], location, rtol=1e-12)
         glimpse = network.glimpse_network(sensor(sensor.prepare(images), location), location)

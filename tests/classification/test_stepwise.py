@@ -98,7 +98,7 @@ class TrainingTest(tf.test.TestCase):
       labels = answers[:, count // 2]  # Those after the middle glimpse are right.
       errors = 100 * np.mean(answers != labels[:, np.newaxis], axis=0)
       self.assertLen(np.unique(errors), count)
-      learner.compile(jit_compile=False)
+      learner.compile(jit_compile=False, run_eagerly=True)
       figures = learner.evaluate(images, labels, verbose=0, return_dict=True)
       earlier = [f"error_percent_after_{n}" for n in range(1, count)]
       self.assertEqual(set(figures), {*EVALUATION_METRICS, *earlier})

@@ -202,7 +202,7 @@ class LayerConformanceTest(tf.test.TestCase):
           self.assertEqual({t.dtype for t in case.apply(layer, *arguments)}, {tf.as_dtype(dtype)})
           self.assertLessEqual({w.dtype for w in layer.weights}, {dtype})
 
-  def test_eager_graph_and_compiled_agree(self):
+  def test_compiled(self):
     for name, case in CASES.items():
       with self.subTest(name):
         layer, arguments, results = _called(case)
@@ -210,12 +210,11 @@ class LayerConformanceTest(tf.test.TestCase):
         def apply(*tensors, layer=layer, case=case):
           return case.apply(layer, *tensors)
 
-        for compiled in (False, True):
-          again = tf.function(apply, jit_compile=compiled)(*arguments)
-          for one, other in zip(results, again, strict=True):
-            self.assertAllClose(one, other, rtol=1e-12, atol=1e-12)
+        compiled = tf.function(apply, jit_compile=True, autograph=False)(*arguments)
+        for one, other in zip(results, compiled, strict=True):
+          self.assertAllClose(one, other, rtol=1e-12, atol=1e-12)
 
-  def test_takes_any_number_of_rows(self):
+  def test_graphs_take_any_number_of_rows(self):
     for name, case in CASES.items():
       with self.subTest(name):
         layer, arguments, results = _called(case)

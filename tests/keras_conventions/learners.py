@@ -13,6 +13,7 @@ MODEL = wsram_tf.ModelConfig(
   width=14,
   num_classes=3,
   units=4,
+  cell="relu",  # Of the fewest operations.
   num_glimpses=1,
   context_side=4,
   glimpse=wsram_tf.GlimpseConfig(glimpse_side=5),
@@ -20,11 +21,11 @@ MODEL = wsram_tf.ModelConfig(
 COUNT = 6  # A batch of 4 and a smaller one.
 
 
-def make_learner(**compile_arguments) -> wsram_tf.WakeSleepLearner:
+def make_learner(estimator: str = "variational", **compile_arguments) -> wsram_tf.WakeSleepLearner:
   keras.utils.set_random_seed(1)
   # Eager steps take far less time than their tracing would.
   compile_arguments = {"jit_compile": False, "run_eagerly": True, **compile_arguments}
-  learner = wsram_tf.WakeSleepLearner(MODEL, wsram_tf.ObjectiveConfig(num_samples=2))
+  learner = wsram_tf.WakeSleepLearner(MODEL, wsram_tf.ObjectiveConfig(estimator, num_samples=2))
   learner.compile(keras.optimizers.SGD(0.1), **compile_arguments)
   return learner
 

@@ -44,7 +44,7 @@ class WeightsTest(tf.test.TestCase):
   def test_weights_multiply_the_losses(self):
     images, labels = map(tf.constant, make_data(4))
     weights = tf.constant([0.0, 1.0, 2.0, 3.0])
-    learner = make_learner()
+    learner = make_learner("wake_sleep")
     step = tf.cast(learner.optimizer.iterations, tf.int32)
     losses, _, _ = learner.losses(
       learner.look(images), labels, step, tf.stack([learner.seed, step])

@@ -17,7 +17,7 @@ def _learner(precision: str) -> wsram_tf.WakeSleepLearner:
     units=16,
     num_glimpses=1,
     context_side=4,
-    glimpse=wsram_tf.GlimpseConfig(glimpse_side=6, glimpse_scales=2, glimpse_filters=(4,)),
+    glimpse=wsram_tf.GlimpseConfig(glimpse_side=6, glimpse_scales=1, glimpse_filters=(4,)),
     precision=precision,
   )
   return wsram_tf.WakeSleepLearner(model, wsram_tf.ObjectiveConfig(num_samples=4), seed=3)
@@ -32,7 +32,7 @@ def _update(learner, images, targets, compiled: bool):
   learner.compile(keras.optimizers.Adam(0.01), jit_compile=compiled)
   differentiate = learner.differentiate
   if compiled:
-    differentiate = tf.function(differentiate, jit_compile=True)
+    differentiate = tf.function(differentiate, jit_compile=True, autograph=False)
   return differentiate(images, targets)
 
 

@@ -70,9 +70,9 @@ def grids(count: int = 3, dtype: str = "float32") -> np.ndarray:
   return np.random.default_rng(7).normal(size=[count, 2, 2, 3]).astype(dtype)
 
 
-def all_cells(length: int = MAX_WORDS) -> np.ndarray:
-  """All sequences of cells, int `[4 ** length, length]`."""
-  return np.array(list(itertools.product(range(CELLS), repeat=length)), np.int32)
+def all_cells(cells: int = CELLS, length: int = MAX_WORDS) -> np.ndarray:
+  """All sequences of cells, int `[cells ** length, length]`."""
+  return np.array(list(itertools.product(range(cells), repeat=length)), np.int32)
 
 
 def score_cells(

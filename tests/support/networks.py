@@ -14,7 +14,7 @@ from wsram_tf.locations import action_size
 from wsram_tf.observations import area_means
 
 # B, M, N, and the size of the canvas; the context copy averages blocks of 5 x 6 pixels.
-IMAGES, SAMPLES, GLIMPSES = 3, 2, 3
+IMAGES, SAMPLES, GLIMPSES = 3, 2, 2
 HEIGHT, WIDTH, CONTEXT, UNITS, CLASSES = 20, 24, 4, 8, 10
 
 PLAIN = ModelConfig(
@@ -67,7 +67,8 @@ def make_images(config: ModelConfig = PLAIN, count: int = IMAGES) -> tf.Tensor:
 
 def make_uniforms(config: ModelConfig = PLAIN) -> tf.Tensor:
   numbers = action_size(make_location_distribution(config))
-  values = np.random.default_rng(2).uniform(0.01, 0.99, [SAMPLES, IMAGES, GLIMPSES, numbers])
+  shape = [SAMPLES, IMAGES, config.num_glimpses, numbers]
+  values = np.random.default_rng(2).uniform(0.01, 0.99, shape)
   return tf.constant(values, keras.config.dtype_policy().compute_dtype)
 
 

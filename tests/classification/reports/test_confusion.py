@@ -15,6 +15,7 @@ from wsram_tf.config import OptimizerConfig
 
 class ConfusionTest(tf.test.TestCase):
   def test_a_run_writes_what_its_learner_answers(self):
+    small_runs.run_eagerly(self.addCleanup)
     task = small_runs.array_task()
     run_dir = pathlib.Path(self.get_temp_dir()) / "run"
     run = runs.train(task, run_dir, small_runs.TRAINING, OptimizerConfig(updates=2))

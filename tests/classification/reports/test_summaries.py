@@ -16,6 +16,7 @@ from wsram_tf.config import ObjectiveConfig, OptimizerConfig
 
 class SummariesTest(tf.test.TestCase):
   def test_a_run_logs_each_tag_at_each_evaluation(self):
+    small_runs.run_eagerly(self.addCleanup)
     model = ModelConfig(
       units=8, num_glimpses=2, glimpse=GlimpseConfig(glimpse_side=8, choose_scale=True)
     )
