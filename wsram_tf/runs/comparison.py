@@ -87,7 +87,7 @@ def make_runs(
     OSError: if the folder of the comparison cannot be written.
   """
   out.create()
-  failed = []
+  failed, written = [], False
   for number, ((label, seed), run) in enumerate(out.runs.items(), 1):
     print(f"run {number} of {len(out.runs)}: {label}, seed {seed}", end=" ", flush=True)
     with contextlib.ExitStack() as claims:
@@ -109,8 +109,10 @@ def make_runs(
         continue
     out.write()
     after_each()
+    written = True
   if any(run.results.exists() for run in out.runs.values()):
-    out.write()
+    if not written:
+      out.write()
     print(f"table: {out.markdown}\nplots: {out.plots}")
   return failed
 

@@ -85,14 +85,19 @@ def _reproduce(arguments: Sequence[str] | None, requests: StopRequests) -> None:
     for group, lines in plans.items()
   }
 
+  written = False
+
   def write() -> None:
+    nonlocal written
     report.write(flags.out_dir, flags.experiments, folders)
+    written = True
 
   if not flags.report_only:
     for group, lines in plans.items():
       out_dir = os.path.join(flags.out_dir, group.name)
       make_comparison(group.program, out_dir, lines, requests, write)
-  write()
+  if not written:  # No run was made.
+    write()
   print(f"report: {os.path.join(flags.out_dir, report.REPORT)}")
 
 
