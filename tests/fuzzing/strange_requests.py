@@ -328,5 +328,6 @@ PREDICT = Kind(
   _lay_command,
   _predict,
   (Refused,),
-  r"(flag --?\w+|[a-z_]+=|--\w+|must|cannot|image file|have no answer|No such file)",
+  r"(flag --?\w+|command line flag|[a-z_]+=|--\w+|must|cannot|image file|have no answer|No such "
+  r"file)",
 )
