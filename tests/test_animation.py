@@ -8,7 +8,7 @@ import PIL.Image
 import tensorflow as tf
 
 import wsram_tf
-from tests.support import exports
+from tests.support.serving import exports
 from wsram_tf.animation import MOST_BARS, SUFFIXES, Looks, glimpse_frames, save_frames
 from wsram_tf.cli.programs.prediction import pictures
 

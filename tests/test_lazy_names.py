@@ -12,7 +12,7 @@ import unittest
 import zipfile
 
 import wsram_tf
-from tests.support import exports
+from tests.support.serving import exports
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from tests.support import caption_toy
+from tests.support.models import caption_toy
 from wsram_tf.captions import beam_search
 from wsram_tf.captions.caption_network import CaptionNetwork
 from wsram_tf.captions.vocabulary import END, PADDING, START, UNKNOWN

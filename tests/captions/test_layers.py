@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from tests.support import caption_toy, example_photos
+from tests.support import example_photos
+from tests.support.models import caption_toy
 from wsram_tf.captions import backbones
 from wsram_tf.captions.grid_network import PackedGrids, unpack_grids
 from wsram_tf.captions.inference_network import CaptionInferenceNetwork

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from tests.support import caption_toy
+from tests.support.models import caption_toy
 from wsram_tf import objectives
 from wsram_tf.captions.vocabulary import END, PADDING
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from tests.support import caption_toy
+from tests.support.models import caption_toy
 from wsram_tf.captions.vocabulary import END, PADDING
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, [3, 8, 8, 3]).astype(np.float32)

@@ -7,7 +7,7 @@ import os
 import keras
 import tensorflow as tf
 
-from tests.support.networks import (
+from tests.support.models.networks import (
   CLASSES,
   CONFIGS,
   CONTEXT,

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tests.support.networks import (
+from tests.support.models.networks import (
   CLASSES,
   CONFIGS,
   CONTEXT,

@@ -11,7 +11,8 @@ import PIL.Image
 import yaml
 from absl.testing import absltest
 
-from tests.support import exports, programs
+from tests.support import programs
+from tests.support.serving import exports
 
 # As where Gradio is not installed.
 _WITHOUT_GRADIO = """

@@ -5,7 +5,8 @@ import os
 import pytest
 from absl.testing import absltest
 
-from tests.support import exports, programs
+from tests.support import programs
+from tests.support.serving import exports
 from wsram_tf.cli.programs import export
 from wsram_tf.serving import manifests
 

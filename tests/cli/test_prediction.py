@@ -14,7 +14,7 @@ import numpy as np
 import PIL.Image
 from absl.testing import absltest
 
-from tests.support import exports, model_servers
+from tests.support.serving import exports, model_servers
 from wsram_tf.data import canvases, digits
 from wsram_tf.data.canvases.config import CanvasConfig
 from wsram_tf.serving.examples import as_bytes_array

@@ -14,7 +14,8 @@ import PIL.Image
 import tensorflow as tf
 
 import wsram_tf
-from tests.support import exports, programs, pyramids, small_runs
+from tests.support import programs, pyramids, small_runs
+from tests.support.serving import exports
 from wsram_tf import runs, tasks
 from wsram_tf.data.regions import reader
 from wsram_tf.data.regions.pyramids import write_array

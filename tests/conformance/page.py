@@ -23,8 +23,8 @@ import numpy as np
 import PIL.Image
 from absl import app, flags
 
-from tests.support import pages
 from tests.support.programs import ROOT
+from tests.support.serving import pages
 from wsram_tf import serving
 
 _VISITORS = flags.DEFINE_integer("visitors", 20, "clients at once", lower_bound=1)

@@ -8,7 +8,9 @@ import numpy as np
 import PIL.Image
 from absl.testing import absltest
 
-from tests.support import caption_toy, exports, model_servers, pyramids
+from tests.support import pyramids
+from tests.support.models import caption_toy
+from tests.support.serving import exports, model_servers
 from wsram_tf import serving
 from wsram_tf.captions import CaptionLearner, Vocabulary
 from wsram_tf.classification import GlimpseConfig

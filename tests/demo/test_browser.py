@@ -14,7 +14,7 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.support import exports, pages
+from tests.support.serving import exports, pages
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 # A seven, in pixels from the middle of the field.

@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 from absl.testing import absltest
 
-from tests.support import exports, pages
+from tests.support.serving import exports, pages
 from wsram_tf import demo, serving
 
 

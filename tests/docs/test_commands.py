@@ -23,27 +23,29 @@ RUN = (
 )
 # Commands that other tests run: how they begin, and the test's file.
 RUN_ELSEWHERE = {
-  "python trainers/evaluate.py --run_dir=runs/quickstart": "tests/cli/test_train_mnist.py",
+  "python trainers/evaluate.py --run_dir=runs/quickstart": "tests/cli/training/test_train_mnist.py",
   "python trainers/evaluate.py --run_dir=runs/quickstart --importance": (
-    "tests/cli/test_train_mnist.py"
+    "tests/cli/training/test_train_mnist.py"
   ),
-  "python trainers/train_mnist.py --resume": "tests/cli/test_train_mnist.py",
+  "python trainers/train_mnist.py --resume": "tests/cli/training/test_train_mnist.py",
   "python trainers/train_mnist.py --extension=": "tests/cli/test_evaluation.py",
-  "python trainers/train_classifier.py --image_dir=": "tests/cli/test_train_classifier.py",
-  "python trainers/evaluate.py --run_dir=runs/own": "tests/cli/test_train_classifier.py",
-  "python export/export_classifier.py --run_dir=runs/own": ("tests/cli/test_train_classifier.py"),
-  "python export/predict.py --model_dir=models/own": "tests/cli/test_train_classifier.py",
+  "python trainers/train_classifier.py --image_dir=": "tests/cli/training/test_train_classifier.py",
+  "python trainers/evaluate.py --run_dir=runs/own": "tests/cli/training/test_train_classifier.py",
+  "python export/export_classifier.py --run_dir=runs/own": (
+    "tests/cli/training/test_train_classifier.py"
+  ),
+  "python export/predict.py --model_dir=models/own": "tests/cli/training/test_train_classifier.py",
   "python trainers/train_classifier.py --flagfile=trainers/flagfiles/needle_small.flags": (
-    "tests/cli/test_train_classifier.py"
+    "tests/cli/training/test_train_classifier.py"
   ),
   "python trainers/train_captions.py --flagfile=trainers/flagfiles/scenes.flags": (
-    "tests/cli/test_train_captions.py"
+    "tests/cli/training/test_train_captions.py"
   ),
   "python trainers/compare.py --program=train_mnist --flagfile=trainers/flagfiles/compare_": (
     "tests/cli/test_comparison.py"
   ),
   "python trainers/compare.py --program=train_captions --flagfile=trainers/flagfiles/scenes": (
-    "tests/cli/test_train_captions.py"
+    "tests/cli/training/test_train_captions.py"
   ),
   "python export/export_classifier.py --run_dir=runs/quickstart": ("tests/cli/test_export.py"),
   "python trainers/reproduce_paper.py --scale=small": "tests/cli/test_paper.py",
@@ -61,13 +63,15 @@ RUN_ELSEWHERE = {
   "python export/export_classifier.py --run_dir=runs/slides": "tests/cli/test_regions.py",
   "python export/predict.py --model_dir=models/slides": "tests/cli/test_regions.py",
   "python trainers/train_captions.py --flagfile=trainers/flagfiles/flickr8k.flags": (
-    "tests/cli/test_train_captions.py"
+    "tests/cli/training/test_train_captions.py"
   ),
-  "python trainers/evaluate.py --run_dir=runs/flickr8k": "tests/cli/test_train_captions.py",
+  "python trainers/evaluate.py --run_dir=runs/flickr8k": (
+    "tests/cli/training/test_train_captions.py"
+  ),
   "python export/export_captioner.py": "tests/export/test_captioner.py",
   "python export/predict.py --model_dir=models/captions/1": "tests/export/test_captioner.py",
   "TF_CONFIG=": "tests/runs/test_distribution.py",
-  "python -m tests.benchmarks.early_stop": "tests/benchmarks/test_early_stop.py",
+  "python -m tests.benchmarks.early_stop": "tests/benchmarks/small/test_early_stop.py",
   "python -m tests.conformance.fuzz": "tests/fuzzing/test_user_input.py",
   ".ci/list_licences": "tests/packaging/test_licences.py",
 }
@@ -80,7 +84,7 @@ NOT_RUN = {
   "pip install pip-audit": "asks a service in the network",
   "python -m pytest": "runs this test",
   "until python trainers/train_mnist.py --resume": (
-    "repeats a command that tests/cli/test_train_mnist.py runs to its status 75"
+    "repeats a command that tests/cli/training/test_train_mnist.py runs to its status 75"
   ),
   "ruff": ".ci/run runs it",
   "mkdocs": ".ci/run runs it",

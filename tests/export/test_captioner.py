@@ -15,7 +15,9 @@ import numpy as np
 import PIL.Image
 import tensorflow as tf
 
-from tests.support import caption_toy, exports, programs
+from tests.support import programs
+from tests.support.models import caption_toy
+from tests.support.serving import exports
 from wsram_tf.captions import CaptionLearner, CaptionNetwork, DecodingConfig, beam_search
 from wsram_tf.captions.vocabulary import Vocabulary
 from wsram_tf.export import (

@@ -7,7 +7,8 @@ import numpy as np
 import PIL.Image
 import tensorflow as tf
 
-from tests.support import exports, programs
+from tests.support import programs
+from tests.support.serving import exports
 from wsram_tf.classification import GlimpseConfig, LocationConfig
 from wsram_tf.export import export_classifier
 from wsram_tf.serving import examples, manifests

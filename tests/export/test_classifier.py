@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tests.support import exports
+from tests.support.serving import exports
 from wsram_tf.classification import (
   GlimpseConfig,
   LocationConfig,

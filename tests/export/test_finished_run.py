@@ -4,7 +4,7 @@ import shutil
 
 import tensorflow as tf
 
-from tests.support import exports
+from tests.support.serving import exports
 from wsram_tf import objectives
 from wsram_tf.export import finished_run
 

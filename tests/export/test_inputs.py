@@ -6,7 +6,7 @@ import unittest
 import numpy as np
 import PIL.Image
 
-from tests.support import exports
+from tests.support.serving import exports
 from wsram_tf.serving import ServingError
 from wsram_tf.serving.examples import as_bytes_array
 

@@ -7,7 +7,8 @@ import PIL.Image
 import tensorflow as tf
 
 from tests.export import test_captioner
-from tests.support import example_photos, exports, programs
+from tests.support import example_photos, programs
+from tests.support.serving import exports
 from wsram_tf.captions import backbones
 from wsram_tf.export import export_captioner
 from wsram_tf.serving import ExportedModel, manifests, models

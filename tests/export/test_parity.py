@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tests.support import exports
+from tests.support.serving import exports
 from wsram_tf.classification import ModelConfig, WakeSleepLearner
 from wsram_tf.config import ObjectiveConfig
 from wsram_tf.data import canvases, digits

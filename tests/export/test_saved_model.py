@@ -8,7 +8,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from tests.support import exports
+from tests.support.serving import exports
 from wsram_tf.export import write_version
 from wsram_tf.serving import manifests, protos
 from wsram_tf.serving.verification import stored

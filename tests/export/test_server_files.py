@@ -22,7 +22,7 @@ from google.protobuf import (
   wrappers_pb2,
 )
 
-from tests.support import exports
+from tests.support.serving import exports
 from wsram_tf.export import write_server_files
 
 FIELD = descriptor_pb2.FieldDescriptorProto

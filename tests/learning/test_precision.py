@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from tests.support import caption_toy
+from tests.support.models import caption_toy
 
 
 def _learner(precision: str) -> wsram_tf.WakeSleepLearner:

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tests.support import enumeration
+from tests.support.models import enumeration
 from wsram_tf import objectives
 
 _SAMPLES = (2, 3, 4, 5)

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tests.support import enumeration
+from tests.support.models import enumeration
 from wsram_tf import objectives
 
 _SIGNAL = np.array([[-1.0, 5.0, -1e4], [-3.0, 5.0, -1e-4], [2.0, 5.0, -7.0]])

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tests.support import enumeration
+from tests.support.models import enumeration
 from wsram_tf import objectives
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.support import enumeration
+from tests.support.models import enumeration
 from wsram_tf import objectives
 
 _INF = np.inf

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from tests.support import exports, model_servers
+from tests.support.serving import exports, model_servers
 from wsram_tf.layers import GlimpseSensor
 from wsram_tf.observations import area_means
 from wsram_tf.serving import ExportedModel, ServingError, looking, manifests, protos

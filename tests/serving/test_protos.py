@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
 
-from tests.support import exports
+from tests.support.serving import exports
 from wsram_tf.serving import messages, protos
 
 ARRAYS = [

@@ -8,7 +8,7 @@ import sys
 
 import tensorflow as tf
 
-from tests.support import exports
+from tests.support.serving import exports
 from wsram_tf.classification import GlimpseConfig
 from wsram_tf.export import write_version
 from wsram_tf.serving import examples, manifests, models

@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 from tests.export import test_captioner
-from tests.support import exports
+from tests.support.serving import exports
 from wsram_tf.classification import GlimpseConfig, LocationConfig
 from wsram_tf.export import export_captioner, export_classifier
 

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from tests.support import example_photos, exports, programs, small_runs
+from tests.support import example_photos, programs, small_runs
+from tests.support.serving import exports
 from tests.untrusted import attacks
 from wsram_tf import files, runs
 from wsram_tf.captions.data.flickr8k import load_flickr8k

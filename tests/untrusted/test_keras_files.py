@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from tests.support import exports
+from tests.support.serving import exports
 from tests.untrusted import attacks
 from wsram_tf.captions import backbones
 from wsram_tf.export import finished_run

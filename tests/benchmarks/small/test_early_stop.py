@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.benchmarks import early_stop
-from tests.support import exports
+from tests.support.serving import exports
 
 
 class MeasureTest(tf.test.TestCase):

@@ -5,7 +5,7 @@ from unittest import mock
 import tensorflow as tf
 
 from tests.benchmarks import serving
-from tests.support import exports
+from tests.support.serving import exports
 
 
 class MeasureTest(tf.test.TestCase):

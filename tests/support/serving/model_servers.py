@@ -20,7 +20,7 @@ import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tests.support import exports
+from tests.support.serving import exports
 from wsram_tf.serving import ServingError
 from wsram_tf.serving.examples import as_bytes_array
 

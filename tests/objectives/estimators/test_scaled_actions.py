@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import special
 
-from tests.support.enumeration import TOLERANCE
+from tests.support.models.enumeration import TOLERANCE
 from wsram_tf import objectives
 from wsram_tf.locations import GridLocations, ScaledLocations
 

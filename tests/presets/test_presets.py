@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
-from tests.support import caption_toy, exports
+from tests.support.models import caption_toy
+from tests.support.serving import exports
 from wsram_tf.presets import preset_names
 
 NAMES = [f"class {label}" for label in range(9)] + ["größer"]

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from tests.support import enumeration
+from tests.support.models import enumeration
 from wsram_tf import config, objectives
 
 _ESTIMATORS = objectives.ESTIMATORS

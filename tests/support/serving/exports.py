@@ -47,7 +47,7 @@ class CppProcess:
 
   def __init__(self):
     self._process = subprocess.Popen(
-      [sys.executable, os.fspath(ROOT / "tests/support/cpp_process.py")],
+      [sys.executable, os.fspath(ROOT / "tests/support/serving/cpp_process.py")],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       env=ENVIRONMENT,
