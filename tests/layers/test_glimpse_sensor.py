@@ -64,6 +64,7 @@ class GlimpseSensorTest(tf.test.TestCase):
     locations = _locations()
     for side, scales, channels in [
       (1, 1, 1),
+      (1, 2, 1),
       (3, 1, 3),
       (4, 2, 1),
       (3, 2, 3),

@@ -135,7 +135,7 @@ class GlimpseSensor(keras.layers.Layer):
       CPU, which recomputes the indices of a gather for each pixel.
     - `windows` cuts the widest patches by one operation, `tf.image.extract_glimpse`. It is the
       fastest on a CPU without XLA, and serves one glimpse an image (M = 1) of float32 alone. XLA
-      does not know the operation.
+      does not know the operation, and it has no kernel for a GPU.
 
     Args:
       images: float `[B, H, W, C]`.
@@ -290,11 +290,11 @@ class GlimpseSensor(keras.layers.Layer):
       if first % 2**scale:  # The blocks of this scale lie across those of the widest patch.
         size = self.side * 2**scale
         patches.append(_halved(widest[:, first : first + size, first : first + size], scale))
-      elif first:
+      elif scale < self.scales - 1:
         cut = slice(first >> scale, (first >> scale) + self.side)
         patches.append(halved[:, cut, cut])
       else:
-        patches.append(halved)  # The widest patch.
+        patches.append(halved)
     return tf.stack(patches, axis=1)
 
   def get_config(self):
