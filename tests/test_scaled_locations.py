@@ -141,10 +141,10 @@ class ScaledLocationsTest(tf.test.TestCase):
 
         expected = everything(parameters, self.uniforms)
         specs = [tf.TensorSpec([None, n], tf.float64) for n in (family.num_parameters, 3)]
-        for function in (
-          tf.function(everything, jit_compile=True, autograph=False),
-          tf.function(everything, input_signature=specs),
-        ):
+        functions = [tf.function(everything, input_signature=specs)]
+        if name != "test_wide":  # Its density is that of a learned scale.
+          functions.insert(0, tf.function(everything, jit_compile=True, autograph=False))
+        for function in functions:
           for found, wanted in zip(function(parameters, self.uniforms), expected, strict=True):
             self.assertAllClose(found, wanted, TOLERANCE, TOLERANCE)
         self.assertEqual(function(parameters[:0], self.uniforms[:0])[0].shape, [0, 3])

@@ -101,11 +101,12 @@ class BeamSearchTest(tf.test.TestCase):
     network, images = _network(2, max_words=2), tf.constant(caption_toy.grids(4))
     config = wsram_tf.DecodingConfig(beam_width=3)
     eager = beam_search(network, images, config)
-    for arguments in ({"jit_compile": False}, {"jit_compile": True, "autograph": False}):
+    for compiled in (False, True):
       search = tf.function(
         lambda x: beam_search(network, x, config),
         input_signature=[tf.TensorSpec([None, 2, 2, 3])],
-        **arguments,
+        jit_compile=compiled,
+        autograph=False,  # Converting takes seconds.
       )
       for name, value in search(images).items():
         self.assertAllClose(value, eager[name], rtol=1e-5)

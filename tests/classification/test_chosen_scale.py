@@ -109,8 +109,12 @@ class ChosenScaleTest(tf.test.TestCase):
       self.assertAllEqual(values, answers[1][name])
 
   def test_eager_and_compiled_agree(self):
-    # One glimpse and plain recurrent layers compile fast.
-    learners = [_learner(cell="relu", estimator="wake_sleep_mixture", glimpses=1) for _ in range(2)]
+    # Two scales, one glimpse and plain recurrent layers compile fast.
+    glimpse = dataclasses.replace(_GLIMPSE, glimpse_scales=2)
+    learners = [
+      _learner("normal", glimpse, "relu", glimpses=1, estimator="wake_sleep_mixture")
+      for _ in range(2)
+    ]
     eager = _trained(learners[0], run_eagerly=True)
     for name, values in _trained(learners[1], jit_compile=True).items():
       with self.subTest(name):

@@ -30,6 +30,9 @@ from wsram_tf.learning.sequences import samples_first, samples_last
 from wsram_tf.location_families import make_location_distribution
 from wsram_tf.observations import PixelObservation, area_means
 
+# The cells of `gru` and `relu` do not change how a network looks.
+_LOOKING = [name for name in CONFIGS if name not in ("gru", "relu")]
+
 
 class PathsTest(PredictionNetworkTest):
   """What reaches the class, and what reaches the prior."""
@@ -137,7 +140,8 @@ class SequencesTest(PredictionNetworkTest):
           self.assertEqual(found.scales.shape, [SAMPLES, IMAGES, GLIMPSES])
 
   def test_call_is_the_sequence_at_the_mode(self):
-    for name, config in CONFIGS.items():
+    for name in _LOOKING:
+      config = CONFIGS[name]
       with self.subTest(name):
         network, images = make_network(config), make_images(config)
         answer, sequences = network(images), network.attend(network.look(images))
@@ -153,7 +157,8 @@ class SequencesTest(PredictionNetworkTest):
         self.assertAllLessEqual(first.log_prior[0, :, 0] - sequences.log_prior[0, :, 0], 0.0)
 
   def test_log_prior_and_entropy_are_those_of_the_distribution(self):
-    for name, config in CONFIGS.items():
+    for name in _LOOKING:
+      config = CONFIGS[name]
       with self.subTest(name):
         network, images = make_network(config), make_images(config)
         distribution = make_location_distribution(config)
