@@ -210,15 +210,24 @@ def measure_throughput(folder: pathlib.Path, batch_size: int) -> None:
     f"--evaluate_every={updates}",
     "--jit_compile=on",
   )
-  one, two = (folder / f"{cores}_{batch_size}" for cores in ("one_core", "two_cores"))
+  one, two, *halves = (folder / f"{run}_{batch_size}" for run in ("one", "two", "half_0", "half_1"))
   must_succeed([start(*settings, f"--run_dir={one}", core=0)])
   must_succeed(start_workers(*settings, f"--run_dir={two}", pin=True))
-  alone, together = (results(run)["images_per_second"] for run in (one, two))
+  # Two trainings of half the batch each share the memory of the machine and exchange nothing.
+  half = f"--batch_size={batch_size // 2}"
+  must_succeed(
+    [start(*settings, half, f"--run_dir={run}", core=core) for core, run in enumerate(halves)]
+  )
+  alone, together, *apart = (results(run)["images_per_second"] for run in (one, two, *halves))
   print(
     f"images/s, one core each, batches of {batch_size}: one process {alone:.0f}, "
-    f"two workers {together:.0f}"
+    f"two workers {together:.0f}, two trainings apart {sum(apart):.0f}"
   )
-  print(f"the second is worth {together / alone - 1.0:.2f} of the first", flush=True)
+  print(
+    f"the second is worth {together / alone - 1.0:.2f} of the first, "
+    f"and {sum(apart) / alone - 1.0:.2f} without exchange",
+    flush=True,
+  )
 
 
 def main(_) -> None:
