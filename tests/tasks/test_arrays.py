@@ -10,7 +10,7 @@ from wsram_tf import tasks
 from wsram_tf.classification import GlimpseConfig, ModelConfig
 from wsram_tf.data.images import Augmentation
 from wsram_tf.runs.folder import RunFolder
-from wsram_tf.tasks.classification import draw_cases
+from wsram_tf.tasks.classification import draw_cases, read_labels
 
 _IMAGES = np.zeros([6, 20, 20], np.uint8)
 _LABELS = np.arange(6) % 3
@@ -40,8 +40,27 @@ class ArrayTaskTest(tf.test.TestCase):
         picture = task.summaries(learner).images["glimpses/validation"]
         self.assertEqual(picture.shape, (280, 4 * 264, 3))
         file = io.BytesIO()
-        draw_cases(learner, task.test_data()).savefig(file)
+        data = task.test_data()
+        answers = learner.predict(data.map(lambda images, labels: images), verbose=0)
+        network = learner.prediction_network
+        draw_cases(network, data, answers, read_labels(data)).savefig(file)
         self.assertGreater(len(file.getvalue()), 1000)
+
+  def test_as_many_right_as_wrong_cases_are_drawn(self):
+    images = np.arange(6 * 100, dtype=np.uint8).reshape(6, 10, 10)
+    model = ModelConfig(units=8, num_glimpses=1, glimpse=GlimpseConfig(glimpse_side=4))
+    task = self.make((images, _LABELS), model=model)
+    learner, data = task.make_learner(clip_norm=1.0, seed=1), task.test_data().rebatch(4)
+    answers = learner.predict(images[..., np.newaxis] / 255.0, verbose=0)
+    answers["class_id"] = np.where(np.arange(6) == 5, 0, _LABELS)
+    figure = draw_cases(learner.prediction_network, data, answers, read_labels(data), "abc")
+    canvases = [axes for axes in figure.axes if axes.get_title("left")]
+    for axes, number in zip(canvases, (0, 5), strict=True):
+      shown = np.ma.getdata(axes.images[0].get_array())
+      self.assertAllClose(shown, images[number] / 255.0, atol=1e-6)
+    right, wrong = (axes.get_title("left") for axes in canvases)
+    self.assertStartsWith(right, "a, read as a (")
+    self.assertStartsWith(wrong, "c, read as a (")
 
   def test_refuses_arrays_that_do_not_fit(self):
     for part, options, message in (

@@ -10,7 +10,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from wsram_tf import drawing
-from wsram_tf.classification import ModelConfig, WakeSleepLearner
+from wsram_tf.classification import ModelConfig, PredictionNetwork, WakeSleepLearner
 from wsram_tf.classification.reports import confusion
 from wsram_tf.classification.reports.diagnosis import Diagnosis
 from wsram_tf.classification.reports.summaries import GlimpseSummaries
@@ -21,7 +21,7 @@ from wsram_tf.runs.task import Layout, Summaries, Task
 from wsram_tf.settings import check_instance
 from wsram_tf.tasks.config import DiagnosisConfig
 
-__all__ = ["ClassificationTask", "draw_cases", "log_marginal_likelihood"]
+__all__ = ["ClassificationTask", "draw_cases", "log_marginal_likelihood", "read_labels"]
 
 # Fields of ModelConfig that the images determine.
 FROM_DATA = ("height", "width", "channels", "num_classes")
@@ -31,8 +31,6 @@ _CONFIGS = {
   "exploration": ExplorationConfig,
   "diagnosis": DiagnosisConfig,
 }
-# Numbers of all images, 4 bytes each, that the cases of a picture are chosen from.
-MOST_DRAWN_PIXELS = 2**28
 # Glimpse sequences of an image that are held in memory at once.
 CHUNK = 10
 
@@ -204,8 +202,13 @@ class ClassificationTask(Task):
     if run is not None:
       if self.class_names:
         run.write_names(CLASS_NAMES, self.class_names)
-      run.save_figure(run.glimpses, draw_cases(learner, test, self.class_names))
-      self._write_confusion(run, confusion.count_answers(learner, test))
+      answers = learner.predict(test.map(lambda images, labels: images), verbose=0)
+      labels = read_labels(test)
+      figure = draw_cases(learner.prediction_network, test, answers, labels, self.class_names)
+      run.save_figure(run.glimpses, figure)
+      self._write_confusion(
+        run, confusion.count_answers(answers["class_id"], labels, self.model.num_classes)
+      )
     return {
       "test_error_percent": figures["error_percent"],
       "test_error_percent_averaged": figures["error_percent_averaged"],
@@ -259,31 +262,61 @@ class ClassificationTask(Task):
     return results
 
 
+def read_labels(data: tf.data.Dataset) -> np.ndarray:
+  """Returns the labels, int32 `[n]`, of batches of images and labels."""
+  return np.concatenate([batch.numpy() for batch in data.map(lambda images, labels: labels)])
+
+
 def draw_cases(
-  learner: WakeSleepLearner,
+  network: PredictionNetwork,
   data: tf.data.Dataset,
+  answers: Mapping[str, np.ndarray],
+  labels: np.ndarray,
   class_names: Sequence[str] = (),
   cases: int = 4,
 ) -> Figure:
-  """Draws equally many correct (left) and wrong (right) cases, as far as there are any."""
-  network = learner.prediction_network
-  most = 1000
-  if network.config.observation == "pixels":
-    most = max(cases, min(most, MOST_DRAWN_PIXELS // np.prod(network.config.image_shape)))
-  # Lists of visible pixels are not equally long.
-  images, labels = next(iter(data.unbatch().padded_batch(most)))
-  answer = learner.predict(images, verbose=0, batch_size=250)
-  right = answer["class_id"] == labels.numpy()
+  """Draws equally many correct (left) and wrong (right) cases, as far as there are any.
+
+  Args:
+    network: the network that answered.
+    data: batches of images and labels.
+    answers: what `predict` returned for the images.
+    labels: int `[n]`.
+    class_names: K names; empty: the labels.
+    cases: the most cases of each kind.
+  """
+  right = answers["class_id"] == labels
   pairs = zip(np.flatnonzero(right)[:cases], np.flatnonzero(~right)[:cases], strict=False)
   # Without a pair, all are right or all are wrong.
   chosen = np.array([i for pair in pairs for i in pair] or range(min(cases, len(right))), int)
   return drawing.draw_answers(
     network,
-    images.numpy()[chosen],
-    {name: values[chosen] for name, values in answer.items()},
-    labels.numpy()[chosen],
+    _read_images(data, chosen),
+    {name: values[chosen] for name, values in answers.items()},
+    labels[chosen],
     class_names,
   )
+
+
+def _read_images(data: tf.data.Dataset, rows: np.ndarray) -> np.ndarray:
+  """Reads images, or paths, by their numbers; reads no further than the last of them."""
+  found, first = {}, 0
+  for images, _ in data:
+    within = rows[(rows >= first) & (rows < first + len(images))].tolist()
+    if within:
+      batch = images.numpy()
+      found.update({row: batch[row - first : row - first + 1] for row in within})
+    first += len(images)
+    if len(found) == len(rows):
+      break
+  shown = [found[row] for row in rows.tolist()]
+  # Lists of visible pixels are not equally long.
+  longest = np.max([image.shape for image in shown], axis=0)
+  missing = [np.subtract(longest, image.shape) for image in shown]
+  padded = [
+    np.pad(image, [(0, n) for n in more]) for image, more in zip(shown, missing, strict=True)
+  ]
+  return np.concatenate(padded)
 
 
 def log_marginal_likelihood(

@@ -5,10 +5,7 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 from matplotlib.figure import Figure
-
-from wsram_tf.classification.learner import WakeSleepLearner
 
 __all__ = ["classes_csv", "confusion_csv", "count_answers", "draw_confusion"]
 
@@ -16,20 +13,24 @@ __all__ = ["classes_csv", "confusion_csv", "count_answers", "draw_confusion"]
 MOST_NUMBERED, MOST_NAMED = 15, 60
 
 
-def count_answers(learner: WakeSleepLearner, data: tf.data.Dataset) -> np.ndarray:
-  """Counts the answers to the images of each class, at the mode of the prior.
+def count_answers(class_ids: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
+  """Counts the answers to the images of each class.
 
   Args:
-    learner: the learner.
-    data: batches of images and labels.
+    class_ids: int `[n]`, the answers.
+    labels: int `[n]`.
+    num_classes: K.
 
   Returns:
     int64 `[K, K]`: in row k the answers to the images of class k.
+
+  Example:
+
+  >>> count_answers(np.array([0, 1, 1]), np.array([0, 0, 1]), num_classes=2).tolist()
+  [[1, 1], [0, 1]]
   """
-  found = learner.predict(data.map(lambda images, labels: images), verbose=0)["class_id"]
-  labels = np.concatenate([batch.numpy() for batch in data.map(lambda images, labels: labels)])
-  counts = np.zeros([learner.model_config.num_classes] * 2, np.int64)
-  np.add.at(counts, (labels, found), 1)
+  counts = np.zeros([num_classes] * 2, np.int64)
+  np.add.at(counts, (labels, class_ids), 1)
   return counts
 
 
