@@ -120,9 +120,15 @@ class TrainingTest(tf.test.TestCase):
       errors = results.get("test_error_percent_by_glimpse")
       if not weight:
         self.assertIsNone(errors)
-        continue
+        # Thresholds make the list for every model.
+        results = task.evaluate(learner, thresholds=[0.0, 1.0])
+        errors = results["test_error_percent_by_glimpse"]
+        stops = [tuple(stop.values()) for stop in results["early_stop"]]
+        self.assertAllClose(stops, [(0.0, 1.0, errors[0]), (1.0, 2.0, errors[1])])
+        self.assertAllClose(errors[-1], results["test_error_percent"])
+      else:
+        self.assertEqual(errors[-1], results["test_error_percent"])
       self.assertLen(errors, 2)
-      self.assertEqual(errors[-1], results["test_error_percent"])
       answers, labels = [], []
       for images, these in task.test_data():
         answers.append(learner.prediction_network.classify_stepwise(images)["class_id"].numpy())

@@ -49,8 +49,12 @@ class EvaluationTest(tf.test.TestCase):
       self.assertAllClose(answer[name], results[name], rtol=1e-5, msg=name)
 
   def test_a_run_from_python_is_evaluated(self):
-    (found,) = programs.endings("evaluate", [f"--run_dir={self.whole}"])
+    run_dir = f"--run_dir={self.whole}"
+    (found,) = programs.endings("evaluate", [run_dir, "--thresholds=0.5,1"])
     self.check_figures(found)
+    stops = json.loads(found)["early_stop"]
+    self.assertEqual([stop["threshold"] for stop in stops], [0.5, 1.0])
+    self.assertEqual([stop["mean_glimpses"] for stop in stops], [1.0, 1.0])  # It takes one.
 
   def test_a_run_from_python_is_resumed_by_the_program_with_its_flags(self):
     run_dir = small_runs.cut(self.whole, self.folder / "cut", update=2)
@@ -104,6 +108,8 @@ class EvaluationTest(tf.test.TestCase):
       [],
       [f"--run_dir={self.whole}", "--beam_width=3"],
       [f"--run_dir={self.whole}", "--importance_samples=-1"],
+      [f"--run_dir={self.whole}", "--thresholds=0.5,1.5"],
+      [f"--run_dir={self.whole}", "--thresholds=often"],
       [f"--run_dir={self.whole}", "more"],
     )
     for ending, message in zip(
@@ -114,6 +120,8 @@ class EvaluationTest(tf.test.TestCase):
         "run_dir: must be given",
         "Unknown command line flag 'beam_width'",
         "importance_samples=-1: ",
+        "thresholds=['0.5', '1.5']: must be numbers from 0 to 1, separated by commas",
+        "thresholds=['often']: must be numbers from 0 to 1",
         "'more': must be a flag",
       ),
       strict=True,

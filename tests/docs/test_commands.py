@@ -27,6 +27,7 @@ RUN_ELSEWHERE = {
   "python trainers/evaluate.py --run_dir=runs/quickstart --importance": (
     "tests/cli/training/test_train_mnist.py"
   ),
+  "python trainers/evaluate.py --run_dir=RUN --thresholds=": "tests/cli/test_evaluation.py",
   "python trainers/train_mnist.py --resume": "tests/cli/training/test_train_mnist.py",
   "python trainers/train_mnist.py --extension=": "tests/cli/test_evaluation.py",
   "python trainers/train_classifier.py --image_dir=": "tests/cli/training/test_train_classifier.py",

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from wsram_tf import drawing
 from wsram_tf.classification import ModelConfig, PredictionNetwork, WakeSleepLearner
-from wsram_tf.classification.reports import confusion
+from wsram_tf.classification.reports import confusion, early_stop
 from wsram_tf.classification.reports.diagnosis import Diagnosis
 from wsram_tf.classification.reports.summaries import GlimpseSummaries
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
@@ -245,15 +245,30 @@ class ClassificationTask(Task):
       f"{results['test_error_percent_averaged']:.2f}%"
     )
 
-  def evaluate(self, learner: WakeSleepLearner, *, importance_samples: int = 0) -> dict[str, Any]:
+  def evaluate(
+    self,
+    learner: WakeSleepLearner,
+    *,
+    importance_samples: int = 0,
+    thresholds: Sequence[float] = (),
+  ) -> dict[str, Any]:
     """Computes the figures of a saved learner.
 
     Args:
       learner: the saved learner.
       importance_samples: glimpse sequences an image from the proposal, for an estimate of
         log p(y | image); 0 for none.
+      thresholds: probabilities at which an image stops; adds the error after each glimpse, and for
+        each threshold the mean number of glimpses and the error; see `early_stop_figures`.
+
+    Raises:
+      ValueError: if a threshold is not a probability.
     """
+    early_stop.check_thresholds(thresholds)
     results = self.score(learner)
+    if thresholds:
+      answers = early_stop.stepwise_probabilities(learner.prediction_network, self.test_data())
+      results |= early_stop.early_stop_figures(*answers, thresholds)
     if importance_samples:
       mean, error = log_marginal_likelihood(learner, self.test_data(), importance_samples)
       results["test_log_marginal_likelihood_nats"] = mean

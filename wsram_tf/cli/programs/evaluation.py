@@ -18,6 +18,7 @@ def evaluate(arguments: Sequence[str] | None = None) -> None:
 
   evaluate --run_dir=DIR                                the run's own settings
   evaluate --run_dir=DIR --importance_samples=1000      also estimates log p(y | image)
+  evaluate --run_dir=DIR --thresholds=0.8,0.9           also stops images early
   evaluate --run_dir=DIR --data_dir=DIR --beam_width=5  captions, with another search
 
   All flags of the run's task may be given; give --run_dir with --help to list them.
@@ -47,6 +48,21 @@ def define_flags(flags: ProgramFlags, name: str) -> None:
       "glimpse sequences an image from the proposal, for log p(y | image); 0: no estimate",
       minimum=0,
     )
+    flags.define_list(
+      "thresholds",
+      [],
+      "probabilities separated by commas: adds the error after each glimpse, the mean number of "
+      "glimpses and the error, where an image stops once a class has this probability",
+      _are_probabilities,
+      "must be numbers from 0 to 1, separated by commas",
+    )
+
+
+def _are_probabilities(texts: Sequence[str]) -> bool:
+  try:
+    return all(0 <= float(text) <= 1 for text in texts)
+  except ValueError:
+    return False
 
 
 def _evaluate(arguments: Sequence[str] | None) -> None:
@@ -67,6 +83,7 @@ def _evaluate(arguments: Sequence[str] | None) -> None:
   options: dict[str, Any] = {}
   if PROGRAMS[name].is_classifier:
     options["importance_samples"] = flags.importance_samples
+    options["thresholds"] = [float(text) for text in flags.thresholds]
   try:
     figures = runs.evaluate(PROGRAMS[name].make_task(flags), run.path, **options)
   except (ValueError, OSError) as error:
