@@ -11,11 +11,11 @@ all its windows with its filters.
 import keras
 import numpy as np
 import tensorflow as tf
-import timing
 from absl import app, flags
-from timing import Product
 
 import wsram_tf
+from tests.benchmarks import timing
+from tests.benchmarks.timing import Product
 from wsram_tf.captions.data import scene_language, scenes
 from wsram_tf.data import digits
 

@@ -20,11 +20,11 @@ from collections.abc import Callable
 
 import keras
 import tensorflow as tf
-import timing
 from absl import app, flags
-from timing import Product
 
 import wsram_tf
+from tests.benchmarks import timing
+from tests.benchmarks.timing import Product
 from wsram_tf import objectives
 from wsram_tf.data import canvases, digits
 
@@ -92,7 +92,10 @@ def time_step(
 
 def print_sizes(train: digits.Digits) -> None:
   """One row a model size, wake-sleep."""
-  print("units  images/s  sequences/s  step ms  pipeline ms  products ms  ratio  peak memory GB")
+  # Memory of the largest size so far, with that of the bare products.
+  imports = timing.peak_gigabytes()
+  print("units  images/s  sequences/s  step ms  pipeline ms  products ms  ratio  ", end="")
+  print("peak memory GB  above imports")
   batch, samples = _BATCH_SIZE.value, _SAMPLES.value
   for units in _UNITS.value:
     config = wsram_tf.ModelConfig(units=units)
@@ -103,7 +106,8 @@ def print_sizes(train: digits.Digits) -> None:
     peak = timing.peak_gigabytes()
     print(
       f"{units:5d}  {batch / step * 1e3:8.0f}  {batch * samples / step * 1e3:11.0f}  "
-      f"{step:7.1f}  {pipeline:11.2f}  {product:11.1f}  {step / product:5.2f}  {peak:14.2f}",
+      f"{step:7.1f}  {pipeline:11.2f}  {product:11.1f}  {step / product:5.2f}  {peak:14.2f}  "
+      f"{peak - imports:13.2f}",
       flush=True,
     )
 
