@@ -15,7 +15,7 @@ import time
 import numpy as np
 from absl import app, flags
 
-from tests.benchmarks.plot_flag import PLOT
+from tests.support.plot_flag import PLOT
 from wsram_tf.serving import cpp_loader, looking, manifests
 
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "folder of a finished run", required=True)

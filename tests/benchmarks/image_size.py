@@ -27,8 +27,8 @@ from absl import app, flags
 from matplotlib.figure import Figure
 
 import wsram_tf
-from tests.benchmarks.plot_flag import PLOT
 from tests.benchmarks.timing import in_own_process
+from tests.support.plot_flag import PLOT
 from wsram_tf.classification.views import View
 from wsram_tf.data import canvases, digits
 from wsram_tf.observations import PixelObservation, area_means
