@@ -14,6 +14,7 @@ times the step of a model that chooses one of three scales, in turn with the ste
 with all three scales at once; on one batch in memory, without input pipeline.
 """
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -29,6 +30,9 @@ from wsram_tf import objectives
 from wsram_tf.data import canvases, digits
 
 _UNITS = flags.DEFINE_multi_integer("units", [128, 256], "units of each layer; repeatable")
+_GLIMPSES = flags.DEFINE_multi_string(
+  "glimpse", ["2x18"], "scales and side of the patches of a glimpse; repeatable"
+)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "images a step")
 _SAMPLES = flags.DEFINE_integer("num_samples", 5, "glimpse sequences an image")
 _STEPS = flags.DEFINE_integer("steps", 40, "steps in each timed round")
@@ -70,12 +74,17 @@ def inference_products(config: wsram_tf.ModelConfig, batch: int, samples: int) -
   ]
 
 
+def glimpse_config(text: str) -> wsram_tf.GlimpseConfig:
+  """Parses a value of --glimpse."""
+  scales, _, side = text.partition("x")
+  return wsram_tf.GlimpseConfig(glimpse_scales=int(scales), glimpse_side=int(side))
+
+
 def time_step(
-  units: int, estimator: str, train: digits.Digits, products: list[Product]
+  config: wsram_tf.ModelConfig, estimator: str, train: digits.Digits, products: list[Product]
 ) -> tuple[float, float, float]:
   """Medians in milliseconds: of a step as trained, its bare products, a batch of the pipeline."""
   batch, steps = _BATCH_SIZE.value, _STEPS.value
-  config = wsram_tf.ModelConfig(units=units)
   objective = wsram_tf.ObjectiveConfig(estimator=estimator, num_samples=_SAMPLES.value)
   learner = wsram_tf.WakeSleepLearner(config, objective, seed=1)
   learner.compile(
@@ -91,23 +100,23 @@ def time_step(
 
 
 def print_sizes(train: digits.Digits) -> None:
-  """One row a model size, wake-sleep."""
+  """One row a kind of glimpse and a model size, wake-sleep."""
   # Memory of the largest size so far, with that of the bare products.
   imports = timing.peak_gigabytes()
-  print("units  images/s  sequences/s  step ms  pipeline ms  products ms  ratio  ", end="")
+  print("glimpse  units  images/s  sequences/s  step ms  pipeline ms  products ms  ratio  ", end="")
   print("peak memory GB  above imports")
   batch, samples = _BATCH_SIZE.value, _SAMPLES.value
-  for units in _UNITS.value:
-    config = wsram_tf.ModelConfig(units=units)
+  for glimpse, units in itertools.product(_GLIMPSES.value, _UNITS.value):
+    config = wsram_tf.ModelConfig(units=units, glimpse=glimpse_config(glimpse))
     products = prediction_products(config, batch, samples) + inference_products(
       config, batch, samples
     )
-    step, product, pipeline = time_step(units, "wake_sleep", train, products)
+    step, product, pipeline = time_step(config, "wake_sleep", train, products)
     peak = timing.peak_gigabytes()
     print(
-      f"{units:5d}  {batch / step * 1e3:8.0f}  {batch * samples / step * 1e3:11.0f}  "
-      f"{step:7.1f}  {pipeline:11.2f}  {product:11.1f}  {step / product:5.2f}  {peak:14.2f}  "
-      f"{peak - imports:13.2f}",
+      f"{glimpse:>7s}  {units:5d}  {batch / step * 1e3:8.0f}  "
+      f"{batch * samples / step * 1e3:11.0f}  {step:7.1f}  {pipeline:11.2f}  "
+      f"{product:11.1f}  {step / product:5.2f}  {peak:14.2f}  {peak - imports:13.2f}",
       flush=True,
     )
 
@@ -121,7 +130,7 @@ def print_estimators(train: digits.Digits) -> None:
   names = ["variational", *(name for name in objectives.ESTIMATORS if name != "variational")]
   variational = 0.0
   for name in names:
-    step, product, _ = time_step(units, name, train, inference)
+    step, product, _ = time_step(config, name, train, inference)
     if not objectives.ESTIMATORS[name].inference_loss:
       product = 0.0
     variational = variational or step
