@@ -1,7 +1,10 @@
 """The programs that export models, as a user runs them, and their flags."""
 
+import json
 import os
+import shutil
 
+import numpy as np
 import pytest
 from absl.testing import absltest
 
@@ -79,10 +82,16 @@ class ProgramsTest(absltest.TestCase):
 
   @pytest.mark.smoke
   def test_a_run_becomes_a_verified_version(self):
+    run = shutil.copytree(exports.run_dir(), self.folder / "small run")
+    names = [
+      f"a very long name of class {label}" if label % 2 else f"n{label}" for label in range(10)
+    ]
+    (run / "class_names.txt").write_text("\n".join(names) + "\n")
+    (run / "results.json").write_text(json.dumps({"test_error_percent": 12.5, "fit": "pad"}))
     export_dir = self.folder / "models"
     done = exports.run_program(
       "export_classifier.py",
-      f"--run_dir={exports.run_dir()}",
+      f"--run_dir={run}",
       f"--export_dir={export_dir}",
       "--name=small",
       "--averaged_samples=2",
@@ -97,6 +106,11 @@ class ProgramsTest(absltest.TestCase):
     facts = manifests.read_manifest(export_dir / "small/1").facts
     self.assertEqual((facts.source, facts.test_error_percent), ("run small run", 12.5))
     self.assertEqual((facts.averaged_samples, facts.allowed_batch_sizes), (2, [1, 3]))
+    self.assertEqual((facts.class_names, facts.fit), (names, "pad"))
+    images = np.random.RandomState(0).rand(5, 40, 36, 1).astype(np.float32)
+    answer = exports.cpp().run(export_dir / "small/1", "serving_default", images=images)
+    answered = [name.decode() for name in answer["class_name"]]
+    self.assertEqual(answered, [names[label] for label in answer["class_id"]])
     self.assertEqual(
       {path.name for path in export_dir.iterdir()},
       {"small", "README.md", "models.config", "batching_parameters.txt", "monitoring.config"},

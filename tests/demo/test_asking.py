@@ -13,7 +13,6 @@ from tests.support.models import caption_toy
 from tests.support.serving import exports, model_servers
 from wsram_tf import serving
 from wsram_tf.captions import CaptionLearner, Vocabulary
-from wsram_tf.classification import GlimpseConfig
 from wsram_tf.data.regions.pyramids import write_array
 from wsram_tf.demo import asking, player
 from wsram_tf.export import export_captioner
@@ -49,12 +48,9 @@ class AskingTest(absltest.TestCase):
     self.folder = exports.temporary_folder(self)
 
   def test_a_classifiers_boxes_enclose_what_its_patches_show(self):
-    choosing = exports.make_network(glimpse=GlimpseConfig(8, 3, choose_scale=True))
-    asked = ("classify_bytes", "classify_stepwise", "prior_map", "begin", "look")
-    chosen = exports.write(self.folder, choosing, signatures=asked)
     for name, network, version in (
       ("all scales", exports.network(), exports.model_dir()),
-      ("chosen scale", choosing, chosen),
+      ("chosen scale", exports.choosing_network(), exports.choosing_version()),
     ):
       with self.subTest(name):
         model = serving.ExportedModel(version)

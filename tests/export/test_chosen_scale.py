@@ -9,19 +9,13 @@ import tensorflow as tf
 
 from tests.support import programs
 from tests.support.serving import exports
-from wsram_tf.classification import GlimpseConfig, LocationConfig
-from wsram_tf.export import export_classifier
 from wsram_tf.serving import examples, manifests
 
 
 class ChosenScaleExportTest(tf.test.TestCase):
   def test_is_verified_served_and_drawn(self):
     folder = exports.temporary_folder(self)
-    glimpse = GlimpseConfig(glimpse_side=6, glimpse_scales=3, choose_scale=True)
-    network = exports.make_network(
-      cell="relu", glimpse=glimpse, location=LocationConfig("keyed_grid")
-    )
-    version = export_classifier(network, folder / "models", "digits", verify=False)
+    network, version = exports.choosing_network(), exports.choosing_version()
     manifest = manifests.read_manifest(version)
     self.assertTrue(manifest.facts.choose_scale)
     for name in ("serving_default", "attend", "classify_bytes"):
@@ -34,7 +28,7 @@ class ChosenScaleExportTest(tf.test.TestCase):
     state = {"state": "float32 [-1, 100]"}  # A number, a place, a scale, and two states of 48.
     self.assertEqual(begin["outputs"], {**state, **place})
     self.assertEqual(
-      look["inputs"], {**state, **begin["inputs"], "patches": "float32 [-1, 1, 6, 6, 1]"}
+      look["inputs"], {**state, **begin["inputs"], "patches": "float32 [-1, 1, 8, 8, 1]"}
     )
     answer = {"class_id": "int64 [-1]", "probabilities": "float32 [-1, 10]"}
     self.assertEqual(look["outputs"], {**state, **place, **answer})

@@ -14,6 +14,7 @@ from wsram_tf.export import export_captioner
 from wsram_tf.serving import ExportedModel, manifests, models
 
 _LAYERS = ((4, 4, 5), (2, 2, 6))
+_MAX_WORDS = 2  # Each word is traced.
 
 
 class LayeredCaptionerTest(tf.test.TestCase):
@@ -22,12 +23,14 @@ class LayeredCaptionerTest(tf.test.TestCase):
     example_photos.write_layered_backbone(folder / "backbone.keras")
     backbone = backbones.load_backbone(folder / "backbone.keras", layers=["fine", "coarse"])
     shape = {"height": 1, "width": 1, "channels": 4 * 4 * 5 + 2 * 2 * 6}
-    run = test_captioner.make_run(folder / "run", backbone, layer_shapes=_LAYERS, **shape)
+    run = test_captioner.make_run(
+      folder / "run", backbone, layer_shapes=_LAYERS, max_words=_MAX_WORDS, **shape
+    )
     version = export_captioner(run, folder / "models", "layers", allowed_batch_sizes=(1, 3))
     facts = manifests.read_manifest(version).facts
     self.assertEqual(facts.layer_grids, [[4, 4], [2, 2]])
     contract = manifests.read_manifest(version).contract
-    self.assertEqual(contract["serving_default"]["outputs"]["layers"], "int64 [-1, 4]")
+    self.assertEqual(contract["serving_default"]["outputs"]["layers"], f"int64 [-1, {_MAX_WORDS}]")
 
     features = np.random.default_rng(2).normal(size=[40, 1, 1, 104]).astype(np.float32)
     found, captions = test_captioner.expected_answer(run, features)

@@ -20,7 +20,7 @@ NUM_CANVASES = 2_000
 CANVAS = CanvasConfig(canvas_side=60)
 
 
-def train(path, evaluation):
+def train(path, images, labels):
   """Trains for a few updates, so that glimpses and classes differ from image to image."""
   keras.utils.set_random_seed(1)
   learner = WakeSleepLearner(
@@ -34,7 +34,8 @@ def train(path, evaluation):
   )
   learner.fit(data, steps_per_epoch=50, verbose=0)
   learner.save(path / "model.keras")
-  error = learner.evaluate(evaluation, return_dict=True, verbose=0)["error_percent"]
+  figures = learner.evaluate(images, labels, batch_size=250, return_dict=True, verbose=0)
+  error = figures["error_percent"]
   (path / "results.json").write_text(json.dumps({"test_error_percent": error}))
 
 
@@ -48,11 +49,11 @@ class ParityTest(tf.test.TestCase):
       batch_size=500,
       seed=2,
     )
-    train(folder, evaluation)
     batches = list(evaluation.as_numpy_iterator())
     images, labels = (np.concatenate([batch[part] for batch in batches]) for part in (0, 1))
+    train(folder, images, labels)
     run = load_run(folder)
-    model_dir = exports.write(folder / "models", run.network)
+    model_dir = exports.write(folder / "models", run.network, signatures=("serving_default",))
     parts = [
       exports.cpp().run(model_dir, "serving_default", images=images[first : first + 400])
       for first in range(0, NUM_CANVASES, 400)

@@ -127,7 +127,7 @@ class SavedModelTest(tf.test.TestCase):
       with self.subTest(changed=name):
         self.assertRegex(message, words)
     self.assertEqual(manifests.file_digests(tmp_path), before)
-    exports.write(tmp_path, network, name="other")
+    exports.write(tmp_path, network, name="other", **ONE_SIGNATURE)
     self.assertTrue((tmp_path / "other/1/saved_model.pb").is_file())
 
   def test_a_new_signature_keeps_the_contract(self):

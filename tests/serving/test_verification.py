@@ -1,10 +1,14 @@
 """Verification passes the exports of this package, and finds the faults of broken ones."""
 
+import atexit
+import functools
 import json
+import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import tensorflow as tf
 
@@ -64,11 +68,19 @@ def edit_manifest(model_dir, **fields):
   (model_dir.parent / manifests.VERSIONS_FILE).write_text(json.dumps(digests))
 
 
+@functools.cache
+def small_version():
+  """An export of one signature; tests only read it."""
+  folder = pathlib.Path(tempfile.mkdtemp())
+  atexit.register(shutil.rmtree, folder)
+  return exports.write(folder, exports.network(), **ONE_SIGNATURE)
+
+
 class ProgramTest(tf.test.TestCase):
   def test_the_program_passes_a_fresh_export_and_imports_no_tensorflow(self):
     command = [sys.executable, "-X", "importtime", exports.ROOT / "export/verify.py"]
     done = subprocess.run(
-      [*command, f"--model_dir={exports.model_dir()}"],
+      [*command, f"--model_dir={small_version()}"],
       capture_output=True,
       text=True,
       env=exports.ENVIRONMENT,
@@ -84,7 +96,7 @@ class ProgramTest(tf.test.TestCase):
 
   def test_the_program_fails_with_an_export(self):
     model_dir = exports.temporary_folder(self) / "1"
-    shutil.copytree(exports.model_dir(), model_dir)
+    shutil.copytree(small_version(), model_dir)
     (model_dir / "assets.extra/golden.npz").unlink()
     done = exports.run_program("verify.py", f"--model_dir={model_dir}")
     self.assertEqual(done.returncode, 1)
@@ -103,8 +115,7 @@ class VerifyTest(tf.test.TestCase):
   """`verify` in a process that has imported TensorFlow."""
 
   def test_checks_run_elsewhere_and_xla_stays_on(self):
-    model_dir = exports.write(exports.temporary_folder(self), exports.network(), **ONE_SIGNATURE)
-    checks = list(verify(model_dir))
+    checks = list(verify(small_version()))
     self.assertEqual([check.name for check in checks], CHECKS)
     self.assertEqual([check.detail for check in checks if not check.passed], [])
     self.assert_xla_is_on()
@@ -139,9 +150,9 @@ class VerificationTest(tf.test.TestCase):
 
   def test_sound_functions_of_the_same_form_pass(self):
     # The faults of the tests below are therefore those that each of them makes.
-    network = exports.network()
+    network = exports.one_glimpse_network()
 
-    @tf.function(input_signature=[images_spec(network)])
+    @tf.function(autograph=False, input_signature=[images_spec(network)])
     def serving_default(images):
       return network(checked(network, images))
 
@@ -163,9 +174,9 @@ class VerificationTest(tf.test.TestCase):
         self.assertFalse(failed, details)
 
   def test_a_model_tracked_whole_fails(self):
-    network = exports.make_network()
+    network = exports.make_network(num_glimpses=1)
 
-    @tf.function(input_signature=[images_spec(network)])
+    @tf.function(autograph=False, input_signature=[images_spec(network)])
     def serving_default(images):
       return network(checked(network, images))
 
@@ -177,9 +188,9 @@ class VerificationTest(tf.test.TestCase):
     self.assertIn("Could not find variable", output)
 
   def test_a_compiled_function_fails(self):
-    network = exports.network()
+    network = exports.one_glimpse_network()
 
-    @tf.function(input_signature=[images_spec(network)])
+    @tf.function(autograph=False, input_signature=[images_spec(network)])
     def serving_default(images):
       return tf.function(network, jit_compile=True)(checked(network, images))
 
@@ -190,9 +201,9 @@ class VerificationTest(tf.test.TestCase):
     self.assertIn("XLA compilation disabled", output)
 
   def test_unchecked_shapes_fail(self):
-    network = exports.network()
+    network = exports.one_glimpse_network()
 
-    @tf.function(input_signature=[images_spec(network)])
+    @tf.function(autograph=False, input_signature=[images_spec(network)])
     def serving_default(images):
       return network(tf.debugging.assert_all_finite(images, "images: must be finite"))
 
@@ -203,9 +214,9 @@ class VerificationTest(tf.test.TestCase):
     self.assertRegex(output, r"serving_default\.images, \w+.*: ")
 
   def test_values_quietly_replaced_fail(self):
-    network = exports.network()
+    network = exports.one_glimpse_network()
 
-    @tf.function(input_signature=[images_spec(network)])
+    @tf.function(autograph=False, input_signature=[images_spec(network)])
     def serving_default(images):
       images = tf.ensure_shape(images, images_spec(network).shape)
       return network(tf.where(tf.math.is_finite(images), images, 0.0))
@@ -221,11 +232,11 @@ class VerificationTest(tf.test.TestCase):
     glimpses = network.config.num_glimpses
     seed_spec = tf.TensorSpec([None], tf.int64, "seed")
 
-    @tf.function(input_signature=[images_spec(network)])
+    @tf.function(autograph=False, input_signature=[images_spec(network)])
     def serving_default(images):
       return network(checked(network, images))
 
-    @tf.function(input_signature=[images_spec(network), seed_spec])
+    @tf.function(autograph=False, input_signature=[images_spec(network), seed_spec])
     def attend(images, seed):
       images, seed = checked(network, images), tf.ensure_shape(seed, [None])
       rows = tf.shape(images)[0]
@@ -244,7 +255,7 @@ class VerificationTest(tf.test.TestCase):
     module = module_with(network)
     module.built, built = exports.built_signatures(network)
 
-    @tf.function(input_signature=built["look"].structured_input_signature[0])
+    @tf.function(autograph=False, input_signature=built["look"].structured_input_signature[0])
     def look(state, patches):
       # The runtime names the tensor whose shape is wrong.
       return built["look"](state=state, patches=tf.multiply(0.5, patches, name="patches"))
@@ -279,7 +290,7 @@ class VerificationTest(tf.test.TestCase):
     self.assertIn("changed, added or removed since the export: variables/variables.data", output)
 
   def test_an_image_decoded_before_its_size_is_known_fails(self):
-    network = exports.network()
+    network = exports.one_glimpse_network()
     shape = network.config.image_shape
 
     def decode(contents):
@@ -290,11 +301,11 @@ class VerificationTest(tf.test.TestCase):
       ):
         return tf.cast(tf.reshape(pixels, shape), tf.float32) / 255
 
-    @tf.function(input_signature=[images_spec(network)])
+    @tf.function(autograph=False, input_signature=[images_spec(network)])
     def serving_default(images):
       return network(checked(network, images))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
     def classify_bytes(image_bytes):
       image_bytes = tf.ensure_shape(image_bytes, [None])
       return network(tf.map_fn(decode, image_bytes, fn_output_signature=tf.float32))

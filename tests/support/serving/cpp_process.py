@@ -4,8 +4,6 @@ The process of the tests holds TensorFlow's Python package. The C++ loader would
 all tests there.
 """
 
-import contextlib
-import io
 import pickle
 import sys
 
@@ -27,27 +25,6 @@ def check(model_dir):
   return [tuple(line) for line in verify(model_dir)]
 
 
-def predict(arguments, largest_file):
-  """Runs the program predict: returns the printed text, and what it wrote of errors.
-
-  Args:
-    arguments: its command line.
-    largest_file: bytes that a file can hold, as on a full disk; None for no limit.
-  """
-  # Here, since the verification counts the imports.
-  from tests.support.programs import small_files
-  from wsram_tf.cli.programs import prediction
-
-  limit = small_files(largest_file) if largest_file else contextlib.nullcontext()
-  printed, errors = io.StringIO(), io.StringIO()
-  try:
-    with limit, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(errors):
-      prediction.predict(arguments)
-  except SystemExit as end:
-    return printed.getvalue(), f"{errors.getvalue()}{end.code}"
-  return printed.getvalue(), errors.getvalue()
-
-
 def main():
   while True:
     try:
@@ -55,7 +32,7 @@ def main():
     except EOFError:
       return
     try:
-      answer = {"run": run, "check": check, "predict": predict}[function](*arguments)
+      answer = {"run": run, "check": check}[function](*arguments)
     except cpp_loader.ServingError as error:
       answer = error.code, error.message
     pickle.dump(answer, sys.stdout.buffer)

@@ -1,7 +1,9 @@
 """Makes exports for tests, and runs them and the programs in processes of their own."""
 
 import atexit
+import contextlib
 import functools
+import io
 import json
 import os
 import pathlib
@@ -13,9 +15,16 @@ import tempfile
 
 import keras
 
-from tests.support.programs import ROOT
-from wsram_tf.classification import GlimpseConfig, ModelConfig, PredictionNetwork, WakeSleepLearner
-from wsram_tf.export import build_signatures, write_version
+from tests.support.programs import ROOT, small_files
+from wsram_tf.classification import (
+  GlimpseConfig,
+  LocationConfig,
+  ModelConfig,
+  PredictionNetwork,
+  WakeSleepLearner,
+)
+from wsram_tf.cli.programs import prediction
+from wsram_tf.export import build_signatures, export_classifier, write_version
 from wsram_tf.serving import ServingError, manifests
 
 __all__ = [
@@ -23,6 +32,8 @@ __all__ = [
   "ROOT",
   "CppProcess",
   "built_signatures",
+  "choosing_network",
+  "choosing_version",
   "copied_models",
   "cpp",
   "export_dir",
@@ -30,6 +41,7 @@ __all__ = [
   "make_network",
   "model_dir",
   "network",
+  "one_glimpse_network",
   "predict",
   "run_dir",
   "run_program",
@@ -70,10 +82,6 @@ class CppProcess:
     """The findings of the verification: {check: (whether it passed, detail)}."""
     return {name: found for name, *found in self._ask("check", os.fspath(model_dir))}
 
-  def predict(self, *arguments, largest_file=None):
-    """The printed text of predict.py, and its error, empty without one."""
-    return self._ask("predict", [os.fspath(argument) for argument in arguments], largest_file)
-
   def close(self):
     self._process.communicate()
 
@@ -84,15 +92,21 @@ def cpp():
   return CppProcess()
 
 
-@functools.cache
-def _predicting():
-  # Not `cpp()`, since drawing imports TensorFlow's Python package.
-  return CppProcess()
-
-
 def predict(*arguments, largest_file=None):
-  """Runs predict.py; where `largest_file` is given, no file can be larger, as on a full disk."""
-  return _predicting().predict(*arguments, largest_file=largest_file)
+  """Runs the program predict: returns the printed text, and what it wrote of errors.
+
+  Args:
+    *arguments: its command line.
+    largest_file: bytes that a file can hold, as on a full disk; None for no limit.
+  """
+  limit = small_files(largest_file) if largest_file else contextlib.nullcontext()
+  printed, errors = io.StringIO(), io.StringIO()
+  try:
+    with limit, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(errors):
+      prediction.predict([os.fspath(argument) for argument in arguments])
+  except SystemExit as end:
+    return printed.getvalue(), f"{errors.getvalue()}{end.code}"
+  return printed.getvalue(), errors.getvalue()
 
 
 def make_network(seed=1, **config):
@@ -161,6 +175,12 @@ def network():
 
 
 @functools.cache
+def one_glimpse_network():
+  """A network of one glimpse, which is traced and optimised soonest; tests leave it as it is."""
+  return make_network(num_glimpses=1)
+
+
+@functools.cache
 def export_dir():
   """A folder of models with one exported version; tests only read it."""
   path = pathlib.Path(tempfile.mkdtemp())
@@ -175,12 +195,29 @@ def model_dir():
 
 
 @functools.cache
+def choosing_network():
+  """A network whose glimpses choose among three scales; tests leave it as it is."""
+  glimpse = GlimpseConfig(8, 3, choose_scale=True)
+  return make_network(cell="relu", glimpse=glimpse, location=LocationConfig("keyed_grid"))
+
+
+@functools.cache
+def choosing_version():
+  """An export of `choosing_network()`, which no verification has seen; tests only read it."""
+  path = pathlib.Path(tempfile.mkdtemp())
+  atexit.register(shutil.rmtree, path)
+  return export_classifier(
+    choosing_network(), path, "digits", allowed_batch_sizes=(1, 4), verify=False
+  )
+
+
+@functools.cache
 def run_dir():
-  """The folder of a classifier's run, as training leaves it; tests only read it."""
+  """The folder of a run of a classifier with one glimpse; tests only read it."""
   path = pathlib.Path(tempfile.mkdtemp()) / "small run"
   atexit.register(shutil.rmtree, path.parent)
   path.mkdir()
-  learner = WakeSleepLearner(make_network().config)
+  learner = WakeSleepLearner(one_glimpse_network().config)
   learner.compile(keras.optimizers.Adam(1e-3), jit_compile=True)
   learner.save(path / "model.keras")
   (path / "results.json").write_text(json.dumps({"test_error_percent": 12.5}))
