@@ -47,6 +47,14 @@ def image_files():
   return folder
 
 
+@functools.cache
+def model_dir():
+  """The network of `exports.model_dir()` with the signature that most tests ask: it loads soon."""
+  folder = pathlib.Path(tempfile.mkdtemp())
+  atexit.register(shutil.rmtree, folder)
+  return exports.write(folder, exports.network(), signatures=("classify_bytes",))
+
+
 def expected_line(path, outputs):
   probabilities = outputs["probabilities"][0]
   order = np.argsort(-probabilities)[:3]
@@ -57,7 +65,8 @@ class PredictionTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
     self.folder = exports.temporary_folder(self)
-    self.model = f"--model_dir={exports.model_dir()}"
+    self.model = f"--model_dir={model_dir()}"
+    self.whole_model = f"--model_dir={exports.model_dir()}"
 
   def predict(self, *arguments):
     """The printed lines of a call without error."""
@@ -69,7 +78,7 @@ class PredictionTest(absltest.TestCase):
     paths = [image_files() / "right.png", image_files() / "right.jpg"]
     for path, line in zip(paths, self.predict(self.model, *paths), strict=True):
       contents = as_bytes_array([path.read_bytes()])
-      outputs = exports.cpp().run(exports.model_dir(), "classify_bytes", image_bytes=contents)
+      outputs = exports.cpp().run(model_dir(), "classify_bytes", image_bytes=contents)
       self.assertStartsWith(line, expected_line(path, outputs))
       looked = re.findall(r"\(([+-][\d.]+), ([+-][\d.]+)\)", line)
       np.testing.assert_allclose(np.array(looked, float), outputs["locations"][0], atol=0.0051)
@@ -97,7 +106,7 @@ class PredictionTest(absltest.TestCase):
     pixels[:30] = 0
     PIL.Image.fromarray(pixels[..., :3]).save(self.folder / "black.png")
     paths = [self.folder / name for name in ("transparent.png", "black.png")]
-    newest = f"--model_dir={exports.model_dir().parent}"
+    newest = f"--model_dir={model_dir().parent}"
     transparent, black = (line.partition(": ")[2] for line in self.predict(newest, *paths))
     self.assertEqual(transparent, black)
 
@@ -118,13 +127,13 @@ class PredictionTest(absltest.TestCase):
     paths = [image_files() / name for name in ("right.png", "large.jpg")]
     flags = [f"--server={server}", "--name=digits", f"--protocol={protocol}"]
     remote = self.predict(*flags, *paths)
-    self.assertEqual(remote, self.predict(self.model, *paths))
+    self.assertEqual(remote, self.predict(self.whole_model, *paths))
     self.assertNotEmpty(remote)
     folder = self.folder / protocol
     drawn = (f"--draw_dir={folder}", f"--animate={folder}/looks.gif", paths[0])
     self.predict(*flags, *drawn)
     pictures = [PIL.Image.open(folder / name) for name in ("right_glimpses.png", "looks.gif")]
-    self.predict(self.model, *drawn)
+    self.predict(self.whole_model, *drawn)
     for name, picture in zip(("right_glimpses.png", "looks.gif"), pictures, strict=True):
       self.assertEqual(picture.tobytes(), PIL.Image.open(folder / name).tobytes())
     _, error = exports.predict(*flags, image_files() / "cut.png")
@@ -156,11 +165,11 @@ class PredictionTest(absltest.TestCase):
 
   def test_glimpses_are_animated(self):
     path = self.folder / "new" / "looks.gif"
-    lines = self.predict(self.model, f"--animate={path}", image_files() / "large.jpg")
+    lines = self.predict(self.whole_model, f"--animate={path}", image_files() / "large.jpg")
     self.assertEndsWith(lines[-1], f"animated in {path}")
     self.assertEqual(PIL.Image.open(path).n_frames, exports.network().config.num_glimpses)
     two = [image_files() / name for name in ("right.png", "large.jpg")]
-    _, error = exports.predict(self.model, f"--animate={path}", *two)
+    _, error = exports.predict(self.whole_model, f"--animate={path}", *two)
     self.assertIn("must be given with one image alone", error)
 
   def test_files_that_are_no_images_are_refused_by_name(self):
@@ -204,7 +213,7 @@ class PredictionTest(absltest.TestCase):
     paths = [str(image_files() / name) for name in ("right.png", "text.png", "large.jpg")]
     right, large = (
       exports.cpp().run(
-        exports.model_dir(),
+        model_dir(),
         "classify_bytes",
         image_bytes=as_bytes_array([prepare_image(path, (40, 36, 1), "resize")[0]]),
       )
@@ -274,7 +283,7 @@ class ProgramTest(absltest.TestCase):
 
   def test_a_full_disk_is_reported_in_one_line(self):
     folder = exports.temporary_folder(self)
-    model, draw = f"--model_dir={exports.model_dir()}", f"--draw_dir={folder}"
+    model, draw = f"--model_dir={model_dir()}", f"--draw_dir={folder}"
     _, error = exports.predict(model, draw, image_files() / "right.png", largest_file=1000)
     self.assertNotIn("Traceback", error)
     self.assertStartsWith(

@@ -96,7 +96,7 @@ class AskingTest(absltest.TestCase):
     np.testing.assert_allclose(answer.probabilities, expected.probabilities, atol=1e-5)
 
   def test_a_captioners_boxes_are_the_cells_before_its_words(self):
-    learner = CaptionLearner(caption_toy.model_config(height=16, width=12, channels=1))
+    learner = CaptionLearner(caption_toy.model_config(height=16, width=12, channels=1, max_words=2))
     run = self.folder / "run"
     run.mkdir()
     learner.save(run / "model.keras")
