@@ -62,6 +62,12 @@ def uniforms_of(seeds, num_samples, network):
   return tf.stack(rows, axis=1)
 
 
+def leave_graphs(add_cleanup):
+  """Leaves graphs unoptimised until a test ends: called once, the optimisation takes longest."""
+  tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+  add_cleanup(tf.config.optimizer.set_experimental_options, {"disable_meta_optimizer": False})
+
+
 class BuiltSignaturesTest(tf.test.TestCase):
   """The signatures of networks of all kinds."""
 
@@ -252,6 +258,7 @@ class SignaturesTest(tf.test.TestCase):
       build_signatures(network, averaged_samples=0)
 
   def test_names_of_classes_are_answered(self):
+    leave_graphs(self.addCleanup)
     network = exports.one_glimpse_network()
     names = [f"class {label}" for label in range(9)] + ["größer"]
     module, functions = build_signatures(network, 2, names)

@@ -10,10 +10,10 @@ from wsram_tf.export import VerificationError, publishing
 
 class PublishingTest(tf.test.TestCase):
   def test_a_version_that_fails_its_verification_is_not_published(self):
-    folder, network = exports.temporary_folder(self), exports.network()
+    folder, network = exports.temporary_folder(self), exports.one_glimpse_network()
     shape = [None, *network.config.image_shape]
 
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, "images")])
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec(shape, tf.float32, "images")])
     def serving_default(images):  # It checks the shape, and no number.
       return network(tf.ensure_shape(images, shape))
 
