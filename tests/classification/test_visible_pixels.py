@@ -18,7 +18,11 @@ def _lists(images: np.ndarray) -> np.ndarray:
 
 
 def _learner(
-  observation: str, choose_scale: bool = False, glimpses: int = 2
+  observation: str,
+  choose_scale: bool = False,
+  glimpses: int = 2,
+  estimator: str = "variational",
+  exploration: wsram_tf.ExplorationConfig | None = None,
 ) -> wsram_tf.WakeSleepLearner:
   keras.utils.set_random_seed(1)
   config = dataclasses.replace(
@@ -29,27 +33,35 @@ def _learner(
     glimpse=dataclasses.replace(learners.MODEL.glimpse, choose_scale=choose_scale),
   )
   return wsram_tf.WakeSleepLearner(
-    config, wsram_tf.ObjectiveConfig("variational", num_samples=2), seed=3
+    config, wsram_tf.ObjectiveConfig(estimator, num_samples=2), exploration, seed=3
   )
 
 
 class VisiblePixelsTest(tf.test.TestCase):
   def test_trains_and_answers_as_a_network_of_pixels(self):
     images, labels = learners.make_data()
+    every_bonus = wsram_tf.ExplorationConfig(temperature=2.0, entropy_bonus=0.1, coverage_bonus=0.1)
     # Compiling takes seconds for each glimpse.
-    for choose_scale, compiled, glimpses in ((False, False, 2), (True, True, 1)):
+    for choose_scale, compiled, *options in (
+      (False, False, 2),
+      (True, True, 1, "wake_sleep_mixture", every_bonus),
+    ):
       with self.subTest(choose_scale=choose_scale, compiled=compiled):
-        answers, weights = [], []
+        answers, weights, histories = [], [], []
         for observation, x in (("pixels", images), ("visible_pixels", _lists(images))):
-          learner = _learner(observation, choose_scale, glimpses)
+          learner = _learner(observation, choose_scale, *options)
           jit = compiled and observation == "visible_pixels"
           learner.compile(keras.optimizers.SGD(0.1), jit_compile=jit, run_eagerly=not jit)
-          learner.fit(x, labels, batch_size=8, shuffle=False, verbose=0)
+          history = learner.fit(x, labels, batch_size=8, shuffle=False, verbose=0)
+          histories.append(history.history)
           answers.append(learner.predict(x, batch_size=8, verbose=0))
           weights.append(learner.get_weights())
         for one, other in zip(*weights, strict=True):
           self.assertAllClose(one, other, rtol=1e-4, atol=1e-5)
         self.assertAllClose(*(one["probabilities"] for one in answers), atol=1e-4)
+        self.assertEqual(histories[0].keys(), histories[1].keys())
+        for name, values in histories[0].items():
+          self.assertAllClose(histories[1][name], values, rtol=1e-4, atol=1e-5, msg=name)
 
   def test_reads_pixels_with_the_same_weights(self):
     images, _ = learners.make_data()
