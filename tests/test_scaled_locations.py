@@ -141,7 +141,7 @@ class ScaledLocationsTest(tf.test.TestCase):
 
         expected = everything(parameters, self.uniforms)
         specs = [tf.TensorSpec([None, n], tf.float64) for n in (family.num_parameters, 3)]
-        functions = [tf.function(everything, input_signature=specs)]
+        functions = [tf.function(everything, input_signature=specs, autograph=False)]
         if name != "test_wide":  # Its density is that of a learned scale.
           functions.insert(0, tf.function(everything, jit_compile=True, autograph=False))
         for function in functions:

@@ -98,7 +98,7 @@ class BeamSearchTest(tf.test.TestCase):
         self.assertAllEqual(caption[length:], [PADDING] * (len(caption) - length))
 
   def test_eager_graph_compiled_and_unknown_batch_agree(self):
-    network, images = _network(2, max_words=2), tf.constant(caption_toy.grids(4))
+    network, images = _network(2, max_words=2, cell="relu"), tf.constant(caption_toy.grids(4))
     config = wsram_tf.DecodingConfig(beam_width=3)
     eager = beam_search(network, images, config)
     for compiled in (False, True):

@@ -82,7 +82,7 @@ class LayersTest(tf.test.TestCase):
     images = np.random.default_rng(4).normal(size=[6, 1, 1, 13]).astype(np.float32)
     captions = np.tile(_CAPTIONS, [2, 1])
     learner.compile("adam", run_eagerly=True)
-    learner.fit(images, captions, batch_size=6, epochs=2, verbose=0)
+    learner.fit(images, captions, batch_size=6, verbose=0)
     path = os.path.join(self.get_temp_dir(), "learner.keras")
     learner.save(path)
     again = wsram_tf.load_model(path)

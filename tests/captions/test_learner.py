@@ -38,7 +38,7 @@ class EnumeratedTest(Float64Test):
     super().setUp()
     self.images = tf.constant(caption_toy.grids(1, "float64")[:, :, :1])
     self.captions = tf.constant(caption_toy.CAPTIONS[:1])
-    self.learner = caption_toy.learner(width=1)
+    self.learner = caption_toy.learner(width=1, cell="relu")
     if EnumeratedTest.values is None:  # Takes seconds, so all tests share it.
       EnumeratedTest.values, EnumeratedTest.derivatives = self.densities()
 
@@ -202,11 +202,11 @@ def _all_learners(**changes):
 
 class PaddingTest(Float64Test):
   def test_more_padding_and_a_batch_of_mixed_lengths_change_nothing(self):
-    # Two words and the end; the end alone.
-    images, captions = caption_toy.grids(2, "float64"), caption_toy.CAPTIONS[:2]
-    uniforms = tf.constant(np.random.default_rng(1).uniform(size=[2, 2, 4, 3]))
+    # One word and the end; the end alone.
+    images, captions = caption_toy.grids(2, "float64"), np.array([[4, END], [END, PADDING]])
+    uniforms = tf.constant(np.random.default_rng(1).uniform(size=[2, 2, 3, 3]))
     padded = np.pad(captions, [[0, 0], [0, 1]])
-    for name, learner in _all_learners(max_words=4):
+    for name, learner in _all_learners(max_words=3):
       with self.subTest(name):
         short, long = (
           _losses_and_gradients(learner, images, c, uniforms) for c in (captions, padded)
@@ -265,7 +265,7 @@ class TrainingTest(tf.test.TestCase):
       learner.compile(keras.optimizers.SGD(0.05), **arguments)
       images, captions = (part[1::2] for part in _data())
       history = learner.fit(
-        images, captions[:, :2], batch_size=6, epochs=3, shuffle=False, verbose=0
+        images, captions[:, :2], batch_size=6, epochs=2, shuffle=False, verbose=0
       ).history
       self.assertEqual(set(history), set(learner.training_metrics))
       histories.append(history)
@@ -274,7 +274,7 @@ class TrainingTest(tf.test.TestCase):
 
   def test_learns_and_loads_from_a_file(self):
     learner = caption_toy.learner(
-      "wake_sleep_equal_likelihood", num_samples=4, units=8, max_words=2
+      "wake_sleep_prior_equal_likelihood", num_samples=4, units=8, max_words=2
     )
     # The captions of at most two words, since each word is traced; evaluations run eagerly.
     images, captions = (part[1::2] for part in _data())

@@ -98,8 +98,8 @@ class TrainedBackboneTest(tf.test.TestCase):
     began = make_backbone(trainable=True).get_weights()
     for learner in (whole, first):
       learner.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
-    whole.fit(IMAGES, CAPTIONS, epochs=3, **arguments)
-    first.fit(IMAGES, CAPTIONS, epochs=2, **arguments)
+    whole.fit(IMAGES, CAPTIONS, epochs=2, **arguments)
+    first.fit(IMAGES, CAPTIONS, epochs=1, **arguments)
     first.save(path)
     second = keras.saving.load_model(path)
     self.assertTrue(second.prediction_network.backbone.trainable)

@@ -48,7 +48,7 @@ class VariationsTest(PredictionNetworkTest):
   def test_call_takes_any_number_of_images(self):
     network, images = make_network(CONFIGS["grid"]), make_images()
     batch = tf.TensorSpec([None, *images.shape[1:]], tf.float64)
-    call = tf.function(network, input_signature=[batch])
+    call = tf.function(network, input_signature=[batch], autograph=False)
     for count in (1, IMAGES):
       found = call(images[:count])
       for key, value in network(images[:count]).items():

@@ -223,7 +223,7 @@ class LayerConformanceTest(tf.test.TestCase):
           return case.apply(layer, *tensors)
 
         signature = [tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in arguments]
-        function = tf.function(apply, input_signature=signature)
+        function = tf.function(apply, input_signature=signature, autograph=False)
         for rows in (0, 1, 4):
           found = function(*[argument[:rows] for argument in arguments])
           for one, other in zip(results, found, strict=True):
