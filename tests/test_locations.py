@@ -251,9 +251,9 @@ class GridLocationsTest(tf.test.TestCase):
       expected = everything(parameters, tf.constant(uniforms))
       specs = [tf.TensorSpec([None, 3, n], tf.float64) for n in (family.num_parameters, 2)]
       for function in (
-        tf.function(everything),
-        tf.function(everything, jit_compile=True),
-        tf.function(everything, input_signature=specs),
+        tf.function(everything, jit_compile=True, autograph=False),
+        tf.function(everything, autograph=False),
+        tf.function(everything, input_signature=specs, autograph=False),
       ):
         for found, wanted in zip(function(parameters, uniforms), expected, strict=True):
           self.assertAllClose(found, wanted, rtol=1e-10, atol=1e-10)

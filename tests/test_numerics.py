@@ -89,22 +89,29 @@ class NumericsTest(tf.test.TestCase):
       self.assertAllEqual(function(tf.constant(log_weights)), flat.reshape(*flat.shape[:-1], 2, 3))
 
   def test_agree_in_every_mode_and_with_unknown_shapes(self):
-    for function in (
-      numerics.log_mean_exp,
-      numerics.normalize_log_weights,
-      _effective_sample_size_of_log_weights,
-    ):
-      for dtype, tolerance in ((tf.float32, 1e-6), (tf.float64, 1e-14)):
-        log_weights = tf.constant(_LOG_WEIGHTS, dtype)
-        expected = function(log_weights)
-        for shape, compiled in (
-          ([3, 9], True),
-          ([3, None], False),
-          ([None, None], False),
-          ([None, None], True),
-        ):
-          with self.subTest(function.__name__, shape=shape, compiled=compiled):
-            traced = tf.function(
-              function, input_signature=[tf.TensorSpec(shape, dtype)], jit_compile=compiled
-            )
-            self.assertAllClose(traced(log_weights), expected, rtol=tolerance, atol=tolerance)
+    def everything(log_weights: tf.Tensor) -> dict[str, tf.Tensor]:
+      functions = (
+        numerics.log_mean_exp,
+        numerics.normalize_log_weights,
+        _effective_sample_size_of_log_weights,
+      )
+      return {function.__name__: function(log_weights) for function in functions}
+
+    for dtype, tolerance in ((tf.float32, 1e-6), (tf.float64, 1e-14)):
+      log_weights = tf.constant(_LOG_WEIGHTS, dtype)
+      expected = everything(log_weights)
+      for shape, compiled in (
+        ([3, 9], True),
+        ([3, None], False),
+        ([None, None], False),
+        ([None, None], True),
+      ):
+        traced = tf.function(
+          everything,
+          input_signature=[tf.TensorSpec(shape, dtype)],
+          jit_compile=compiled,
+          autograph=False,
+        )
+        for name, found in traced(log_weights).items():
+          with self.subTest(name, shape=shape, compiled=compiled):
+            self.assertAllClose(found, expected[name], rtol=tolerance, atol=tolerance)

@@ -12,6 +12,7 @@ _MODEL = wsram_tf.ModelConfig(
   width=12,
   num_classes=3,
   units=5,
+  cell="relu",  # Of the fewest operations.
   num_glimpses=2,
   context_side=3,
   glimpse=wsram_tf.GlimpseConfig(glimpse_side=4, glimpse_scales=1),

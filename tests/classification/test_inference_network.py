@@ -87,8 +87,8 @@ class InferenceNetworkTest(tf.test.TestCase):
   def test_eager_graph_compiled_and_unknown_batch_agree(self):
     network, (target, upper) = _network(), _arguments()
     specs = [tf.TensorSpec([None, TARGET]), tf.TensorSpec([None, STATE])]
-    graph = tf.function(lambda t, u: network(t, u), input_signature=specs)
-    compiled = tf.function(lambda t, u: network(t, u), jit_compile=True)
+    graph = tf.function(lambda t, u: network(t, u), input_signature=specs, autograph=False)
+    compiled = tf.function(lambda t, u: network(t, u), jit_compile=True, autograph=False)
     expected = network(target, upper)
     self.assertAllClose(graph(target, upper), expected)
     self.assertAllClose(compiled(target, upper), expected)

@@ -61,7 +61,7 @@ class VariationsTest(PredictionNetworkTest):
   def test_compiled(self):
     # Compiling takes a second for each glimpse.
     for name, cutting, glimpses, cell in (
-      ("lstm", "loop", 2, "lstm"),
+      ("lstm", "loop", 1, "lstm"),
       ("chosen scale", "loop", 1, "gru"),
       ("keyed grid, chosen scale", "levels", 2, "relu"),
     ):

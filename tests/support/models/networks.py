@@ -1,6 +1,7 @@
 """Prediction networks of several kinds, with their inputs, for the tests."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -53,7 +54,15 @@ CONFIGS = {
 
 
 def make_network(config: ModelConfig) -> PredictionNetwork:
-  """A network whose weights, biases included, are large enough that everything matters."""
+  """A network whose weights, biases included, are large enough that everything matters.
+
+  Tests with the same configuration and precision share it, so they may not change it.
+  """
+  return _make_network(config, keras.config.dtype_policy().name)
+
+
+@functools.cache
+def _make_network(config: ModelConfig, policy: str) -> PredictionNetwork:
   network = PredictionNetwork(config)
   generator = np.random.default_rng(0)
   network.set_weights([generator.normal(scale=0.5, size=w.shape) for w in network.weights])
