@@ -90,7 +90,7 @@ class FitTest(tf.test.TestCase):
       {"validation_data": (images, labels, np.ones(COUNT))},
     ):
       with self.subTest(arguments.keys()):
-        history = learner.fit(images, one_hot, batch_size=4, verbose=0, **arguments).history
+        history = learner.fit(images, one_hot, batch_size=COUNT, verbose=0, **arguments).history
         self.assertIn("val_loss", history)
 
   def test_train_on_batch_and_test_on_batch(self):
