@@ -195,8 +195,8 @@ class TrainingTest(tf.test.TestCase):
       make_learner(estimator="wake_sleep_mixture", inference_phase="mix", num_samples=4)
       for _ in range(2)
     ]
-    eager = _trained(learners[0], run_eagerly=True)
-    compiled = _trained(learners[1], jit_compile=True)
+    eager = _trained(learners[0], updates=2, run_eagerly=True)
+    compiled = _trained(learners[1], updates=2, jit_compile=True)
     self.assertEqual(set(compiled), set(eager))
     for name, values in eager.items():
       with self.subTest(name):

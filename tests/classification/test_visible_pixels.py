@@ -54,6 +54,7 @@ class VisiblePixelsTest(tf.test.TestCase):
           learner.compile(keras.optimizers.SGD(0.1), jit_compile=jit, run_eagerly=not jit)
           history = learner.fit(x, labels, batch_size=8, shuffle=False, verbose=0)
           histories.append(history.history)
+          learner.compile(run_eagerly=True)
           answers.append(learner.predict(x, batch_size=8, verbose=0))
           weights.append(learner.get_weights())
         for one, other in zip(*weights, strict=True):

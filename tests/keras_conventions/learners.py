@@ -16,7 +16,7 @@ MODEL = wsram_tf.ModelConfig(
   cell="relu",  # Of the fewest operations.
   num_glimpses=1,
   context_side=4,
-  glimpse=wsram_tf.GlimpseConfig(glimpse_side=5),
+  glimpse=wsram_tf.GlimpseConfig(glimpse_side=5, glimpse_scales=1),
 )
 COUNT = 6  # A batch of 4 and a smaller one.
 
