@@ -32,14 +32,24 @@ def pixels(some: Looks) -> list[np.ndarray]:
   return [np.asarray(frame) for frame in glimpse_frames(some)]
 
 
+@functools.cache
+def plain_frames() -> list[PIL.Image.Image]:
+  return glimpse_frames(looks())
+
+
+@functools.cache
+def plain_pixels() -> list[np.ndarray]:
+  return [np.asarray(frame) for frame in plain_frames()]
+
+
 class FramesTest(tf.test.TestCase):
   def test_one_a_glimpse_all_of_one_size(self):
-    frames = glimpse_frames(looks())
+    frames = plain_frames()
     self.assertLen(frames, GLIMPSES)
     self.assertLen({(frame.size, frame.mode) for frame in frames}, 1)
 
   def test_each_shows_its_own_patches_and_answer_and_all_glimpses_so_far(self):
-    before = pixels(looks())
+    before = plain_pixels()
     for field, changes in (
       ("patches", [False, True, False]),
       ("probabilities", [False, True, False]),
@@ -60,7 +70,7 @@ class FramesTest(tf.test.TestCase):
   def test_a_reduced_copy_shows_places_of_the_whole(self):
     # The copy has half the side, so a glimpse of the same pixels has half the size on it.
     copy = looks()._replace(image=looks().image[::2, ::2], size=(20, 30))
-    self.assertAllEqual(pixels(copy), pixels(looks()))
+    self.assertAllEqual(pixels(copy), plain_pixels())
 
   def test_names_and_the_likeliest_of_many_classes(self):
     many = looks(classes=2 * MOST_BARS)
@@ -79,7 +89,7 @@ class SaveTest(tf.test.TestCase):
 
   def test_a_file_holds_all_frames_and_repeats(self):
     folder = exports.temporary_folder(self)
-    frames = glimpse_frames(looks())
+    frames = plain_frames()
     for suffix in (".gif", ".webp"):
       path = folder / "new" / f"looks{suffix}"
       save_frames(frames, path)

@@ -69,7 +69,7 @@ class NeedleTaskTest(tf.test.TestCase):
       objective=wsram_tf.ObjectiveConfig(estimator="variational", num_samples=1),
       source=tasks.DigitSourceConfig(validation_digits=20),
       evaluation=tasks.CanvasEvaluationConfig(
-        validation_canvases=4, test_canvases=5, evaluation_batch_size=3
+        validation_canvases=4, test_canvases=5, evaluation_batch_size=5
       ),
       needle=tasks.NeedleConfig(needle_side=100_000, needle_clutter=2),
     )
