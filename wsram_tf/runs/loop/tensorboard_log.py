@@ -76,7 +76,7 @@ class TensorBoardLog:
     start = SessionLog(status=SessionLog.START)
     writer.add_event(Event(wall_time=time.time(), step=self.start_update + 1, session_log=start))
     writer.close()
-    time.sleep(1.0)  # The next file must sort after this one.
+    time.sleep(1.0 - time.time() % 1.0)  # The next file must sort after this one, by its second.
 
 
 def _tag(name: str) -> str:
