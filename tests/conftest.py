@@ -1,5 +1,6 @@
 """Runs the longest tests first, with one thread a process and quick compilation."""
 
+import gc
 import os
 
 # The workers and the programs that they start share the cores: more threads wait for each other.
@@ -8,6 +9,18 @@ for _name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
 # LLVM's optimizations take longer than the few updates that they speed up here.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
+# The garbage collector pauses while the modules load, and leaves their objects alone from then on.
+gc.disable()
+
 
 def pytest_collection_modifyitems(items):
   items.sort(key=lambda item: not {"cli", "docs", "runs"} & set(item.path.parts))
+
+
+def pytest_collection_finish():
+  gc.freeze()
+  gc.enable()
+
+
+def pytest_unconfigure():
+  gc.freeze()
