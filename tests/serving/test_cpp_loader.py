@@ -61,6 +61,8 @@ with LoadedModel(sys.argv[1]) as model:
       model.run(signature, inputs)
     except ValueError as error:
       print(error)
+  # Bytes in the other order; `exports.cpp()` would turn them around on the way.
+  print(model.run("double", {"x": np.array([[1, 2]], ">f4")})["y"].item())
 import ssl
 ssl.create_default_context()
 print(sorted(set(sys.modules) & {"tensorflow", "keras"}))
@@ -153,6 +155,7 @@ class CppLoaderTest(tf.test.TestCase):
       "inputs=['x', 'z']: must be ['x'] for signature 'double'",
       "dtype='float16': must be one of float32, float64, int32, uint8, string, int64, bool",
       "array: must hold numbers or, as objects, bytes",
+      "10.0",
       "[]",
     ]
     self.assertEqual(done.stdout.splitlines(), expected)

@@ -14,6 +14,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -110,6 +111,18 @@ class _Output(ctypes.Structure):
   _fields_ = [("operation", _POINTER), ("index", ctypes.c_int)]
 
 
+class _Ends(NamedTuple):
+  """Where the graph takes a signature's inputs and gives its outputs.
+
+  Made once, because ctypes takes as long for it as for the rest of a call.
+  """
+
+  inputs: tuple[str, ...]
+  sources: "ctypes.Array[_Output]"
+  outputs: tuple[str, ...]
+  targets: "ctypes.Array[_Output]"
+
+
 @functools.cache
 def _library() -> ctypes.CDLL:
   """Loads the C API of the installed TensorFlow.
@@ -169,7 +182,7 @@ def _new_tensor(array: np.ndarray) -> int:
       library.TF_StringInit(data + index * _STRING_BYTES)
       library.TF_StringAssignView(data + index * _STRING_BYTES, value, len(value))
   elif size:
-    array = np.ascontiguousarray(array)
+    array = np.ascontiguousarray(array, None if array.dtype.isnative else dtype)
     ctypes.memmove(data, array.ctypes.data, size)
   return tensor
 
@@ -177,11 +190,11 @@ def _new_tensor(array: np.ndarray) -> int:
 def _read_tensor(tensor: int) -> np.ndarray:
   library = _library()
   dtype = protos.dtype_name(library.TF_TensorType(tensor))
-  shape = tuple(library.TF_Dim(tensor, axis) for axis in range(library.TF_NumDims(tensor)))
+  shape = [library.TF_Dim(tensor, axis) for axis in range(library.TF_NumDims(tensor))]
   data = library.TF_TensorData(tensor)
   if dtype != "string":
     size = library.TF_TensorByteSize(tensor)
-    return np.frombuffer(ctypes.string_at(data, size) if size else b"", dtype).reshape(shape)
+    return np.ndarray(shape, dtype, ctypes.string_at(data, size) if size else b"")
   values = np.empty(int(np.prod(shape, dtype=np.int64)), object)
   for index in range(len(values)):
     string = data + index * _STRING_BYTES
@@ -241,9 +254,13 @@ class LoadedModel:
       buffer = _Buffer.from_address(meta_graph)
       self.signatures = protos.meta_graph_signatures(ctypes.string_at(buffer.data, buffer.length))
       self._ends = {
-        info.tensor: self._find(info.tensor)
-        for signature in self.signatures.values()
-        for info in (*signature.inputs.values(), *signature.outputs.values())
+        name: _Ends(
+          tuple(signature.inputs),
+          self._find_all(signature.inputs),
+          tuple(signature.outputs),
+          self._find_all(signature.outputs),
+        )
+        for name, signature in self.signatures.items()
       }
     except BaseException:
       _free(self._session, self._graph)
@@ -267,6 +284,9 @@ class LoadedModel:
       self._is_open = False
       self._requests.wait_for(lambda: not self._running)
     self._free()
+
+  def _find_all(self, infos: Mapping[str, protos.TensorInfo]) -> "ctypes.Array[_Output]":
+    return (_Output * len(infos))(*(self._find(info.tensor) for info in infos.values()))
 
   def _find(self, tensor: str) -> _Output:
     name, _, index = tensor.rpartition(":")
@@ -310,25 +330,21 @@ class LoadedModel:
   def _run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     if signature not in self.signatures:
       raise ValueError(f"signature={signature!r}: must be one of {', '.join(self.signatures)}")
-    infos = self.signatures[signature]
-    if set(inputs) != set(infos.inputs):
+    ends = self._ends[signature]
+    if inputs.keys() != set(ends.inputs):
       raise ValueError(
-        f"inputs={sorted(inputs)}: must be {sorted(infos.inputs)} for signature {signature!r}"
+        f"inputs={sorted(inputs)}: must be {sorted(ends.inputs)} for signature {signature!r}"
       )
     library = self._library
-    sources = [self._ends[infos.inputs[name].tensor] for name in inputs]
-    targets = [self._ends[info.tensor] for info in infos.outputs.values()]
-    fed, fetched = (_POINTER * len(sources))(), (_POINTER * len(targets))()
-    feeds = (_Output * len(sources))(*sources), fed, len(sources)
-    fetches = (_Output * len(targets))(*targets), fetched, len(targets)
+    fed, fetched = (_POINTER * len(ends.inputs))(), (_POINTER * len(ends.outputs))()
+    feeds = ends.sources, fed, len(ends.inputs)
+    fetches = ends.targets, fetched, len(ends.outputs)
     try:
-      for index, array in enumerate(inputs.values()):
-        fed[index] = _new_tensor(array)
+      for index, name in enumerate(ends.inputs):
+        fed[index] = _new_tensor(inputs[name])
       with _Status() as status:
         library.TF_SessionRun(self._session, None, *feeds, *fetches, None, 0, None, status)
-      return {
-        name: _read_tensor(tensor) for name, tensor in zip(infos.outputs, fetched, strict=True)
-      }
+      return dict(zip(ends.outputs, map(_read_tensor, fetched), strict=True))
     finally:
       for tensor in (*fed, *fetched):
         if tensor:
