@@ -4,11 +4,23 @@ A server enforces neither the shapes of a signature nor finite numbers. The grap
 with messages that name the input and the rule.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 
-__all__ = ["IMAGE_CHANNELS", "checked_array", "decoded_images", "with_rows_of"]
+__all__ = [
+  "IMAGE_CHANNELS",
+  "Rule",
+  "checked",
+  "checked_array",
+  "decoded_images",
+  "finite_rule",
+  "row_rule",
+  "same_rows_rule",
+  "shaped",
+]
 
 # Channel counts that both PNG and JPEG can store.
 IMAGE_CHANNELS = (1, 3)
@@ -18,6 +30,84 @@ _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 _PNG_SIZE = (16, 8)  # Width and height, 4 bytes each, after the first chunk's name.
 _CMYK_COLOURS = 4
 _JPEG_HEAD = b"\xff\xd8\xff"
+
+
+class Rule(NamedTuple):
+  """What a signature asks of its inputs.
+
+  Attributes:
+    is_right: whether it holds, bool, for all or for each row.
+    message: makes the parts of the error's message.
+  """
+
+  is_right: tf.Tensor
+  message: Callable[[], list]
+
+
+def checked(rules: Sequence[Rule], *inputs: tf.Tensor) -> list[tf.Tensor]:
+  """Refuses inputs for which a rule does not hold; the message names the first such rule.
+
+  One `tf.cond` for all rules and their messages: each takes time that a single row notices.
+
+  Args:
+    rules: at least one.
+    *inputs: what the rules are about.
+
+  Returns:
+    the inputs.
+  """
+
+  def fail():
+    checks = []
+    for rule in rules:
+      with tf.control_dependencies(checks):
+        checks = [tf.debugging.Assert(tf.reduce_all(rule.is_right), rule.message())]
+    with tf.control_dependencies(checks):
+      return tf.constant(False)
+
+  hold = [tf.reduce_all(rule.is_right) for rule in rules]
+  good = tf.cond(functools.reduce(tf.logical_and, hold), lambda: tf.constant(True), fail)
+  with tf.control_dependencies([good]):
+    return [tf.identity(array) for array in inputs]
+
+
+def row_rule(is_right: tf.Tensor, message: str, *values: tf.Tensor) -> Rule:
+  """Makes a rule about each row.
+
+  Args:
+    is_right: bool `[B]`.
+    message: the rule; the indices of the rows that break it follow.
+    *values: each `[B, ...]`; the values of those rows follow the indices.
+  """
+
+  def parts():
+    wrong = tf.where(~is_right)[:, 0]
+    return [message, wrong, *(tf.gather(value, wrong) for value in values)]
+
+  return Rule(is_right, parts)
+
+
+def finite_rule(array: tf.Tensor, name: str) -> Rule:
+  """Makes the rule that all numbers of an input, float `[B, ...]`, are finite and not too large."""
+  # NaN is no largest number, and compares as false.
+  largest = tf.reduce_max(tf.abs(array), axis=[*range(1, array.shape.rank)])
+  return row_rule(
+    largest <= LARGEST_MAGNITUDE,
+    f"{name}: must be finite, without NaN or infinity, and at most {LARGEST_MAGNITUDE:g} in "
+    "magnitude; these rows are not:",
+  )
+
+
+def same_rows_rule(array: tf.Tensor, name: str, other: tf.Tensor, other_name: str) -> Rule:
+  """Makes the rule that an input has as many rows as another one."""
+  rows, needed = tf.shape(array)[0], tf.shape(other)[0]
+  message = f"{name}: must hold one row for each row of {other_name}; they have:"
+  return Rule(rows == needed, lambda: [message, rows, needed])
+
+
+def shaped(array: tf.Tensor, row_shape: Sequence[int]) -> tf.Tensor:
+  """Refuses an input whose rows have another shape, which a server would take for more rows."""
+  return tf.ensure_shape(array, [None, *row_shape])
 
 
 def checked_array(array: tf.Tensor, row_shape: Sequence[int], name: str) -> tf.Tensor:
@@ -31,29 +121,8 @@ def checked_array(array: tf.Tensor, row_shape: Sequence[int], name: str) -> tf.T
   Returns:
     the input.
   """
-  # Without this line, three channels would be read as three times the batch.
-  array = tf.ensure_shape(array, [None, *row_shape])
-  # NaN is no largest number, and compares as false.
-  largest = tf.reduce_max(tf.abs(array), axis=[*range(1, array.shape.rank)])
-  is_right = largest <= LARGEST_MAGNITUDE
-  message = (
-    f"{name}: must be finite, without NaN or infinity, and at most {LARGEST_MAGNITUDE:g} in "
-    "magnitude; these rows are not:"
-  )
-  check = tf.debugging.Assert(tf.reduce_all(is_right), [message, tf.where(~is_right)[:, 0]])
-  with tf.control_dependencies([check]):
-    return tf.identity(array)
-
-
-def with_rows_of(array: tf.Tensor, name: str, other: tf.Tensor, other_name: str) -> tf.Tensor:
-  """Refuses an input unless it has as many rows as another one; returns the input."""
-  rows, needed = tf.shape(array)[0], tf.shape(other)[0]
-  counted = tf.debugging.Assert(
-    rows == needed,
-    [f"{name}: must hold one row for each row of {other_name}; they have:", rows, needed],
-  )
-  with tf.control_dependencies([counted]):
-    return tf.identity(array)
+  array = shaped(array, row_shape)
+  return checked([finite_rule(array, name)], array)[0]
 
 
 def decoded_images(
@@ -75,15 +144,11 @@ def decoded_images(
   is_png = tf.strings.substr(image_bytes, 0, len(_PNG_HEAD)) == _PNG_HEAD
   is_jpeg = tf.strings.substr(image_bytes, 0, len(_JPEG_HEAD)) == _JPEG_HEAD
   whole_head = tf.strings.length(image_bytes) >= sum(_PNG_SIZE)
-  known = tf.debugging.Assert(
-    tf.reduce_all((is_png | is_jpeg) & whole_head),
-    [
-      "image_bytes: each row must be a PNG or JPEG file; these rows are not:",
-      tf.where(~((is_png | is_jpeg) & whole_head))[:, 0],
-    ],
+  known = row_rule(
+    (is_png | is_jpeg) & whole_head,
+    "image_bytes: each row must be a PNG or JPEG file; these rows are not:",
   )
-  with tf.control_dependencies([known]):
-    image_bytes = tf.identity(image_bytes)
+  (image_bytes,) = checked([known], image_bytes)
   pixels = tf.map_fn(
     lambda row: _decoded_image(*row, tuple(image_shape), largest_pixels),
     (tf.range(tf.shape(image_bytes)[0]), image_bytes, is_png),
@@ -113,12 +178,9 @@ def _decoded_image(index, contents, is_png, image_shape, largest_pixels):
     count = tf.cast(height, tf.int64) * tf.cast(width, tf.int64)
     is_right = (height > 0) & (width > 0) & (count <= largest_pixels)
     rule = f"must have 1 to {largest_pixels} pixels"
-  right_size = tf.debugging.Assert(
-    is_right,
-    [f"image_bytes: each image {rule}; row, height and width are:", index, height, width],
-  )
-  with tf.control_dependencies([right_size]):
-    contents = tf.identity(contents)
+  message = f"image_bytes: each image {rule}; row, height and width are:"
+  right_size = Rule(is_right, lambda: [message, index, height, width])
+  (contents,) = checked([right_size], contents)
 
   def pixels_of(channels):
     # The scope's name is part of the message about a truncated file.

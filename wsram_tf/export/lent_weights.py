@@ -33,7 +33,7 @@ class LentWeights:
   def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
     """Calls a function that calls the network, with these weights instead of the network's own."""
     # Reads them once a call, not once a glimpse: for one image, the operations' number decides.
-    values = [tf.identity(variable) for variable in self.variables]
+    values = [variable.value() for variable in self.variables]
     lent = list(zip(self._network.weights, values, strict=True))
     with keras.StatelessScope(state_mapping=lent):
       return function(*arguments)

@@ -7,7 +7,17 @@ import tensorflow as tf
 from wsram_tf import numerics
 from wsram_tf.classification.prediction_network import PredictionNetwork
 from wsram_tf.classification.views import View, glimpses_until, priors_along
-from wsram_tf.export.inputs import IMAGE_CHANNELS, checked_array, decoded_images, with_rows_of
+from wsram_tf.export.inputs import (
+  IMAGE_CHANNELS,
+  Rule,
+  checked,
+  checked_array,
+  decoded_images,
+  finite_rule,
+  row_rule,
+  same_rows_rule,
+  shaped,
+)
 from wsram_tf.export.lent_weights import LentWeights
 from wsram_tf.export.signatures.glimpses import glimpse_functions
 from wsram_tf.learning.sampling import stateless_uniforms
@@ -126,8 +136,18 @@ def build_signatures(
     return answer(numerics.log_mean_exp(log_probs))
 
   def classify_stepwise(images, threshold):
-    images = checked_array(images, config.image_shape, "images")
-    threshold = with_rows_of(_checked_threshold(threshold), "threshold", images, "images")
+    images, threshold = shaped(images, config.image_shape), shaped(threshold, [])
+    rules = [
+      finite_rule(images, "images"),
+      finite_rule(threshold, "threshold"),
+      row_rule(
+        (threshold >= 0.0) & (threshold <= 1.0),
+        "threshold: must be from 0 to 1; rows and values are:",
+        threshold,
+      ),
+      same_rows_rule(threshold, "threshold", images, "images"),
+    ]
+    images, threshold = checked(rules, images, threshold)
     actions, _, lower, _ = greedy(images)
 
     def classify():
@@ -179,29 +199,12 @@ def build_signatures(
   }
 
 
-def _checked_threshold(threshold):
-  """Refuses thresholds that are no probabilities, `[B]`."""
-  threshold = checked_array(threshold, [], "threshold")
-  is_right = (threshold >= 0.0) & (threshold <= 1.0)
-  wrong = tf.where(~is_right)[:, 0]
-  check = tf.debugging.Assert(
-    tf.reduce_all(is_right),
-    ["threshold: must be from 0 to 1; rows and values are:", wrong, tf.gather(threshold, wrong)],
-  )
-  with tf.control_dependencies([check]):
-    return tf.identity(threshold)
-
-
 def _checked_images_and_seed(images, seed, config):
-  images = checked_array(images, config.image_shape, "images")
-  seed = tf.ensure_shape(seed, [None])
+  images, seed = shaped(images, config.image_shape), shaped(seed, [])
   seeds, rows = tf.shape(seed)[0], tf.shape(images)[0]
-  counted = tf.debugging.Assert(
-    seeds == rows,
-    ["seed: must hold one number for each row of images; numbers and rows are:", seeds, rows],
-  )
-  with tf.control_dependencies([counted]):
-    return tf.identity(images), seed
+  message = "seed: must hold one number for each row of images; numbers and rows are:"
+  one_each = Rule(seeds == rows, lambda: [message, seeds, rows])
+  return checked([finite_rule(images, "images"), one_each], images, seed)
 
 
 def _row_uniforms(seed, num_samples, num_glimpses, size):
