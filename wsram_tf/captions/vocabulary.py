@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from wsram_tf import presets
+
 __all__ = ["END", "PADDING", "SPECIAL_WORDS", "START", "UNKNOWN", "Vocabulary", "split_words"]
 
 # Numbers of the special words. Padding is 0, so an array of zeros is padding.
@@ -52,6 +54,29 @@ class Vocabulary:
 
   def __len__(self) -> int:
     return len(self.words)
+
+  @classmethod
+  def from_preset(cls, preset: str | os.PathLike) -> "Vocabulary":
+    """Loads the vocabulary of a captioner's preset; see `CaptionNetwork.from_preset`.
+
+    Args:
+      preset: name of a preset of the package, or the folder of one.
+
+    Raises:
+      ValueError: if there is no such preset, or it is no captioner's.
+
+    Example:
+
+    >>> Vocabulary.from_preset("scenes").words[:6]
+    ('<padding>', '<start>', '<end>', '<unknown>', 'a', 'small')
+    """
+    words = tuple(presets.preset_names(preset))
+    if words[: len(SPECIAL_WORDS)] != SPECIAL_WORDS:
+      raise ValueError(
+        f"preset={os.fspath(preset)!r}: must have the words of a captioner as its names, first "
+        f"{', '.join(SPECIAL_WORDS)}"
+      )
+    return cls(words[len(SPECIAL_WORDS) :])
 
   @classmethod
   def from_captions(cls, captions: Iterable[str], least_count: int = 1) -> "Vocabulary":

@@ -25,7 +25,7 @@ LARGEST_PIXELS = 4096**2
 
 
 def export_captioner(
-  run: str | os.PathLike,
+  run: str | os.PathLike | CaptionNetwork,
   export_dir: str | os.PathLike,
   name: str,
   *,
@@ -33,6 +33,8 @@ def export_captioner(
   allowed_batch_sizes: Sequence[int] = publishing.BATCH_SIZES,
   verify: bool = True,
   extensions: Sequence[str] = (),
+  vocabulary: Vocabulary | None = None,
+  source: str | None = None,
   report: publishing.Report | None = None,
 ) -> pathlib.Path:
   """Exports a trained captioner, with its backbone and its search, for TensorFlow Serving.
@@ -42,7 +44,7 @@ def export_captioner(
   publication.
 
   Args:
-    run: folder of a finished run.
+    run: folder of a finished run, or a trained network, for example of a preset.
     export_dir: the folder of all models; created if it does not exist.
     name: of the model, for its clients.
     decoding: the search for a caption.
@@ -50,6 +52,8 @@ def export_captioner(
       The last is the largest batch.
     verify: whether to verify the version.
     extensions: Python files that register the run's estimator, instead of those that it recorded.
+    vocabulary: the words, with a network alone; a run's folder holds its own.
+    source: where the weights come from, for the manifest; by default the name of the run.
     report: takes the table of the verification and other notes, line by line, for example `print`.
 
   Returns:
@@ -71,16 +75,23 @@ def export_captioner(
   manifests.check_batch_sizes(allowed_batch_sizes)
   check_path("export_dir", export_dir)
   check_instance("decoding", decoding, DecodingConfig)
-  finished = finished_run.load_caption_run(run, extensions)
+  if source is not None:
+    check_instance("source", source, str)
+  if isinstance(run, CaptionNetwork):
+    check_instance("vocabulary", vocabulary, Vocabulary)
+    finished = finished_run.of_caption_network(run, vocabulary, "network")
+  elif vocabulary is not None:
+    raise ValueError("vocabulary: must not be given with a run, which holds its own")
+  else:
+    finished = finished_run.load_caption_run(run, extensions)
   config, backbone = finished.network.config, finished.backbone
   module, signatures = build_caption_signatures(
     finished.network, finished.vocabulary, decoding, backbone
   )
-  image_shape = config.image_shape if backbone is None else backbone.inputs[0].shape[1:]
-  height, width, channels = image_shape
+  height, width, channels = finished.image_shape
   facts = manifests.CaptionerFacts(
     name=name,
-    source=finished.source,
+    source=source or finished.source,
     height=height,
     width=width,
     channels=channels,

@@ -17,7 +17,13 @@ from wsram_tf.extensions import load_extension
 from wsram_tf.model_files.loading import load_model
 from wsram_tf.runs.folder import BACKBONE, CLASS_NAMES, VOCABULARY, RunFolder
 
-__all__ = ["FinishedCaptionRun", "FinishedRun", "load_caption_run", "load_run"]
+__all__ = [
+  "FinishedCaptionRun",
+  "FinishedRun",
+  "load_caption_run",
+  "load_run",
+  "of_caption_network",
+]
 
 
 class FinishedRun(NamedTuple):
@@ -47,7 +53,7 @@ class FinishedCaptionRun(NamedTuple):
     vocabulary: the words by number.
     backbone: makes the network's input from images, float `[B, S, S, 3]` in 0..255; None where the
       network takes images.
-    test_figures: the numbers in results.json, by name.
+    test_figures: the numbers in results.json, by name; empty for a network alone.
   """
 
   network: CaptionNetwork
@@ -55,6 +61,13 @@ class FinishedCaptionRun(NamedTuple):
   vocabulary: Vocabulary
   backbone: keras.Model | None
   test_figures: dict[str, float]
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """Height, width and channels of the images that it describes, pixels."""
+    if self.backbone is None:
+      return self.network.config.image_shape
+    return tuple(self.backbone.inputs[0].shape[1:])
 
 
 def load_run(run_dir: str | os.PathLike, extensions: Sequence[str] = ()) -> FinishedRun:
@@ -99,18 +112,32 @@ def load_caption_run(
     raise ValueError(
       f"run_dir={run.path}: {VOCABULARY} must be as training wrote it: {error}"
     ) from error
-  network = learner.prediction_network
-  backbone = network.backbone
-  if backbone is not None:  # It was trained too, unlike the one in the file.
-    network = network.without_backbone()
-  elif (run.path / BACKBONE).is_file():
-    backbone = _load_model(run.path / BACKBONE)
   figures = {
     name: figure
     for name, figure in run.read_results().items()
     if isinstance(figure, int | float) and not isinstance(figure, bool)
   }
-  return FinishedCaptionRun(network, _source(run), vocabulary, backbone, figures)
+  finished = of_caption_network(learner.prediction_network, vocabulary, _source(run))
+  # A backbone that was trained too is in the network, unlike the one in the file.
+  if finished.backbone is None and (run.path / BACKBONE).is_file():
+    finished = finished._replace(backbone=_load_model(run.path / BACKBONE))
+  return finished._replace(test_figures=figures)
+
+
+def of_caption_network(
+  network: CaptionNetwork, vocabulary: Vocabulary, source: str
+) -> FinishedCaptionRun:
+  """Separates a captioner's network from its backbone, where it has one.
+
+  Args:
+    network: trained.
+    vocabulary: its words.
+    source: where the weights come from.
+  """
+  backbone = network.backbone
+  if backbone is not None:
+    network = network.without_backbone()
+  return FinishedCaptionRun(network, source, vocabulary, backbone, {})
 
 
 def _source(run: RunFolder) -> str:

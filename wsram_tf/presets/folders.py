@@ -148,7 +148,7 @@ def preset_names(preset: str | os.PathLike) -> list[str]:
 def _folder_of(model_class: type, preset: str | os.PathLike) -> pathlib.Path:
   folder = pathlib.Path(preset)
   names = shipped(model_class)
-  if os.fspath(preset) in names:
+  if os.fspath(preset) in shipped(keras.Model):  # Of another class, too, for a clear error.
     return SHIPPED_DIR / os.fspath(preset)
   if not (folder / CONFIG_FILE).is_file():
     of_package = f"one of {', '.join(names)}, or " if names else ""

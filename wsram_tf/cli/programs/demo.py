@@ -138,14 +138,11 @@ def _exported(name: str, stack: contextlib.ExitStack) -> pathlib.Path:
   """Exports a preset to a temporary folder: the page asks exports alone, as any client does."""
   folder = stack.enter_context(tempfile.TemporaryDirectory())
   program.load_tensorflow()
-  from wsram_tf import presets
-  from wsram_tf.classification import PredictionNetwork
-  from wsram_tf.export import export_classifier
+  from wsram_tf.export import export_preset
 
-  network, names = PredictionNetwork.from_preset(name), presets.preset_names(name)
   # A preset's folder may have any name, a model may not.
   title = re.sub(r"[^A-Za-z0-9_.-]|^[^A-Za-z]+", "", pathlib.Path(name).name) or "preset"
-  return export_classifier(network, folder, title, class_names=names, verify=False)
+  return export_preset(name, folder, title, verify=False)
 
 
 def _example_digits(stack: contextlib.ExitStack) -> list[pathlib.Path]:

@@ -58,14 +58,8 @@ def classifier_flags() -> ProgramFlags:
   """Defines the flags of export_classifier."""
   flags = ProgramFlags("export_classifier", export_classifier.__doc__)
   _define_common(flags, "folder of a finished run, which holds model.keras")
-  flags.define_text(
-    "pretrained", "a preset instead of --run_dir: a name of the package's, or a preset's folder"
-  )
   flags.define_count(
     "averaged_samples", 5, "glimpse sequences that classify_averaged takes the mean over"
-  )
-  absl_flags.mark_flags_as_mutual_exclusive(
-    ["run_dir", "pretrained"], required=True, flag_values=flags.values
   )
   return flags
 
@@ -78,7 +72,6 @@ def captioner_flags() -> ProgramFlags:
     "folder of a finished run, which holds model.keras, vocabulary.txt and, where a backbone makes "
     "the grid of an image, backbone.keras",
   )
-  absl_flags.mark_flag_as_required("run_dir", flag_values=flags.values)
   flags.define(DecodingConfig, defaults=vars(EXPORTED_DECODING))
   return flags
 
@@ -89,6 +82,12 @@ def _define_common(flags: ProgramFlags, run_dir_help: str) -> None:
     run_dir_help,
     check=lambda path: (pathlib.Path(path) / "model.keras").is_file(),
     rule="must be a folder that holds model.keras; is the run finished?",
+  )
+  flags.define_text(
+    "pretrained", "a preset instead of --run_dir: a name of the package's, or a preset's folder"
+  )
+  absl_flags.mark_flags_as_mutual_exclusive(
+    ["run_dir", "pretrained"], required=True, flag_values=flags.values
   )
   flags.define_path(
     "export_dir",
@@ -163,16 +162,23 @@ def _export_captioner(arguments: Sequence[str] | None) -> None:
   flags = captioner_flags()
   flags.check_no_rest(flags.parse(arguments))
   program.load_tensorflow()
+  from wsram_tf.captions import CaptionNetwork, Vocabulary
   from wsram_tf.export import export_captioner
 
+  run, source, vocabulary = flags.run_dir, None, None
+  if flags.pretrained is not None:
+    run = CaptionNetwork.from_preset(flags.pretrained)
+    vocabulary, source = Vocabulary.from_preset(flags.pretrained), f"pretrained {flags.pretrained}"
   export_captioner(
-    flags.run_dir,
+    run,
     flags.export_dir,
     flags.name,
     decoding=flags.read(DecodingConfig),
     allowed_batch_sizes=_batch_sizes(flags.allowed_batch_sizes),
     verify=flags.verify,
     extensions=flags.extension or (),
+    vocabulary=vocabulary,
+    source=source,
     report=_print,
   )
 
