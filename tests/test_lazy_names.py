@@ -2,6 +2,8 @@
 
 import atexit
 import functools
+import gc
+import importlib
 import json
 import pathlib
 import shutil
@@ -10,9 +12,11 @@ import sys
 import tempfile
 import unittest
 import zipfile
+from unittest import mock
 
 import wsram_tf
 from tests.support.serving import exports
+from wsram_tf import lazy_names
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -126,6 +130,31 @@ class LazyNamesTest(unittest.TestCase):
     self.assertEqual(loaded, ["False", "PredictionNetwork", "PredictionNetwork"])
     loaded = printed_by_copies()["captions"].split()
     self.assertEqual(loaded, ["False", "PredictionNetwork", "function"])
+
+  def test_the_garbage_collector_pauses_during_imports_alone(self):
+    with tempfile.TemporaryDirectory() as name:
+      package = pathlib.Path(name, "lazy_example")
+      package.mkdir()
+      (package / "__init__.py").write_text(
+        "from wsram_tf import lazy_names\n"
+        "__getattr__, __dir__, __all__ = lazy_names.attach(__name__, __file__)\n"
+      )
+      (package / "__init__.pyi").write_text(
+        "from .right import COLLECTS as COLLECTS\nfrom .wrong import nothing as nothing\n"
+      )
+      (package / "right.py").write_text("import gc\nCOLLECTS = gc.isenabled()\n")
+      (package / "wrong.py").write_text("raise ValueError('wrong')\n")
+      with mock.patch.object(sys, "path", [name, *sys.path]), mock.patch.dict(sys.modules):
+        example = importlib.import_module("lazy_example")
+        self.assertFalse(example.COLLECTS)
+        with self.assertRaisesRegex(ValueError, "wrong"):
+          _ = example.nothing
+    self.assertTrue(gc.isenabled())
+    gc.disable()  # As a caller may have.
+    self.addCleanup(gc.enable)
+    with lazy_names.pause_collection():
+      pass
+    self.assertFalse(gc.isenabled())
 
   def test_every_name_resolves(self):
     packages = (

@@ -1,13 +1,15 @@
 """Loads the public names of a package on first use, and its Keras classes together."""
 
+import contextlib
+import gc
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import lazy_loader
 
-__all__ = ["attach", "load_models", "load_models_beside_tensorflow"]
+__all__ = ["attach", "load_models", "load_models_beside_tensorflow", "pause_collection"]
 
 # These modules import every class that the package registers with Keras.
 MODELS = ("wsram_tf.captions.learner", "wsram_tf.classification.learner")
@@ -27,7 +29,12 @@ def attach(
   Returns:
     `__getattr__`, `__dir__` and `__all__`.
   """
-  find, list_names, names = lazy_loader.attach_stub(package, filename)
+  find_name, list_names, names = lazy_loader.attach_stub(package, filename)
+
+  def find(name: str) -> Any:
+    with pause_collection():
+      return find_name(name)
+
   if not with_models:
     return find, list_names, names
 
@@ -39,6 +46,22 @@ def attach(
     return value
 
   return find_with_models, list_names, names
+
+
+@contextlib.contextmanager
+def pause_collection() -> Iterator[None]:
+  """Pauses Python's garbage collector while a block imports TensorFlow.
+
+  An import makes a million objects that stay. The collector would visit them again and again, which
+  takes a second.
+  """
+  collects = gc.isenabled()
+  gc.disable()
+  try:
+    yield
+  finally:
+    if collects:
+      gc.enable()
 
 
 def load_models() -> None:

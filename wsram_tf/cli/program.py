@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+from wsram_tf.lazy_names import pause_collection
 from wsram_tf.runs.loop.stop_requests import STOPPED_STATUS, RunStoppedError, Terminated
 from wsram_tf.serving.quiet import quiet_tensorflow
 
@@ -54,21 +55,15 @@ def load_tensorflow() -> None:
   """Imports TensorFlow, Keras and TensorFlow Probability as fast as a program can.
 
   Leaves out the notes that TensorFlow writes at its start. Hides the packages that Keras would
-  import for plots, data frames and wrappers that no program uses. Python's garbage collector, which
-  would visit the modules' million objects at each pass, pauses during the import and leaves them
-  alone from then on; at the program's end it leaves all objects to the system.
+  import for plots, data frames and wrappers that no program uses. Python's garbage collector
+  pauses during the import, and then leaves the objects of the modules alone; at the program's end
+  it leaves all objects to the system.
   """
   if "tensorflow_probability" in sys.modules:
     return
-  collects = gc.isenabled()
-  gc.disable()
-  try:
-    with quiet_tensorflow(), _hidden("matplotlib", "pandas", "sklearn"):
-      import keras  # noqa: F401
-      import tensorflow_probability  # noqa: F401
-  finally:
-    if collects:
-      gc.enable()
+  with pause_collection(), quiet_tensorflow(), _hidden("matplotlib", "pandas", "sklearn"):
+    import keras  # noqa: F401
+    import tensorflow_probability  # noqa: F401
   gc.freeze()
   atexit.register(gc.freeze)
 
