@@ -93,7 +93,8 @@ def glimpse_functions(
     state, patches = shaped(state, state_shape), shaped(patches, patches_shape)
     copies = [] if low_resolution is None else [shaped(low_resolution, copy_shape)]
     rules = [finite_rule(state, "state"), *_state_rules(state, network)]
-    for array, name in zip([patches, *copies], ["patches", "low_resolution"], strict=False):
+    named = [(patches, "patches"), *((copy, "low_resolution") for copy in copies)]
+    for array, name in named:
       rules += [finite_rule(array, name), same_rows_rule(array, name, state, "state")]
     state, patches, *copies = checked(rules, state, patches, *copies)
     rows = tf.shape(state)[0]
