@@ -59,7 +59,7 @@ class RoundTripTest(tf.test.TestCase):
   def test_those_of_the_package(self):
     names = {"quickstart", "translated_scaled"}
     self.assertEqual(set(wsram_tf.PredictionNetwork.presets), names)
-    self.assertEqual(wsram_tf.CaptionNetwork.presets, {})
+    self.assertEqual(set(wsram_tf.CaptionNetwork.presets), {"scenes"})
     self.assertEqual(set(wsram_tf.PRETRAINED), names)
     for name in names:
       one, other = wsram_tf.PredictionNetwork.from_preset(name), wsram_tf.load_pretrained(name)

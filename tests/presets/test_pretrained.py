@@ -4,6 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 import wsram_tf
+from wsram_tf import captions
+from wsram_tf.captions.data import scene_language, scenes
 from wsram_tf.data import canvases, digits
 
 
@@ -27,6 +29,25 @@ class PretrainedTest(tf.test.TestCase):
     for name, most in (("quickstart", 0.09), ("translated_scaled", 0.045)):
       answer = wsram_tf.load_pretrained(name)(images)
       self.assertLess(np.mean(answer["class_id"].numpy() != labels.numpy()), most)
+
+  def test_describes_scenes(self):
+    network = wsram_tf.CaptionNetwork.from_preset("scenes")
+    vocabulary = captions.Vocabulary.from_preset("scenes")
+    self.assertEqual(vocabulary.words, scene_language.VOCABULARY.words)
+    config = wsram_tf.SceneConfig(48, 11, 13, 19, 24)
+    test = scenes.evaluation_scenes(
+      digits.load_digits("mnist5k", num_validation=400).test,
+      num_scenes=60,
+      seed=11,
+      **config.arguments(),
+    )
+    found = captions.beam_search(network, test.images, captions.DecodingConfig())
+    right = [
+      scene_language.judge_caption(scene, vocabulary.decode(words)).is_correct
+      for scene, words in zip(test.scenes, found["words"].numpy(), strict=True)
+    ]
+    # 89.6% of the test scenes of its training; the limit is over 4 standard errors of 60 scenes away.
+    self.assertGreater(np.mean(right), 0.72)
 
   def test_refuses_an_unknown_name(self):
     with self.assertRaisesRegex(

@@ -38,6 +38,7 @@ def export_captioner(arguments: Sequence[str] | None = None) -> None:
   """Exports a trained captioner for TensorFlow Serving, with its backbone and its search.
 
   export_captioner --run_dir=RUN --export_dir=BASE --name=NAME
+  export_captioner --pretrained=scenes --export_dir=BASE --name=NAME
 
   Writes the next version, BASE/NAME/VERSION, and the files that a model server starts with. The
   version is verified through TensorFlow's C++ loader before its publication (see verify).
