@@ -68,7 +68,7 @@ class Vocabulary:
     Example:
 
     >>> Vocabulary.from_preset("scenes").words[:6]
-    ('<padding>', '<start>', '<end>', '<unknown>', 'a', 'small')
+    ('<padding>', '<start>', '<end>', '<unknown>', 'a', 'of')
     """
     words = tuple(presets.preset_names(preset))
     if words[: len(SPECIAL_WORDS)] != SPECIAL_WORDS:
