@@ -46,7 +46,7 @@ class PretrainedTest(tf.test.TestCase):
       scene_language.judge_caption(scene, vocabulary.decode(words)).is_correct
       for scene, words in zip(test.scenes, found["words"].numpy(), strict=True)
     ]
-    # 89.6% of the test scenes of its training; the limit is over 4 standard errors of 60 scenes away.
+    # 89.6% of the test scenes of its training; the limit is over 4 standard errors of 60 away.
     self.assertGreater(np.mean(right), 0.72)
 
   def test_refuses_an_unknown_name(self):
