@@ -183,6 +183,8 @@ def wrong_end(run_dir: pathlib.Path, code: int, half: str) -> list[str]:
   last = (log_lines(run_dir) or [""])[-1]
   # Before Python has loaded the program, the signal ends it.
   is_right = code == -signal.SIGTERM or (code == STOPPED_STATUS and "stopped by SIGTERM" in last)
+  # After the run's end, the signal has nothing to stop.
+  is_right |= code == 0 and (run_dir / "results.json").exists()
   return [] if is_right and not half else [f"ENDED WITH {code}, half written {half!r}: {last}"]
 
 
