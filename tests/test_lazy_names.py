@@ -3,7 +3,7 @@
 import atexit
 import functools
 import gc
-import importlib
+import importlib.util
 import json
 import pathlib
 import shutil
@@ -144,8 +144,12 @@ class LazyNamesTest(unittest.TestCase):
       )
       (package / "right.py").write_text("import gc\nCOLLECTS = gc.isenabled()\n")
       (package / "wrong.py").write_text("raise ValueError('wrong')\n")
-      with mock.patch.object(sys, "path", [name, *sys.path]), mock.patch.dict(sys.modules):
-        example = importlib.import_module("lazy_example")
+      spec = importlib.util.spec_from_file_location(
+        "lazy_example", package / "__init__.py", submodule_search_locations=[str(package)]
+      )
+      example = importlib.util.module_from_spec(spec)
+      with mock.patch.dict(sys.modules, {"lazy_example": example}):
+        spec.loader.exec_module(example)
         self.assertFalse(example.COLLECTS)
         with self.assertRaisesRegex(ValueError, "wrong"):
           _ = example.nothing
