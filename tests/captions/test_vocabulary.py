@@ -45,8 +45,15 @@ class VocabularyTest(tf.test.TestCase):
     ):
       with self.assertRaisesRegex(ValueError, message):
         vocabulary.encode(caption, 3)
-    for words in (["a", "a"], [""], ["<end>"]):
-      with self.assertRaisesRegex(ValueError, "must be distinct, and neither empty nor special"):
+    for words, message in (
+      (["a", "a"], r"words=\['a'\]: must be distinct"),
+      (["<end>"], r"words=\['<end>'\]: must be distinct, and not special"),
+      # A file holds one word a line.
+      (["a", "a dog\n"], r"words=\['a dog\\n'\]: must be text of one line each"),
+      ([""], r"words=\[''\]: must be text of one line each, and not empty"),
+      (["a", ["b"]], r"words=\[\['b'\]\]: must be text"),
+    ):
+      with self.assertRaisesRegex(ValueError, message):
         Vocabulary(words)
 
 

@@ -47,6 +47,7 @@ _FILE_SHARES = {
   "TF_CONFIG": 0.01,
   "backbone": 0.002,
   "presets": 0.01,
+  "captioner presets": 0.01,
   "model files": 0.01,
 }
 # Arguments of Python, uploads, and what clients and servers send.
@@ -54,7 +55,9 @@ _CALL_SHARES = {
   "settings": 0.04,
   "array tasks": 0.02,
   "training arguments": 0.02,
-  "export arguments": 0.001,
+  "classifier exports": 0.001,
+  "captioner exports": 0.001,
+  "preset exports": 0.001,
   "uploads": 0.03,
   "drawings": 0.01,
   "region manifests": 0.02,
@@ -111,9 +114,14 @@ def try_files(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
 
 def try_calls(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
   """Arguments, uploads or messages of one kind."""
-  from tests.fuzzing import strange_requests, strange_settings
+  from tests.fuzzing import strange_exports, strange_requests, strange_settings
 
-  found = (*strange_settings.KINDS, *strange_requests.KINDS, strange_requests.PREDICT)
+  found = (
+    *strange_settings.KINDS,
+    *strange_exports.KINDS,
+    *strange_requests.KINDS,
+    strange_requests.PREDICT,
+  )
   return try_inputs(next(kind for kind in found if kind.name == name), count, seed, folder)
 
 

@@ -329,6 +329,7 @@ class CaptionerTest(tf.test.TestCase):
       ({"name": "7"}, "name='7': must be a letter, then letters, digits"),
       ({"allowed_batch_sizes": (4, 1)}, "allowed_batch_sizes=4,1: must be whole numbers from 1"),
       ({"run": models}, "holds no finished run"),
+      ({"run": None}, "run_dir=None: must be a path"),
     ):
       arguments = {"run": photo_run(), "export_dir": models, "name": "photos", **given}
       with self.subTest(words), self.assertRaisesRegex(ValueError, words):

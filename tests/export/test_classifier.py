@@ -338,6 +338,7 @@ class ExportClassifierTest(tf.test.TestCase):
       ({"averaged_samples": 0}, "averaged_samples=0: must be at least 1"),
       ({"allowed_batch_sizes": (1, 8, 4)}, "allowed_batch_sizes=1,8,4: must be whole numbers"),
       ({"run": self.folder / "none"}, "holds no finished run"),
+      ({"run": None}, "run_dir=None: must be a path"),
     ):
       arguments = {"run": exports.network(), "export_dir": self.folder / "models", "name": "a"}
       with self.subTest(words), self.assertRaisesRegex(ValueError, words):

@@ -13,7 +13,7 @@ import wsram_tf
 from tests.fuzzing import strange_bytes
 from tests.fuzzing.trials import RULE, Kind
 from tests.support import small_runs
-from wsram_tf import captions, export, runs, tasks
+from wsram_tf import captions, runs, tasks
 from wsram_tf.data.images import Augmentation
 from wsram_tf.runs.folder import RunFolderError
 
@@ -121,23 +121,6 @@ def _start_run(folder: pathlib.Path, given: Mapping[str, Any]) -> None:
     runs.train(small_runs.array_task(), **given)
 
 
-_export_arguments = st.fixed_dictionaries(
-  {"export_dir": st.just("models") | odd_arguments, "name": odd_arguments | st.just("digits")},
-  optional={
-    "averaged_samples": odd_arguments,
-    "allowed_batch_sizes": odd_arguments | st.lists(st.integers(-1, 5), max_size=4),
-    "class_names": odd_arguments,
-    "source": odd_arguments,
-    "extensions": odd_arguments,
-  },
-).filter(lambda given: given != {"export_dir": "models", "name": "digits"})
-
-
-def _start_export(folder: pathlib.Path, given: Mapping[str, Any]) -> None:
-  with mock.patch("wsram_tf.export.publishing.publish"):
-    export.export_classifier(wsram_tf.load_pretrained("quickstart"), **given)
-
-
 _names = "|".join(sorted({f.name for config in _CONFIGS for f in dataclasses.fields(config)}))
 
 KINDS = (
@@ -165,13 +148,5 @@ KINDS = (
     _start_run,
     (ValueError, RunFolderError),
     rf"(run_dir|training|optimizer|resume|begin_with|{_names}).*({RULE}|holds no)",
-  ),
-  Kind(
-    "export arguments",
-    _export_arguments,
-    lay_nothing,
-    _start_export,
-    (ValueError,),
-    rf"(export_dir|name|averaged_samples|allowed_batch_sizes|class_names|source|extensions).*{RULE}",
   ),
 )

@@ -14,11 +14,9 @@ from tests.fuzzing import (
 )
 
 _KINDS = (*strange_files.KINDS, *strange_records.KINDS)
-# Without those that take seconds: whole exports, drawings and programs.
+# Without those that take seconds: exports, drawings and programs.
 _CALLS = [
-  kind
-  for kind in (*strange_settings.KINDS, *strange_requests.KINDS)
-  if kind.name not in ("export arguments", "animations")
+  kind for kind in (*strange_settings.KINDS, *strange_requests.KINDS) if kind.name != "animations"
 ]
 
 

@@ -78,8 +78,10 @@ class RefusalTest(tf.test.TestCase):
 
   def test_unknown_ones(self):
     words = "must be one of quickstart, translated_scaled, or a folder that save_to_preset wrote"
-    for preset in ("imagenet", self.folder, "../quickstart", ""):
+    for preset in ("imagenet", self.folder, "../quickstart", "", "x" * 300, "a\0b"):
       self.check_refused(preset, words)
+    for preset in (None, b"quickstart", ["quickstart"]):
+      self.check_refused(preset, "preset=.*(quickstart|None).*: must be a name or a folder")
 
   def test_damaged_ones(self):
     network().save_to_preset(self.preset)

@@ -31,10 +31,10 @@ class Vocabulary:
   """Maps words to numbers and numbers to words; the special words come first.
 
   Args:
-    words: distinct words without the special ones.
+    words: distinct words of one line each, without the special ones.
 
   Raises:
-    ValueError: if a word is repeated, empty or special.
+    ValueError: if a word is repeated, empty, special, no text or of several lines.
 
   Example:
 
@@ -46,11 +46,14 @@ class Vocabulary:
   """
 
   def __init__(self, words: Sequence[str]):
+    wrong = [word for word in words if not isinstance(word, str) or word.splitlines() != [word]]
+    if wrong:
+      raise ValueError(f"words={wrong[:5]!r:.200}: must be text of one line each, and not empty")
     self.words = (*SPECIAL_WORDS, *words)
     self._numbers = {word: number for number, word in enumerate(self.words)}
-    if len(self._numbers) < len(self.words) or "" in self._numbers:
-      twice = [word for word, count in Counter(self.words).items() if count > 1 or not word]
-      raise ValueError(f"words={twice[:5]}: must be distinct, and neither empty nor special")
+    if len(self._numbers) < len(self.words):
+      twice = [word for word, count in Counter(self.words).items() if count > 1]
+      raise ValueError(f"words={twice[:5]}: must be distinct, and not special")
 
   def __len__(self) -> int:
     return len(self.words)

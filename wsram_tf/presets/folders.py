@@ -146,11 +146,13 @@ def preset_names(preset: str | os.PathLike) -> list[str]:
 
 
 def _folder_of(model_class: type, preset: str | os.PathLike) -> pathlib.Path:
+  if not isinstance(preset, str | os.PathLike):
+    raise ValueError(f"preset={preset!r:.200}: must be a name or a folder")
   folder = pathlib.Path(preset)
   names = shipped(model_class)
   if os.fspath(preset) in shipped(keras.Model):  # Of another class, too, for a clear error.
     return SHIPPED_DIR / os.fspath(preset)
-  if not (folder / CONFIG_FILE).is_file():
+  if not os.path.isfile(folder / CONFIG_FILE):  # Also a name that is too long is none.
     of_package = f"one of {', '.join(names)}, or " if names else ""
     raise ValueError(
       f"preset={os.fspath(preset)!r}: must be {of_package}a folder that save_to_preset wrote"

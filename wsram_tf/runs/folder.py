@@ -12,6 +12,7 @@ import filelock
 
 from wsram_tf import files
 from wsram_tf.runs import record
+from wsram_tf.settings import check_path
 
 if TYPE_CHECKING:
   import keras
@@ -47,9 +48,13 @@ class RunFolder:
     tensorboard: the folder of TensorBoard's logs.
     glimpses: the picture of the glimpses.
     results: the figures of the finished run.
+
+  Raises:
+    ValueError: if `path` is no path.
   """
 
   def __init__(self, path: str | os.PathLike, *, is_writer: bool = True):
+    check_path("run_dir", path)
     self.path = pathlib.Path(path)
     self.is_writer = is_writer
     self.flagfile = self.path / "flags.flags"
