@@ -5,15 +5,19 @@ import pathlib
 import keras
 import numpy as np
 import tensorflow as tf
+from absl.testing import parameterized
 
 import wsram_tf
 from tests.support.models import caption_toy
+from wsram_tf.captions.grid_network import PackedGrids
 from wsram_tf.captions.vocabulary import END, PADDING
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, [3, 8, 8, 3]).astype(np.float32)
 # Two words at most, since each word takes long.
 CAPTIONS = np.array([[4, END], [END, PADDING], [5, END]], np.int32)
 NONE = tf.zeros([2], tf.int32)
+_LAYERS = ((4, 4, 3), (2, 2, 2))
+_PACKED = {"height": 1, "width": 1, "channels": 4 * 4 * 3 + 2 * 2 * 2}
 
 
 def make_backbone(trainable: bool) -> keras.Model:
@@ -30,6 +34,16 @@ def make_backbone(trainable: bool) -> keras.Model:
   network.layers[-1].set_weights([np.array(v, np.float32) for v in np.random.rand(4, 3)])
   network.trainable = trainable
   return network
+
+
+def make_layered_backbone() -> keras.Model:
+  """Makes a trainable network from images [B, 8, 8, 3] to packed grids of 4 x 4 and 2 x 2 cells."""
+  keras.utils.set_random_seed(1)
+  images = keras.Input([8, 8, 3])
+  scaled = keras.layers.Rescaling(1 / 128, offset=-1)(images)
+  fine = keras.layers.Conv2D(3, 2, strides=2)(scaled)
+  coarse = keras.layers.Conv2D(2, 2, strides=2)(fine)
+  return keras.Model(images, PackedGrids("fine,coarse")([fine, coarse]))
 
 
 def make_learner(backbone: keras.Model | None, **changes) -> wsram_tf.CaptionLearner:
@@ -50,7 +64,7 @@ def make_learner(backbone: keras.Model | None, **changes) -> wsram_tf.CaptionLea
   return learner
 
 
-class TrainedBackboneTest(tf.test.TestCase):
+class TrainedBackboneTest(parameterized.TestCase, tf.test.TestCase):
   def assert_same(self, weights, others):
     self.assertAllClose(weights, others, rtol=0, atol=0)
 
@@ -69,10 +83,14 @@ class TrainedBackboneTest(tf.test.TestCase):
     alone = inside.prediction_network.without_backbone()
     self.assertAllClose(alone(grids)["log_prob"], answers["log_prob"], rtol=1e-5, atol=1e-6)
 
-  def test_its_gradient_matches_finite_differences(self):
+  @parameterized.named_parameters(
+    ("one_grid", lambda: make_backbone(trainable=True), {}),
+    ("two_layers", make_layered_backbone, {**_PACKED, "layer_shapes": _LAYERS}),
+  )
+  def test_its_gradient_matches_finite_differences(self, make, shape):
     # With soft attention the loss is a deterministic function of the weights.
-    backbone = make_backbone(trainable=True)
-    learner = make_learner(backbone, attention="soft", max_words=3)
+    backbone = make()
+    learner = make_learner(backbone, attention="soft", max_words=3, **shape)
     captions = caption_toy.CAPTIONS
     update = learner.differentiate(IMAGES, captions)
     variables = learner.network_variables()["prediction"]
@@ -109,6 +127,24 @@ class TrainedBackboneTest(tf.test.TestCase):
     # Training must not change the moving means and variances.
     moved = [not np.array_equal(a, b) for a, b in zip(began, learnt, strict=True)]
     self.assertEqual(moved, [True, True, True, True, False, False])
+
+  def test_layers_learn_are_saved_and_exported_as_features(self):
+    path = pathlib.Path(self.get_temp_dir()) / "learner.keras"
+    learner = make_learner(make_layered_backbone(), **_PACKED, layer_shapes=_LAYERS)
+    began = make_layered_backbone().get_weights()
+    learner.fit(IMAGES, CAPTIONS, batch_size=3, verbose=0)
+    learner.save(path)
+    second = keras.saving.load_model(path)
+    backbone = second.prediction_network.backbone
+    learnt = backbone.get_weights()
+    self.assertTrue(
+      all(np.abs(a - b).max() > 1e-6 for a, b in zip(began, learnt, strict=True)), "unchanged"
+    )
+    answer = learner.predict(IMAGES, verbose=0)
+    self.assertAllEqual(answer["layers"], second.predict(IMAGES, verbose=0)["layers"])
+    alone = second.prediction_network.without_backbone()(backbone(IMAGES, training=False))
+    self.assertAllClose(alone["log_prob"], answer["log_prob"], rtol=1e-5, atol=1e-6)
+    self.assertAllEqual(alone["layers"], answer["layers"])
 
   def test_copies_weights_between_learners(self):
     frozen, learner = make_learner(None), make_learner(make_backbone(trainable=True))
