@@ -327,7 +327,8 @@ def _found_flagfile(argument: str) -> str:
   if option not in ("--flagfile", "-flagfile") or not equals or os.path.dirname(name):
     return argument
   path = FLAGFILES / (name if name.endswith(".flags") else f"{name}.flags")
-  return f"{option}={path}" if not os.path.exists(name) and path.is_file() else argument
+  is_own = os.path.exists(name) and not os.path.isdir(name)  # A data folder may have the name.
+  return f"{option}={path}" if path.is_file() and not is_own else argument
 
 
 def _lines(flag: flags.Flag) -> list[str]:

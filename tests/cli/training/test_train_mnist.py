@@ -127,6 +127,10 @@ class FlagfilesTest(tf.test.TestCase, parameterized.TestCase):
       flags = [f"--flagfile={own.name}", "--updates=3", "--evaluate_every=2"]
       (ending,) = programs.endings("train_mnist", flags, folder=folder)
       self.assertIn("updates=3: must be a multiple of evaluate_every=2", ending)
+      own.mkdir()  # As flickr8k may be, the folder of the photographs.
+      (ending,) = programs.endings("train_mnist", flags, folder=folder)
+      self.assertIn("updates=3: must be a multiple of evaluate_every=2", ending)
+      own.rmdir()
       own.write_text("--units=0\n")
       (ending,) = programs.endings("train_mnist", flags, folder=folder)
       self.assertIn("units=0: must be at least 1", ending)
