@@ -33,11 +33,16 @@ def map_in_order(
 ) -> tf.data.Dataset:
   """Maps a dataset in parallel, prefetches the results and keeps their order.
 
+  TensorFlow does not tune the dataset while it is read, unless its options ask for it: the thread
+  that does this may miss the end of an iterator, which then waits for the thread's next round, up
+  to a minute.
+
   Args:
     dataset: elements that `function` accepts.
     function: takes and returns tensors. It runs without AutoGraph, which starts faster; conditions
       on tensors therefore need `tf.cond`.
-    at_once: number of elements to map in parallel and to prefetch.
+    at_once: number of elements to map in parallel and to prefetch; without tuning,
+      `tf.data.AUTOTUNE` stands for the number of threads, 16 at most.
 
   Returns:
     dataset of the function's results, in the order of the input.
@@ -50,7 +55,12 @@ def map_in_order(
   """
   plain = tf.autograph.experimental.do_not_convert(function)
   mapped = dataset.map(plain, num_parallel_calls=at_once, deterministic=True)
-  return mapped.prefetch(at_once)
+  mapped = mapped.prefetch(at_once)
+  if mapped.options().autotune.enabled is not None:
+    return mapped
+  options = tf.data.Options()
+  options.autotune.enabled = False
+  return mapped.with_options(options)
 
 
 def on_host(images: np.ndarray, labels: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
