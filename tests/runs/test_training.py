@@ -117,6 +117,7 @@ class TrainTest(tf.test.TestCase):
         "updates=5: must be a multiple of evaluate_every=2",
       ),
       (small_runs.array_task(), {"begin_with": "/no"}, "begin_with=/no: holds no finished run"),
+      (small_runs.array_task(), {"resume": [0, 1]}, r"resume=\[0, 1\]: must be of the class bool"),
       (named, {"begin_with": self.whole.path}, "its classes must be the same, in the same order"),
       (
         small_runs.array_task(model=larger),

@@ -118,6 +118,7 @@ def train(
   optimizer = OptimizerConfig() if optimizer is None else optimizer
   check_instance("training", training, TrainingConfig)
   check_instance("optimizer", optimizer, OptimizerConfig)
+  check_instance("resume", resume, bool)
   check_path("run_dir", run_dir)
   if begin_with is not None:
     check_path("begin_with", begin_with)

@@ -137,7 +137,9 @@ def find_files(named: Sequence[str], suffixes: Sequence[str]) -> tuple[list[str]
   """
   paths, errors = [], {}
   for name in named:
-    if os.path.isdir(name):
+    if not name:  # As a variable of a shell may be.
+      found, name, rule = [], "''", "must name a file, a folder or a pattern"
+    elif os.path.isdir(name):
       found = [str(path) for path in files.found_in(pathlib.Path(name), suffixes)]
       rule = f"must hold a file that ends in {', '.join(suffixes)}"
     elif glob.has_magic(name) and not os.path.exists(name):
