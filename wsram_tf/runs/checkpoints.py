@@ -72,6 +72,15 @@ class Checkpoints:
     self.run.save_learner(path, learner)
     self._remove_stopped(but=path)
 
+  def load_newest(self) -> tuple[keras.Model | None, Interval | None]:
+    """Loads the learner that a run resumes from; see `load_stopped` and `load_last`.
+
+    Returns:
+      the learner, None if there is no checkpoint yet; what it did since the last evaluation, None
+      if nothing.
+    """
+    return self.load_stopped() or (self.load_last(), None)
+
   def load_stopped(self) -> tuple[keras.Model, Interval] | None:
     """Loads the learner that was stopped after the last evaluation.
 

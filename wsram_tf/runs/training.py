@@ -141,7 +141,8 @@ def train(
     with contextlib.ExitStack() as stack:
       requests = stop_requests or stack.enter_context(StopRequests())
       requests.limit_hours(training.max_hours)
-      return _train(task, run, training, optimizer, settings, resume, begin_with, requests)
+      plan = _Plan(task, run, training, optimizer, settings, resume, begin_with)
+      return _train(plan, requests)
   except Terminated as error:
     raise RunStoppedError("stopped by SIGTERM") from error
   finally:
@@ -230,85 +231,118 @@ def steps_per_execution(every: int) -> int:
   return max(n for n in range(1, MOST_STEPS_PER_EXECUTION + 1) if every % n == 0)
 
 
-def _train(
-  task: Task,
-  run: RunFolder,
-  training: TrainingConfig,
-  optimizer_config: OptimizerConfig,
-  settings: record.Settings,
-  resume: bool,
-  begin_with: str | os.PathLike | None,
-  requests: StopRequests,
-) -> TrainedRun:
-  if begin_with and not resume:
-    task.check_begin_with(warm_start.finished_run(begin_with))
-  cluster = distribution.join(training.strategy)
-  every = evaluation_interval(training, optimizer_config)
+class _Plan(NamedTuple):
+  """What one call of `train` does; see there."""
 
-  def make_learner() -> BaseLearner:
-    return task.make_learner(clip_norm=optimizer_config.clip_norm, seed=training.seed)
+  task: Task
+  run: RunFolder
+  training: TrainingConfig
+  optimizer: OptimizerConfig
+  settings: record.Settings
+  resume: bool
+  begin_with: str | os.PathLike | None
 
-  def make_data(start_update: int) -> tf.data.Dataset:
-    return task.training_data(
-      batch_size=training.batch_size, seed=training.seed, start_update=start_update
+  def make_learner(self) -> BaseLearner:
+    return self.task.make_learner(clip_norm=self.optimizer.clip_norm, seed=self.training.seed)
+
+  def make_optimizer(self) -> keras.optimizers.Optimizer:
+    return make_optimizer(self.optimizer)
+
+  def make_data(self, start_update: int) -> tf.data.Dataset:
+    return self.task.training_data(
+      batch_size=self.training.batch_size, seed=self.training.seed, start_update=start_update
     )
 
+
+def _train(plan: _Plan, requests: StopRequests) -> TrainedRun:
+  learner, interval = _prepare(plan)
+  began = time.time()
+  recorder = _fit(plan, learner, interval, requests)
+  requests.raise_now()
+  if recorder is None:
+    print("trained; the chief evaluates and writes the results", flush=True)
+    return TrainedRun(plan.run.path, learner, {})
+  print(f"trained in {time.time() - began:.0f} s; evaluating the best weights", flush=True)
+  return _finish(plan, learner, recorder)
+
+
+def _prepare(plan: _Plan) -> tuple[BaseLearner, Interval | None]:
+  """Prepares the task, writes the first files of the run, and makes its learner, new or saved.
+
+  Returns:
+    the compiled learner; what a resumed run did since its last evaluation, None if nothing.
+  """
+  task, run, training, resume = plan.task, plan.run, plan.training, plan.resume
+  if plan.begin_with and not resume:
+    task.check_begin_with(warm_start.finished_run(plan.begin_with))
   if task.writes_before_training:
-    run.create(settings, resume=resume)
+    run.create(plan.settings, resume=resume)
   task.prepare(run)
   keras.utils.set_random_seed(training.seed)
-  learner, optimizer = make_learner(), make_optimizer(optimizer_config)
-  if begin_with and not resume:
-    warm_start.take_weights(learner, warm_start.finished_run(begin_with))
-  run.create(settings, resume=resume)
-  saved, interval = _last_checkpoint(run) if resume else (None, None)
+  learner, optimizer = plan.make_learner(), plan.make_optimizer()
+  if plan.begin_with and not resume:
+    warm_start.take_weights(learner, warm_start.finished_run(plan.begin_with))
+  run.create(plan.settings, resume=resume)
+  saved, interval = Checkpoints(run).load_newest() if resume else (None, None)
   if saved is not None:
     learner, optimizer = saved, saved.optimizer
-  elif begin_with and resume:  # The run was stopped before its first checkpoint.
-    warm_start.take_weights(learner, warm_start.finished_run(begin_with))
+  elif plan.begin_with and resume:  # The run was stopped before its first checkpoint.
+    warm_start.take_weights(learner, warm_start.finished_run(plan.begin_with))
   learner.on_nan = training.on_nan  # A resumed run may choose again.
   learner.compile(
     optimizer,
     jit_compile=use_xla(training.jit_compile, task),
-    steps_per_execution=steps_per_execution(every),
+    steps_per_execution=steps_per_execution(evaluation_interval(training, plan.optimizer)),
   )
-  start = int(optimizer.iterations)
+  return learner, interval
+
+
+def _fit(
+  plan: _Plan, learner: BaseLearner, interval: Interval | None, requests: StopRequests
+) -> RunRecorder | None:
+  """Trains to the end.
+
+  Returns:
+    the recorder of the run; None on workers other than the chief.
+  """
+  task, training = plan.task, plan.training
+  cluster = distribution.join(training.strategy)
+  start = int(learner.optimizer.iterations)
   fit = functools.partial(learner.fit, verbose=0)
   if cluster.strategy:
     fit = distribution.ReplicatedLearner(
-      cluster, learner, make_learner, lambda: make_optimizer(optimizer_config)
+      cluster, learner, plan.make_learner, plan.make_optimizer
     ).fit
-  progress = Progress(optimizer_config.updates, task.progress, task.describe)
+  progress = Progress(plan.optimizer.updates, task.progress, task.describe)
   stopper = Stopper(requests, agrees=training.strategy == "multi_worker")
   recorder, callbacks = None, [progress, stopper]
   if cluster.is_chief:
     evaluated = interval.begin if interval else start
     recorder = RunRecorder(
-      run,
+      plan.run,
       training.batch_size,
       evaluated,
       task.chosen_by,
       task.summaries,
-      settings,
+      plan.settings,
       interval,
     )
     callbacks = [*task.callbacks(), progress, recorder, stopper]
-  began = time.time()
   try:
     fitting.fit_from(
       start,
       learner,
       fit,
-      make_data,
+      plan.make_data,
       task.validation_data(),
       callbacks,
-      every=every,
-      updates=optimizer_config.updates,
+      every=evaluation_interval(training, plan.optimizer),
+      updates=plan.optimizer.updates,
       interval=interval,
     )
   except NonFiniteUpdateError as error:
     if cluster.is_chief:
-      save_for_replay(run, learner, error, make_data)
+      save_for_replay(plan.run, learner, error, plan.make_data)
     raise
   except (Terminated, distribution.WorkerLostError) as error:
     reason = requests.reason
@@ -321,29 +355,24 @@ def _train(
     if recorder and isinstance(error, Terminated):
       recorder.save_interval()
     raise RunStoppedError(
-      f"stopped by {reason} after update {int(optimizer.iterations)}"
+      f"stopped by {reason} after update {int(learner.optimizer.iterations)}"
     ) from error
-  requests.raise_now()
-  if not cluster.is_chief:
-    print("trained; the chief evaluates and writes the results", flush=True)
-    return TrainedRun(run.path, learner, {})
-  print(f"trained in {time.time() - began:.0f} s; evaluating the best weights", flush=True)
+  return recorder
+
+
+def _finish(plan: _Plan, learner: BaseLearner, recorder: RunRecorder) -> TrainedRun:
+  """Scores the chosen weights, and writes the model and the results."""
+  run = plan.run
   # Into the same learner, whose evaluation is traced and compiled already.
   weight_transfer.copy_state(recorder.checkpoints.load_best(), learner)
   results = {
-    **task.score(learner, run),
-    **_training_figures(learner, recorder, training, optimizer_config),
+    **plan.task.score(learner, run),
+    **_training_figures(learner, recorder, plan.training, plan.optimizer),
   }
   run.save_learner(run.model, learner)
   run.write_json(run.results, results)
-  print(f"{task.headline(results)}\nresults: {run.results}\npicture: {run.glimpses}")
+  print(f"{plan.task.headline(results)}\nresults: {run.results}\npicture: {run.glimpses}")
   return TrainedRun(run.path, learner, results)
-
-
-def _last_checkpoint(run: RunFolder) -> tuple[BaseLearner | None, Interval | None]:
-  """Loads the learner that a run resumes from, and what it did since its last evaluation."""
-  checkpoints = Checkpoints(run)
-  return checkpoints.load_stopped() or (checkpoints.load_last(), None)
 
 
 def _training_figures(
