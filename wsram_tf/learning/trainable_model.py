@@ -133,7 +133,8 @@ class TrainableModel(CheckedModel):
 
     Args:
       x: images, an array or a list; or a `tf.data.Dataset`, a `keras.utils.PyDataset` or a
-        generator of batches `(images, targets)` or `(images, targets, sample_weight)`.
+        generator of batches `(images, targets)` or `(images, targets, sample_weight)`. A dataset is
+        read without autotuning, unless its options enable it; see `data.pipelines.map_in_order`.
       y: targets, where `x` is images.
       class_weight: factors of the losses by class; 1 for the classes that it lacks.
       sample_weight: `[B]`, factors of each image's losses, where `x` is images.

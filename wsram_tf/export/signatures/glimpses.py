@@ -35,8 +35,8 @@ def glimpse_functions(
 
   The state between two calls, float32 `[B, D]`, is the number of glimpses taken, the place of the
   next one, with `no_return` the cells of those taken, and the states of both recurrent layers. It
-  leaves out the keys of a `keyed_grid`: they
-  are larger than the low-resolution copy that they come from, so `look` takes the copy again.
+  leaves out the keys of a `keyed_grid`: they are larger than the low-resolution copy that they come
+  from, so `look` takes the copy again.
 
   Args:
     network: gives the shapes and the glimpses, at its prior's mode.

@@ -1,6 +1,6 @@
 """The signatures of a classifier that take whole images, and the module that holds them all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -49,93 +49,97 @@ def build_signatures(
     raise ValueError(f"averaged_samples={averaged_samples!r:.200}: must be a whole number")
   if averaged_samples < 1:
     raise ValueError(f"averaged_samples={averaged_samples}: must be at least 1")
-  config = network.config
-  if class_names and len(class_names) != config.num_classes:
-    raise ValueError(
-      f"class_names: must be {config.num_classes}, one for each class; got {len(class_names)}"
+  classes = network.config.num_classes
+  if class_names and len(class_names) != classes:
+    raise ValueError(f"class_names: must be {classes}, one for each class; got {len(class_names)}")
+  signatures = _ImageSignatures(network, averaged_samples, class_names)
+  module = tf.Module(name="classifier")
+  module.weights = signatures.weights.variables
+  functions = {
+    **signatures.functions(),
+    **glimpse_functions(network, signatures.weights, signatures.answer),
+  }
+  return module, {
+    name: tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
+    for name, (function, specs) in functions.items()
+  }
+
+
+class _ImageSignatures:
+  """The functions that take whole images, a method for each signature.
+
+  `greedy` and `sampled` run the network. All signatures share them, because inlined, their bodies
+  would be saved once a signature. Without rows, some kernels that a server's optimiser picks fail,
+  so each use of the network is in a branch for batches with rows.
+
+  Args:
+    network: trained; glimpses come from its prior.
+    averaged_samples: glimpse sequences that `classify_averaged` averages.
+    class_names: K names, by label; empty where classes have numbers alone.
+
+  Attributes:
+    weights: the network's weights, as the exported module holds them.
+  """
+
+  def __init__(self, network: PredictionNetwork, averaged_samples: int, class_names: Sequence[str]):
+    self.network = network
+    self.averaged_samples = averaged_samples
+    self.class_names = class_names
+    self.weights = LentWeights(network)
+    self._action_size = action_size(network.location_distribution)
+    # The fastest without XLA, which a stock CPU server does not use.
+    self._cutting = "windows" if network.compute_dtype == "float32" else "gather"
+    self._images = tf.TensorSpec([None, *network.config.image_shape], tf.float32, "images")
+    uniforms = tf.TensorSpec([None, None, *self._actions_shape], tf.float32, "uniforms")
+    self.greedy = tf.function(self._greedy, input_signature=[self._images], autograph=False)
+    self.sampled = tf.function(
+      self._sampled, input_signature=[self._images, uniforms], autograph=False
     )
-  module, weights = tf.Module(name="classifier"), LentWeights(network)
-  module.weights = weights.variables
 
-  images_spec = tf.TensorSpec([None, *config.image_shape], tf.float32, "images")
-  seed_spec = tf.TensorSpec([None], tf.int64, "seed")
-  bytes_spec = tf.TensorSpec([None], tf.string, "image_bytes")
-  size = action_size(network.location_distribution)
-  threshold_spec = tf.TensorSpec([None], tf.float32, "threshold")
-  uniforms_spec = tf.TensorSpec([None, None, config.num_glimpses, size], tf.float32, "uniforms")
+  def functions(self) -> Mapping[str, tuple[Callable[..., Mapping], list[tf.TensorSpec]]]:
+    """The functions to export, with the specs of their inputs, by name."""
+    seed = tf.TensorSpec([None], tf.int64, "seed")
+    image_bytes = tf.TensorSpec([None], tf.string, "image_bytes")
+    threshold = tf.TensorSpec([None], tf.float32, "threshold")
+    functions = {
+      "serving_default": (self.serving_default, [self._images]),
+      "attend": (self.attend, [self._images, seed]),
+      "classify_bytes": (self.classify_bytes, [image_bytes]),
+      "classify_averaged": (self.classify_averaged, [self._images, seed]),
+      "classify_stepwise": (self.classify_stepwise, [self._images, threshold]),
+      "prior_map": (self.prior_map, [self._images]),
+    }
+    if self.network.config.channels not in IMAGE_CHANNELS:
+      del functions["classify_bytes"]
+    return functions
 
-  # The fastest without XLA, which a stock CPU server does not use.
-  cutting = "windows" if network.compute_dtype == "float32" else "gather"
+  def serving_default(self, images):
+    """Classes and glimpses at the mode of the prior."""
+    images = checked_array(images, self.network.config.image_shape, "images")
+    actions, log_probs, *_ = self.greedy(images)
+    return {**self.answer(log_probs), **self._places(actions)}
 
-  # The signatures share these functions: inlined, the body would be saved once a signature.
-  # Without rows, some kernels that a server's optimiser picks fail.
-  @tf.function(input_signature=[images_spec], autograph=False)
-  def greedy(images):
-    def look():
-      sequences = weights.call(lambda: network.attend(network.look(images, cutting=cutting)))
-      layers = sequences.lower[0], sequences.upper[0]
-      return sequences.actions[0], sequences.log_probs[0], *layers
+  def classify_bytes(self, image_bytes):
+    """The same for image files."""
+    images = decoded_images(image_bytes, self.network.config.image_shape) / 255.0
+    actions, log_probs, *_ = self.greedy(images)
+    return {**self.answer(log_probs), **self._places(actions)}
 
-    def no_rows():
-      layer = tf.zeros([0, config.num_glimpses, config.units], network.core.compute_dtype)
-      actions = tf.zeros([0, config.num_glimpses, size])
-      return actions, tf.zeros([0, config.num_classes]), layer, layer
+  def attend(self, images, seed):
+    """Classes after one sampled sequence of glimpses, and the sequence's log-density."""
+    images, seed = self._checked_images_and_seed(images, seed)
+    actions, log_prior, log_probs = self.sampled(images, self._row_uniforms(seed, 1))
+    return {**self.answer(log_probs[0]), **self._places(actions[0]), "log_prob": log_prior[0]}
 
-    return tf.cond(tf.shape(images)[0] > 0, look, no_rows)
+  def classify_averaged(self, images, seed):
+    """Classes by the mean probability over several sampled sequences."""
+    images, seed = self._checked_images_and_seed(images, seed)
+    _, _, log_probs = self.sampled(images, self._row_uniforms(seed, self.averaged_samples))
+    return self.answer(numerics.log_mean_exp(log_probs))
 
-  @tf.function(input_signature=[images_spec, uniforms_spec], autograph=False)
-  def sampled(images, uniforms):
-    rows = tf.reshape(uniforms, [-1, config.num_glimpses, size])  # [B * M, N, A]
-
-    def choose_action(n, upper, prior):
-      return network.location_distribution.sample(prior, rows[:, n])
-
-    # `network.attend` would need a body of its own for each number of samples.
-    num_samples = tf.shape(uniforms)[1]
-
-    def look():
-      sequences = weights.call(
-        lambda: network.unroll(network.look(images), num_samples, choose_action)
-      )
-      return sequences.actions, sequences.log_prior, sequences.log_probs
-
-    def no_rows():
-      shapes = [config.num_glimpses, size], [config.num_glimpses], [config.num_classes]
-      return tuple(tf.zeros([num_samples, 0, *shape]) for shape in shapes)
-
-    return tf.cond(tf.shape(images)[0] > 0, look, no_rows)
-
-  def answer(log_probs):
-    class_id = tf.argmax(log_probs, axis=-1)
-    names = {"class_name": tf.gather(tf.constant(class_names), class_id)} if class_names else {}
-    return {"class_id": class_id, "probabilities": tf.exp(log_probs), **names}
-
-  def places(actions):
-    if size == 2:
-      return {"locations": actions}
-    return {"locations": actions[..., :2], "scales": tf.cast(actions[..., 2], tf.int64)}
-
-  def serving_default(images):
-    actions, log_probs, *_ = greedy(checked_array(images, config.image_shape, "images"))
-    return {**answer(log_probs), **places(actions)}
-
-  def classify_bytes(image_bytes):
-    actions, log_probs, *_ = greedy(decoded_images(image_bytes, config.image_shape) / 255.0)
-    return {**answer(log_probs), **places(actions)}
-
-  def attend(images, seed):
-    images, seed = _checked_images_and_seed(images, seed, config)
-    uniforms = _row_uniforms(seed, 1, config.num_glimpses, size)
-    actions, log_prior, log_probs = sampled(images, uniforms)
-    return {**answer(log_probs[0]), **places(actions[0]), "log_prob": log_prior[0]}
-
-  def classify_averaged(images, seed):
-    images, seed = _checked_images_and_seed(images, seed, config)
-    uniforms = _row_uniforms(seed, averaged_samples, config.num_glimpses, size)
-    _, _, log_probs = sampled(images, uniforms)
-    return answer(numerics.log_mean_exp(log_probs))
-
-  def classify_stepwise(images, threshold):
+  def classify_stepwise(self, images, threshold):
+    """Class probabilities after each glimpse, and the class at the first that is sure enough."""
+    config = self.network.config
     images, threshold = shaped(images, config.image_shape), shaped(threshold, [])
     rules = [
       finite_rule(images, "images"),
@@ -148,23 +152,30 @@ def build_signatures(
       same_rows_rule(threshold, "threshold", images, "images"),
     ]
     images, threshold = checked(rules, images, threshold)
-    actions, _, lower, _ = greedy(images)
+    actions, _, lower, _ = self.greedy(images)
 
     def classify():
-      return along_sequences(network.classifier, lower[tf.newaxis])[0]
+      return along_sequences(self.network.classifier, lower[tf.newaxis])[0]
 
     log_probs = tf.cond(
       tf.shape(images)[0] > 0,
-      lambda: weights.call(classify),
+      lambda: self.weights.call(classify),
       lambda: tf.zeros([0, config.num_glimpses, config.num_classes]),
     )
     glimpses = glimpses_until(tf.exp(log_probs), threshold)
-    stop = answer(tf.gather(log_probs, glimpses - 1, batch_dims=1))
-    return {**stop, "probabilities": tf.exp(log_probs), "glimpses": glimpses, **places(actions)}
+    stop = self.answer(tf.gather(log_probs, glimpses - 1, batch_dims=1))
+    return {
+      **stop,
+      "probabilities": tf.exp(log_probs),
+      "glimpses": glimpses,
+      **self._places(actions),
+    }
 
-  def prior_map(images):
+  def prior_map(self, images):
+    """Maps of where the prior may look before each glimpse."""
+    network, config = self.network, self.network.config
     images = checked_array(images, config.image_shape, "images")
-    actions, _, _, upper = greedy(images)
+    actions, _, _, upper = self.greedy(images)
 
     def spread():
       observation = network.observe(images)
@@ -177,40 +188,77 @@ def build_signatures(
     parameters = tf.zeros([0, config.num_glimpses, network.location_distribution.num_parameters])
     prior = tf.cond(
       tf.shape(images)[0] > 0,
-      lambda: weights.call(spread),
+      lambda: self.weights.call(spread),
       lambda: location_map(network.location_distribution, parameters),
     )
-    return {"prior": prior, **places(actions)}
+    return {"prior": prior, **self._places(actions)}
 
-  signatures = {
-    "serving_default": (serving_default, [images_spec]),
-    "attend": (attend, [images_spec, seed_spec]),
-    "classify_bytes": (classify_bytes, [bytes_spec]),
-    "classify_averaged": (classify_averaged, [images_spec, seed_spec]),
-    "classify_stepwise": (classify_stepwise, [images_spec, threshold_spec]),
-    "prior_map": (prior_map, [images_spec]),
-    **glimpse_functions(network, weights, answer),
-  }
-  if config.channels not in IMAGE_CHANNELS:
-    del signatures["classify_bytes"]
-  return module, {
-    name: tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
-    for name, (function, specs) in signatures.items()
-  }
+  def answer(self, log_probs: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The outputs about the class, from log-probabilities `[B, K]`."""
+    class_id = tf.argmax(log_probs, axis=-1)
+    named = {}
+    if self.class_names:
+      named["class_name"] = tf.gather(tf.constant(self.class_names), class_id)
+    return {"class_id": class_id, "probabilities": tf.exp(log_probs), **named}
 
+  @property
+  def _actions_shape(self) -> list[int]:
+    return [self.network.config.num_glimpses, self._action_size]
 
-def _checked_images_and_seed(images, seed, config):
-  images, seed = shaped(images, config.image_shape), shaped(seed, [])
-  seeds, rows = tf.shape(seed)[0], tf.shape(images)[0]
-  message = "seed: must hold one number for each row of images; numbers and rows are:"
-  one_each = Rule(seeds == rows, lambda: [message, seeds, rows])
-  return checked([finite_rule(images, "images"), one_each], images, seed)
+  def _greedy(self, images):
+    """Actions, log-probabilities, and both layers, of sequences at the mode of the prior."""
+    network, config = self.network, self.network.config
 
+    def look():
+      view = network.look(images, cutting=self._cutting)
+      sequences = network.attend(view)
+      layers = sequences.lower[0], sequences.upper[0]
+      return sequences.actions[0], sequences.log_probs[0], *layers
 
-def _row_uniforms(seed, num_samples, num_glimpses, size):
-  """Draws uniform numbers `[B, M, N, size]`, each row from its own seed."""
-  return tf.map_fn(
-    lambda row: stateless_uniforms([num_samples, num_glimpses, size], tf.stack([row, 0])),
-    seed,
-    fn_output_signature=tf.TensorSpec([num_samples, num_glimpses, size], tf.float32),
-  )
+    def no_rows():
+      layer = tf.zeros([0, config.num_glimpses, config.units], network.core.compute_dtype)
+      return tf.zeros([0, *self._actions_shape]), tf.zeros([0, config.num_classes]), layer, layer
+
+    return tf.cond(tf.shape(images)[0] > 0, lambda: self.weights.call(look), no_rows)
+
+  def _sampled(self, images, uniforms):
+    """Actions, log-densities and log-probabilities of sequences made from `[B, M, N, A]`."""
+    network, config = self.network, self.network.config
+    rows = tf.reshape(uniforms, [-1, *self._actions_shape])  # [B * M, N, A]
+
+    def choose_action(n, upper, prior):
+      return network.location_distribution.sample(prior, rows[:, n])
+
+    # `network.attend` would need a body of its own for each number of samples.
+    num_samples = tf.shape(uniforms)[1]
+
+    def look():
+      sequences = network.unroll(network.look(images), num_samples, choose_action)
+      return sequences.actions, sequences.log_prior, sequences.log_probs
+
+    def no_rows():
+      shapes = self._actions_shape, [config.num_glimpses], [config.num_classes]
+      return tuple(tf.zeros([num_samples, 0, *shape]) for shape in shapes)
+
+    return tf.cond(tf.shape(images)[0] > 0, lambda: self.weights.call(look), no_rows)
+
+  def _places(self, actions):
+    if self._action_size == 2:
+      return {"locations": actions}
+    return {"locations": actions[..., :2], "scales": tf.cast(actions[..., 2], tf.int64)}
+
+  def _checked_images_and_seed(self, images, seed):
+    images, seed = shaped(images, self.network.config.image_shape), shaped(seed, [])
+    seeds, rows = tf.shape(seed)[0], tf.shape(images)[0]
+    message = "seed: must hold one number for each row of images; numbers and rows are:"
+    one_each = Rule(seeds == rows, lambda: [message, seeds, rows])
+    return checked([finite_rule(images, "images"), one_each], images, seed)
+
+  def _row_uniforms(self, seed, num_samples):
+    """Draws uniform numbers `[B, M, N, A]`, each row from its own seed."""
+    shape = [num_samples, *self._actions_shape]
+    return tf.map_fn(
+      lambda row: stateless_uniforms(shape, tf.stack([row, 0])),
+      seed,
+      fn_output_signature=tf.TensorSpec(shape, tf.float32),
+    )
