@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from wsram_tf.locations import locations_to_pixels
+from wsram_tf.settings import as_array, check_number
 
 __all__ = [
   "draw_answers",
@@ -216,7 +217,7 @@ def show_glimpses(
     the figure; notebooks display it, and `figure.savefig(path)` saves it.
 
   Raises:
-    ValueError: if the model is not a classifier, or if images or labels break a rule.
+    ValueError: if the model is not a classifier, or another argument breaks a rule.
 
   Example:
 
@@ -227,16 +228,28 @@ def show_glimpses(
   >>> figure.savefig("glimpses.png")  # doctest: +SKIP
   """
   network = getattr(model, "prediction_network", model)
-  if not hasattr(network, "patches"):
+  if not hasattr(network, "classify_stepwise"):
     raise ValueError(
       f"model of {type(model).__name__}: must be a WakeSleepLearner or a PredictionNetwork"
     )
-  images = np.asarray(images)
+  check_number("columns", columns, whole=True, minimum=1)
+  images = as_array("images", images)
   images = images[np.newaxis] if images.ndim == network.input_rank - 1 else images
+  if images.ndim != network.input_rank:
+    raise ValueError(f"images of shape {images.shape}: must have {network.input_rank} axes")
   if not 1 <= len(images) <= MOST_SHOWN:
     raise ValueError(f"images of length {len(images)}: must be 1 to {MOST_SHOWN} images")
-  if labels is not None and np.shape(labels) != (len(images),):
-    raise ValueError(f"labels of shape {np.shape(labels)}: must have shape ({len(images)},)")
+  classes = network.config.num_classes
+  if labels is not None:
+    labels = as_array("labels", labels)
+    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+      raise ValueError(
+        f"labels of dtype {labels.dtype} and shape {labels.shape}: must be integer ({len(images)},)"
+      )
+    if not ((labels >= 0) & (labels < classes)).all():
+      raise ValueError(f"labels={labels!r:.200}: must be from 0 to {classes - 1}")
+  if not isinstance(class_names, list | tuple) or len(class_names) not in (0, classes):
+    raise ValueError(f"class_names={class_names!r:.200}: must be {classes} names, or empty")
   answer = {name: np.asarray(value) for name, value in network.predict_on_batch(images).items()}
   return draw_answers(network, images, answer, labels, class_names, columns)
 

@@ -9,22 +9,29 @@ import math
 import os
 import textwrap
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+  import numpy as np
 
 __all__ = [
   "LARGEST_INTEGER",
   "PRECISIONS",
   "PRECISION_HELP",
+  "as_array",
   "check_instance",
+  "check_number",
   "check_path",
   "check_settings",
   "documented",
+  "given_or_default",
   "rule_text",
   "rule_violation",
   "setting",
 ]
 
 _Class = TypeVar("_Class", bound=type)
+_Config = TypeVar("_Config")
 
 # The ranges of TensorFlow's int32 and float32.
 LARGEST_INTEGER = 2**31 - 1
@@ -141,6 +148,54 @@ def check_instance(name: str, value: Any, kind: type) -> None:
   """
   if not isinstance(value, kind):
     raise ValueError(f"{name}={value!r:.200}: must be of the class {kind.__name__}")
+
+
+def given_or_default(name: str, value: _Config | None, kind: type[_Config]) -> _Config:
+  """Returns the settings given, or the default ones in place of None.
+
+  Args:
+    name: of the argument.
+    value: of the argument.
+    kind: the class of the settings.
+
+  Raises:
+    ValueError: if the settings are of another class.
+  """
+  if value is None:
+    return kind()
+  check_instance(name, value, kind)
+  return value
+
+
+def check_number(
+  name: str, value: Any, *, whole: bool, minimum: float | None = None, above: float | None = None
+) -> None:
+  """Checks that an argument is a number within its range.
+
+  Raises:
+    ValueError: if it is not; the message is `name=value: rule`.
+  """
+  violation = rule_violation(setting(0 if whole else 0.0, "", minimum=minimum, above=above), value)
+  if violation:
+    raise ValueError(f"{name}={value!r:.200}: {violation}")
+
+
+def as_array(name: str, values: Any) -> "np.ndarray":
+  """Returns an argument as an array of numbers, or of paths.
+
+  Raises:
+    ValueError: if it forms none; the message begins with the name.
+  """
+  import numpy as np  # Programs read their flags before they need it.
+
+  try:
+    array = np.asarray(values)
+  except ValueError as error:  # Rows of different lengths.
+    raise ValueError(f"{name} of {type(values).__name__}: must form one array: {error}") from error
+  texts = (str, bytes, os.PathLike)  # Paths of files.
+  if array.dtype == object and not all(isinstance(value, texts) for value in array.flat):
+    raise ValueError(f"{name} of {type(values).__name__}: must form one array of numbers")
+  return array
 
 
 def check_path(name: str, value: Any) -> None:

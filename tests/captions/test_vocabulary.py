@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import tensorflow as tf
 
 from wsram_tf.captions.vocabulary import END, PADDING, UNKNOWN, Vocabulary, split_words
@@ -49,12 +50,30 @@ class VocabularyTest(tf.test.TestCase):
       (["a", "a"], r"words=\['a'\]: must be distinct"),
       (["<end>"], r"words=\['<end>'\]: must be distinct, and not special"),
       # A file holds one word a line.
-      (["a", "a dog\n"], r"words=\['a dog\\n'\]: must be text of one line each"),
-      ([""], r"words=\[''\]: must be text of one line each, and not empty"),
+      (["a", "a dog\n"], r"words=\['a dog\\n'\]: must have one line each, and not be empty"),
+      ([""], r"words=\[''\]: must have one line each"),
       (["a", ["b"]], r"words=\[\['b'\]\]: must be text"),
     ):
       with self.assertRaisesRegex(ValueError, message):
         Vocabulary(words)
+    for call, message in (
+      # A text alone is a list of its letters.
+      (lambda: Vocabulary("dog"), "words='dog': must be a list of text"),
+      (lambda: Vocabulary.from_captions("a dog"), "captions='a dog': must be a list of text"),
+      (lambda: Vocabulary.from_captions(["a"], "2"), "least_count='2': must be a number"),
+      (lambda: vocabulary.encode(None, 3), "caption=None: must be of the class str"),
+      (lambda: vocabulary.encode("a", 2.5), "max_words=2.5: must be a whole number"),
+      (lambda: vocabulary.decode([-1]), "numbers=-1: must be from 0 to 4"),
+      (lambda: vocabulary.decode([4, 5]), "numbers=5: must be from 0 to 4"),
+      (lambda: vocabulary.decode([0.5]), r"numbers=\[0.5\]: must be a list of whole numbers"),
+      (lambda: vocabulary.decode(4), "numbers=4: must be a list of whole numbers"),
+      (lambda: Vocabulary.load(0), "path=0: must be a path"),  # Not the standard input.
+      (lambda: vocabulary.save(1), "path=1: must be a path"),
+    ):
+      with self.subTest(message), self.assertRaisesRegex(ValueError, message):
+        call()
+    # Numbers behind the end are none of the caption's.
+    self.assertEqual(vocabulary.decode(np.array([4, END, -1])), "a")
 
 
 if __name__ == "__main__":

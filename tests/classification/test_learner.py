@@ -273,11 +273,11 @@ class ConstructorTest(tf.test.TestCase):
   def test_refuses_bad_arguments(self):
     for arguments, message in (
       ({"clip_norm": 0.0}, "clip_norm=0.0: must be above 0"),
-      ({"clip_norm": float("nan")}, "clip_norm=nan: must be above 0"),
-      (
-        {"num_evaluation_samples": 0},
-        "num_evaluation_samples=0: must be a whole number of at least 1",
-      ),
+      ({"clip_norm": float("nan")}, "clip_norm=nan: must be finite"),
+      ({"clip_norm": "5"}, "clip_norm='5': must be a number"),
+      ({"num_evaluation_samples": 0}, "num_evaluation_samples=0: must be at least 1"),
+      ({"seed": -1}, "seed=-1: must be at least 0"),
+      ({"objective_config": MODEL}, "objective_config=.*: must be of the class ObjectiveConfig"),
     ):
       with self.subTest(message), self.assertRaisesRegex(ValueError, message):
         wsram_tf.WakeSleepLearner(MODEL, **arguments)

@@ -54,6 +54,7 @@ _FILE_SHARES = {
 _CALL_SHARES = {
   "settings": 0.04,
   "array tasks": 0.02,
+  "functions": 0.02,
   "training arguments": 0.02,
   "classifier exports": 0.001,
   "captioner exports": 0.001,
@@ -114,10 +115,11 @@ def try_files(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
 
 def try_calls(name: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
   """Arguments, uploads or messages of one kind."""
-  from tests.fuzzing import strange_exports, strange_requests, strange_settings
+  from tests.fuzzing import strange_calls, strange_exports, strange_requests, strange_settings
 
   found = (
     *strange_settings.KINDS,
+    *strange_calls.KINDS,
     *strange_exports.KINDS,
     *strange_requests.KINDS,
     strange_requests.PREDICT,

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.fuzzing import (
+  strange_calls,
   strange_files,
   strange_flags,
   strange_models,
@@ -16,7 +17,9 @@ from tests.fuzzing import (
 _KINDS = (*strange_files.KINDS, *strange_records.KINDS)
 # Without those that take seconds: exports, drawings and programs.
 _CALLS = [
-  kind for kind in (*strange_settings.KINDS, *strange_requests.KINDS) if kind.name != "animations"
+  kind
+  for kind in (*strange_settings.KINDS, *strange_calls.KINDS, *strange_requests.KINDS)
+  if kind.name != "animations"
 ]
 
 
@@ -33,6 +36,12 @@ def test_strange_arguments_and_messages_are_met_or_refused_by_name(kind, tmp_pat
   tally = trials.try_inputs(kind, 60, seed=1, folder=tmp_path)
   assert not tally.crashes
   assert tally.refused
+
+
+@pytest.mark.parametrize("name", sorted(strange_calls.CALLS))
+def test_every_function_refuses_a_wrong_object_by_name(name):
+  with pytest.raises(ValueError, match=rf"{strange_calls.NAMES}.*must"):
+    strange_calls.CALLS[name](object())
 
 
 @pytest.mark.parametrize("kind", strange_models.KINDS, ids=lambda kind: kind.name)

@@ -98,12 +98,22 @@ class PredictTest(tf.test.TestCase):
     wsram_tf.show_glimpses(self.learner, images[0])
     for arguments, message in (
       ((self.learner, 255 * images), r"images: must lie within 0\.\.1"),
-      ((self.learner, images, labels[:2]), r"labels of shape .*: must have shape \(3,\)"),
+      ((self.learner, images, labels[:2]), r"labels of .* shape \(2,\): must be integer \(3,\)"),
+      ((self.learner, images, labels / 2), r"labels of dtype float.*: must be integer \(3,\)"),
+      ((self.learner, images, labels + 9), "labels=.*: must be from 0 to 2"),
+      ((self.learner, 0.5), r"images of shape \(\): must have 4 axes"),
+      ((self.learner, None), "images of NoneType: must form one array of numbers"),
       ((self.learner, images[:0]), "images of length 0: must be 1 to 64"),
       ((keras.Sequential(), images), "model of Sequential: must be a WakeSleepLearner"),
     ):
       with self.assertRaisesRegex(ValueError, message):
         wsram_tf.show_glimpses(*arguments)
+    for given, message in (
+      ({"class_names": ["a"]}, r"class_names=\['a'\]: must be 3 names, or empty"),
+      ({"columns": 0}, "columns=0: must be at least 1"),
+    ):
+      with self.assertRaisesRegex(ValueError, message):
+        wsram_tf.show_glimpses(self.learner, images, **given)
 
 
 if __name__ == "__main__":

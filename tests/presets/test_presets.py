@@ -125,7 +125,7 @@ class RefusalTest(tf.test.TestCase):
     self.assertEqual([path.name for path in self.preset.iterdir()], ["own.txt"])
     wrong = [[*NAMES[:-1], name] for name in ("two\nlines", "two\rlines", "two\u2028lines", "")]
     for names in (NAMES[:-1], *wrong):
-      with self.assertRaisesRegex(ValueError, "must be 10 names of one line each"):
+      with self.assertRaisesRegex(ValueError, "must be a list of 10 names of one line each"):
         network().save_to_preset(self.folder / "other", names=names)
     with self.assertRaises(OSError):
       network().save_to_preset(self.preset / "own.txt" / "preset")

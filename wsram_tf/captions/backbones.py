@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from wsram_tf.captions.grid_network import PackedGrids
 from wsram_tf.model_files.loading import load_model
+from wsram_tf.settings import check_path
 
 __all__ = [
   "backbone_digest",
@@ -63,6 +64,7 @@ def load_backbone(
   >>> grid_shape(backbone)
   (4, 4, 5)
   """
+  check_path("backbone", backbone)
   name = os.fspath(backbone)
   if name.endswith(".keras"):
     network = _with_layers(_load_file(name), layers)

@@ -5,6 +5,7 @@ import tensorflow as tf
 from wsram_tf.captions.caption_network import CaptionNetwork
 from wsram_tf.captions.config import DecodingConfig
 from wsram_tf.captions.vocabulary import END, PADDING, START
+from wsram_tf.settings import check_instance, given_or_default
 
 __all__ = ["beam_search"]
 
@@ -27,6 +28,9 @@ def beam_search(
     words without normalisation, and `locations` float `[B, T, 2]`; for a network of several layers
     also `layers` int64 `[B, T]`.
 
+  Raises:
+    ValueError: if an argument is of another class.
+
   Example:
 
   >>> from wsram_tf.captions.config import CaptionModelConfig
@@ -35,7 +39,8 @@ def beam_search(
   >>> tuple(answer["words"].shape), tuple(answer["locations"].shape)
   ((2, 5), (2, 5, 2))
   """
-  config = config or DecodingConfig()
+  check_instance("network", network, CaptionNetwork)
+  config = given_or_default("config", config, DecodingConfig)
   width, vocabulary = config.beam_width, network.config.vocabulary_size
   grid, batch = network.look(images), tf.shape(images)[0]
   state = network.initial_state(grid, width)

@@ -1,7 +1,5 @@
 """The caption network: prior over the cell to look at before each word, likelihood of the word."""
 
-from typing import NamedTuple
-
 import keras
 import tensorflow as tf
 
@@ -9,7 +7,7 @@ from wsram_tf import layers
 from wsram_tf.captions.backbones import deserialized_backbone, serialized_backbone
 from wsram_tf.captions.checks import CaptionRules
 from wsram_tf.captions.config import CaptionModelConfig
-from wsram_tf.captions.grid_network import GridNetwork, unpack_grids
+from wsram_tf.captions.grid_network import Grid, GridNetwork, unpack_grids
 from wsram_tf.captions.vocabulary import END, PADDING, START, UNKNOWN
 from wsram_tf.learning.checked_model import CheckedModel
 from wsram_tf.learning.sequences import (
@@ -21,24 +19,9 @@ from wsram_tf.learning.sequences import (
 )
 from wsram_tf.locations import GridLocations, LayeredGridLocations, action_size
 from wsram_tf.observations import area_means
+from wsram_tf.settings import check_instance
 
-__all__ = ["CaptionNetwork", "Grid", "word_mask"]
-
-
-class Grid(NamedTuple):
-  """Feature grids of a batch of images.
-
-  Attributes:
-    features: float `[B, L, D]`, one feature vector per cell, layer by layer and row by row.
-    rows: float `[B * L, D]`, the same vectors, image after image; glimpses read from these.
-    keys: float `[B, L, K]`, keys of the cells for the prior.
-    context: list of floats `[B, D]`, the upper layer's first state.
-  """
-
-  features: tf.Tensor
-  rows: tf.Tensor
-  keys: tf.Tensor
-  context: list[tf.Tensor]
+__all__ = ["CaptionNetwork", "word_mask"]
 
 
 def word_mask(captions: tf.Tensor) -> tf.Tensor:
@@ -71,7 +54,7 @@ class CaptionNetwork(CheckedModel):
     images: float `[B, H, W, C]`, images or feature grids; with a backbone, its input.
 
   Raises:
-    ValueError: if the backbone's grids do not have `config.image_shape`.
+    ValueError: if `config` is none, or the backbone's grids do not have `config.image_shape`.
 
   Returns:
     dict of `words` int32 `[B, T]` (padding after the end), `log_prob` float `[B]`, nats, of the
@@ -93,6 +76,7 @@ class CaptionNetwork(CheckedModel):
   @layers.follows_policy
   def __init__(self, config: CaptionModelConfig, backbone: keras.Model | None = None, **kwargs):
     super().__init__(**kwargs)
+    check_instance("config", config, CaptionModelConfig)
     if backbone is not None and tuple(backbone.output_shape[1:]) != config.image_shape:
       raise ValueError(
         f"backbone with grids {tuple(backbone.output_shape[1:])}: must make grids "

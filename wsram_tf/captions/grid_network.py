@@ -1,12 +1,29 @@
 """The grid network: turns an image or a grid of features into one feature vector per cell."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["GridNetwork", "PackedGrids", "unpack_grids"]
+__all__ = ["Grid", "GridNetwork", "PackedGrids", "unpack_grids"]
+
+
+class Grid(NamedTuple):
+  """Feature grids of a batch of images.
+
+  Attributes:
+    features: float `[B, L, D]`, one feature vector per cell, layer by layer and row by row.
+    rows: float `[B * L, D]`, the same vectors, image after image; glimpses read from these.
+    keys: float `[B, L, K]`, keys of the cells for the prior.
+    context: list of floats `[B, D]`, the upper layer's first state.
+  """
+
+  features: tf.Tensor
+  rows: tf.Tensor
+  keys: tf.Tensor
+  context: list[tf.Tensor]
 
 
 @keras.saving.register_keras_serializable("wsram_tf")

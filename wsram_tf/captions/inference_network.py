@@ -6,6 +6,7 @@ import tensorflow as tf
 from wsram_tf import layers
 from wsram_tf.captions.config import CaptionModelConfig
 from wsram_tf.captions.vocabulary import PADDING, START
+from wsram_tf.settings import check_instance
 
 __all__ = ["CaptionInferenceNetwork"]
 
@@ -47,6 +48,7 @@ class CaptionInferenceNetwork(keras.Model):
   @layers.follows_policy
   def __init__(self, config: CaptionModelConfig, **kwargs):
     super().__init__(**kwargs)
+    check_instance("config", config, CaptionModelConfig)
     self.config = config
     with layers.computing_in(config.precision):
       self.embedding = keras.layers.Embedding(

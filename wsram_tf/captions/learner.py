@@ -8,12 +8,14 @@ import tensorflow as tf
 
 from wsram_tf import layers, numerics, objectives
 from wsram_tf.captions.backbones import deserialized_backbone, serialized_backbone
-from wsram_tf.captions.caption_network import CaptionNetwork, Grid, word_mask
+from wsram_tf.captions.caption_network import CaptionNetwork, word_mask
 from wsram_tf.captions.config import CaptionLossConfig, CaptionModelConfig
+from wsram_tf.captions.grid_network import Grid
 from wsram_tf.captions.inference_network import CaptionInferenceNetwork
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
 from wsram_tf.learning import inputs, replicas, sampling
 from wsram_tf.learning.base_learner import BaseLearner
+from wsram_tf.settings import check_instance, given_or_default
 
 __all__ = ["CaptionLearner"]
 
@@ -86,6 +88,7 @@ class CaptionLearner(BaseLearner):
     backbone: keras.Model | None = None,
     **kwargs,
   ):
+    check_instance("model_config", model_config, CaptionModelConfig)
     # A backbone attribute would change the order of the weights: Keras would list its own first.
     self._make_network = functools.partial(
       CaptionNetwork, model_config, backbone, name="prediction_network"
@@ -105,7 +108,7 @@ class CaptionLearner(BaseLearner):
         "attention=soft: must go with estimator=variational and num_samples=1, because soft "
         f"attention samples nothing; got estimator={given[0]}, num_samples={given[1]}"
       )
-    self.loss_config = loss_config or CaptionLossConfig()
+    self.loss_config = given_or_default("loss_config", loss_config, CaptionLossConfig)
 
   def make_prediction_network(self) -> CaptionNetwork:
     """Makes the caption network, with new weights."""

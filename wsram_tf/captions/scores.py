@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import sacrebleu
 
-from wsram_tf.captions.vocabulary import split_words
+from wsram_tf.captions.vocabulary import check_texts, split_words
+from wsram_tf.settings import check_instance
 
 __all__ = ["all_scores", "corpus_bleu", "corpus_cider", "corpus_rouge_l"]
 
@@ -172,13 +173,15 @@ def corpus_cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -
 
 
 def _check(captions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+  check_texts("captions", captions)
+  check_instance("references", references, Sequence)
   if not captions or len(captions) != len(references):
     raise ValueError(
       f"captions of length {len(captions)}, references of length {len(references)}: must have the "
       "same length, at least 1"
     )
   for caption, written in zip(captions, references, strict=True):
-    if not written:
+    if not check_texts("references", written):
       raise ValueError(f"references of caption {caption!r}: must hold at least one")
 
 

@@ -4,16 +4,50 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from wsram_tf import presets
+from wsram_tf.settings import check_instance, check_number, check_path
 
-__all__ = ["END", "PADDING", "SPECIAL_WORDS", "START", "UNKNOWN", "Vocabulary", "split_words"]
+__all__ = [
+  "END",
+  "PADDING",
+  "SPECIAL_WORDS",
+  "START",
+  "UNKNOWN",
+  "Vocabulary",
+  "check_texts",
+  "split_words",
+]
 
 # Numbers of the special words. Padding is 0, so an array of zeros is padding.
 PADDING, START, END, UNKNOWN = range(4)
 SPECIAL_WORDS = ("<padding>", "<start>", "<end>", "<unknown>")
+
+
+def check_texts(name: str, texts: Any) -> list[str]:
+  """Returns texts as a list.
+
+  Args:
+    name: of the argument.
+    texts: of the argument.
+
+  Raises:
+    ValueError: if it is no list of text: a text alone would be a list of its letters.
+  """
+  if (
+    isinstance(texts, str | bytes)
+    or not isinstance(texts, Iterable)
+    or getattr(texts, "ndim", 1) == 0
+  ):
+    raise ValueError(f"{name}={texts!r:.200}: must be a list of text")
+  texts = list(texts)
+  wrong = [text for text in texts if not isinstance(text, str)]
+  if wrong:
+    raise ValueError(f"{name}={wrong[:5]!r:.200}: must be text")
+  return texts
 
 
 def split_words(caption: str) -> list[str]:
@@ -46,9 +80,10 @@ class Vocabulary:
   """
 
   def __init__(self, words: Sequence[str]):
-    wrong = [word for word in words if not isinstance(word, str) or word.splitlines() != [word]]
+    words = check_texts("words", words)
+    wrong = [word for word in words if word.splitlines() != [word]]
     if wrong:
-      raise ValueError(f"words={wrong[:5]!r:.200}: must be text of one line each, and not empty")
+      raise ValueError(f"words={wrong[:5]!r:.200}: must have one line each, and not be empty")
     self.words = (*SPECIAL_WORDS, *words)
     self._numbers = {word: number for number, word in enumerate(self.words)}
     if len(self._numbers) < len(self.words):
@@ -88,7 +123,12 @@ class Vocabulary:
     Args:
       captions: captions as written.
       least_count: number of times that a word must occur.
+
+    Raises:
+      ValueError: if the captions are no list of text, or the number is none.
     """
+    captions = check_texts("captions", captions)
+    check_number("least_count", least_count, whole=True)
     counts = Counter(word for caption in captions for word in split_words(caption))
     common = [word for word in sorted(counts) if counts[word] >= least_count]
     return cls(sorted(common, key=lambda word: -counts[word]))
@@ -106,6 +146,8 @@ class Vocabulary:
     Raises:
       ValueError: if the caption has no word, or does not fit with its end.
     """
+    check_instance("caption", caption, str)
+    check_number("max_words", max_words, whole=True, minimum=1)
     words = split_words(caption)
     if not words:
       raise ValueError(f"caption={caption!r}: must hold at least one word")
@@ -120,16 +162,26 @@ class Vocabulary:
     return encoded
 
   def decode(self, numbers: Iterable[int]) -> str:
-    """Converts numbers to a caption, up to the end or the first padding."""
+    """Converts numbers to a caption, up to the end or the first padding.
+
+    Raises:
+      ValueError: if the numbers are no whole numbers, or there is no word of a number.
+    """
+    flat = np.asarray(list(numbers) if isinstance(numbers, Iterable) else numbers)
+    if flat.ndim != 1 or (flat.size and not np.issubdtype(flat.dtype, np.integer)):
+      raise ValueError(f"numbers={numbers!r:.200}: must be a list of whole numbers")
     words = []
-    for number in numbers:
+    for number in flat.tolist():
       if number in (END, PADDING):
         break
+      if not 0 <= number < len(self):
+        raise ValueError(f"numbers={number}: must be from 0 to {len(self) - 1}")
       words.append(self.words[number])
     return " ".join(words)
 
   def save(self, path: str | os.PathLike) -> None:
     """Writes all words to a text file, one per line, in the order of their numbers."""
+    check_path("path", path)
     with open(path, "w", encoding="utf-8") as file:
       file.writelines(f"{word}\n" for word in self.words)
 
@@ -142,6 +194,7 @@ class Vocabulary:
       ValueError: if the file is not text, does not begin with the special words, or repeats a
         word.
     """
+    check_path("path", path)
     try:
       with open(path, encoding="utf-8") as file:
         words = file.read().splitlines()

@@ -18,6 +18,7 @@ from wsram_tf.layers.glimpse_sensor import Cutting
 from wsram_tf.learning import inputs, sampling
 from wsram_tf.learning.base_learner import BaseLearner
 from wsram_tf.learning.sequences import GlimpseSequences
+from wsram_tf.settings import check_instance
 
 __all__ = ["WakeSleepLearner"]
 
@@ -90,6 +91,7 @@ class WakeSleepLearner(BaseLearner):
     context_network: keras.layers.Layer | None = None,
     **kwargs,
   ):
+    check_instance("model_config", model_config, ModelConfig)
     # Not attributes: Keras would list their weights first. New ones, because several learners of
     # one run must not share weights.
     self._make_network = functools.partial(
@@ -102,7 +104,7 @@ class WakeSleepLearner(BaseLearner):
     if model_config.glimpse.chooses_scale:
       scales = range(model_config.glimpse.glimpse_scales)
       self.evaluation_metrics += tuple(f"scale_{scale}_percent" for scale in scales)
-    if objective_config is not None and objective_config.stepwise_weight:
+    if getattr(objective_config, "stepwise_weight", 0):
       glimpses = range(1, model_config.num_glimpses)
       self.evaluation_metrics += tuple(f"error_percent_after_{n}" for n in glimpses)
     super().__init__(model_config, objective_config, exploration_config, **kwargs)

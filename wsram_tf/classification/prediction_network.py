@@ -25,6 +25,7 @@ from wsram_tf.learning.sequences import (
 )
 from wsram_tf.location_families import make_location_distribution
 from wsram_tf.observations import Observation
+from wsram_tf.settings import check_instance
 
 __all__ = ["PredictionNetwork"]
 
@@ -54,7 +55,7 @@ class PredictionNetwork(CheckedModel):
       and its outputs.
 
   Raises:
-    ValueError: if a network of your own returns other shapes.
+    ValueError: if `config` is none, or a network of your own returns other shapes.
 
   Call arguments:
     images: float `[B, H, W, C]` in 0..1.
@@ -89,6 +90,7 @@ class PredictionNetwork(CheckedModel):
     **kwargs,
   ):
     super().__init__(**kwargs)
+    check_instance("config", config, ModelConfig)
     self.config = config
     given = {"glimpse_network": glimpse_network, "context_network": context_network}
     self._own_networks = tuple(name for name, network in given.items() if network is not None)
@@ -197,11 +199,8 @@ class PredictionNetwork(CheckedModel):
     """
     observation = self.observe(images, cutting=cutting, compiled=compiled)
     low_resolution = observation.low_resolution(self.config.context_side)
-    return View(
-      observation,
-      self.context_network(low_resolution),
-      *self.cells_and_keys(low_resolution),
-    )
+    context = self.context_network(low_resolution)
+    return View(observation, context, *self.cells_and_keys(low_resolution))
 
   def cells_and_keys(self, low_resolution: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
     """Computes `cells`, `keys` and `saliency` of a `View` from a copy `[B, side, side, C]`."""
@@ -375,6 +374,7 @@ class PredictionNetwork(CheckedModel):
     Returns:
       as the call, with `class_id` int64 `[B, N]` and `probabilities` float `[B, N, K]`.
     """
+    self.check_images(images)
     sequences = self.attend(self.look(images))
     return views.answer(sequences, self.log_probs_by_glimpse(sequences)[0])
 

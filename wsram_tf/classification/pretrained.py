@@ -28,6 +28,6 @@ def load_pretrained(name: str) -> PredictionNetwork:
   >>> load_pretrained("quickstart").config.image_shape
   (100, 100, 1)
   """
-  if name not in PRETRAINED:
+  if not isinstance(name, str) or name not in PRETRAINED:
     raise ValueError(f"name={name!r}: must be one of {', '.join(PRETRAINED)}")
   return PredictionNetwork.from_preset(name)

@@ -7,6 +7,7 @@ import numpy as np
 
 from wsram_tf.data.idx_files import IDX_FILES, find_idx_files, read_idx
 from wsram_tf.data.orders import hold_out
+from wsram_tf.settings import check_instance
 
 __all__ = [
   "CLASS_NAMES",
@@ -185,6 +186,7 @@ def check_digits(digits: Digits) -> None:
   Raises:
     ValueError: if their shapes or types do not fit, or there are none.
   """
+  check_instance("digits", digits, Digits)
   images, labels = digits.images, digits.labels
   if images.ndim != 3 or images.dtype != np.uint8:
     raise ValueError(

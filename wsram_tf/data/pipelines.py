@@ -93,8 +93,8 @@ def stream_key(seed: int, stream: int) -> tf.Tensor:
   Raises:
     ValueError: if seed is out of range.
   """
-  if not 0 <= seed < 2**63:
-    raise ValueError(f"seed={seed}: must be from 0 to 2**63 - 1")
+  if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+    raise ValueError(f"seed={seed!r:.200}: must be from 0 to 2**63 - 1, a whole number")
   with tf.device("/CPU:0"):
     return tf.random.fold_in(tf.constant([seed, 0], tf.int64), stream, alg="philox")
 

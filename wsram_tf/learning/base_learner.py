@@ -1,7 +1,6 @@
 """The training step that learners of every task share: samples, losses, gradients, metrics."""
 
 import abc
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from wsram_tf.config import ExplorationConfig, ObjectiveConfig
 from wsram_tf.learning import inputs, replicas, sampling, update_guard, weight_transfer
 from wsram_tf.learning.trainable_model import TrainableModel
 from wsram_tf.locations import action_size
+from wsram_tf.settings import check_number, given_or_default
 
 __all__ = ["BaseLearner", "Update"]
 
@@ -77,19 +77,16 @@ class BaseLearner(TrainableModel, abc.ABC):
     **kwargs,
   ):
     super().__init__(**kwargs)
-    if not 0 < clip_norm < math.inf:
-      raise ValueError(f"clip_norm={clip_norm}: must be above 0 and finite")
-    if not isinstance(num_evaluation_samples, int) or num_evaluation_samples < 1:
-      raise ValueError(
-        f"num_evaluation_samples={num_evaluation_samples}: must be a whole number of at least 1"
-      )
-    if not 0 <= seed < 2**31:
-      raise ValueError(f"seed={seed}: must be from 0 to 2**31 - 1")
+    check_number("clip_norm", clip_norm, whole=False, above=0)
+    check_number("num_evaluation_samples", num_evaluation_samples, whole=True, minimum=1)
+    check_number("seed", seed, whole=True, minimum=0)
     if on_nan not in update_guard.ON_NAN:
       raise ValueError(f"on_nan={on_nan!r}: must be one of {', '.join(update_guard.ON_NAN)}")
     self.model_config = model_config
-    self.objective_config = objective_config or ObjectiveConfig()
-    self.exploration_config = exploration_config or ExplorationConfig()
+    self.objective_config = given_or_default("objective_config", objective_config, ObjectiveConfig)
+    self.exploration_config = given_or_default(
+      "exploration_config", exploration_config, ExplorationConfig
+    )
     self.clip_norm = clip_norm
     self.num_evaluation_samples = num_evaluation_samples
     self.seed = seed

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from wsram_tf.learning.inputs import InputRules, checked_inputs
 from wsram_tf.presets import ShippedPresets, load_preset, save_preset
+from wsram_tf.settings import as_array
 
 __all__ = ["CheckedModel"]
 
@@ -78,15 +78,23 @@ class CheckedModel(keras.Model):
   def __call__(self, images: Any, *args, **kwargs) -> Any:
     """Calls the model on checked images; see the class."""
     if isinstance(images, list | tuple):
-      images = np.asarray(images)
+      images = as_array("images", images)
+    self.check_images(images)
+    return super().__call__(images, *args, **kwargs)
+
+  def check_images(self, images: Any) -> None:
+    """Checks images before the model reads them; of symbolic tensors, shape and dtype alone.
+
+    Raises:
+      ValueError: if they break a rule of the model's input.
+    """
     if tf.is_tensor(images) and not hasattr(images, "numpy"):
       # Static checks only: assertions would become part of every exported graph.
       self.input_rules.static_images(images.shape, images.dtype)
     elif isinstance(images, keras.KerasTensor):
       self.input_rules.static_images(tf.TensorShape(images.shape), tf.as_dtype(images.dtype))
     else:
-      self.input_rules.images(np.asarray(images))
-    return super().__call__(images, *args, **kwargs)
+      self.input_rules.images(as_array("images", images))
 
   def predict(
     self,

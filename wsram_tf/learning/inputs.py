@@ -1,7 +1,6 @@
 """Checks of every form of data that Keras' `fit`, `evaluate` and `predict` take."""
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -10,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from wsram_tf.data.pipelines import map_in_order
+from wsram_tf.settings import as_array
 
 __all__ = ["InputRules", "checked_inputs", "unpack_batch"]
 
@@ -137,14 +137,14 @@ class _BatchChecks:
     """Returns `(images,)`, `(images, targets)` or `(images, targets, sample_weight)`."""
     name = self.rules.target_name
     if self.images_only:
-      return (self.rules.images(_as_array("images", x)),)
+      return (self.rules.images(as_array("images", x)),)
     x, y, sample_weight = unpack_batch(x if y is None else (x, y, sample_weight), name)
-    x, y = self.rules.arrays(_as_array("images", x), _as_array(name, y))
+    x, y = self.rules.arrays(as_array("images", x), as_array(name, y))
     if self.class_weights is not None:
       sample_weight = self.class_weights[y]
     if sample_weight is None:
       return x, y
-    return x, y, _checked_weights(_as_array("sample_weight", sample_weight), len(y))
+    return x, y, _checked_weights(as_array("sample_weight", sample_weight), len(y))
 
   def tensors(self, *batch: Any) -> Any:
     """Does as `arrays` for a batch of tensors; `(images,)` becomes images."""
@@ -202,17 +202,6 @@ class _CheckedPyDataset(keras.utils.PyDataset):
 
 def _as_tuple(batch: Any) -> tuple:
   return tuple(batch) if isinstance(batch, tuple | list) else (batch,)
-
-
-def _as_array(name: str, values: Any) -> np.ndarray:
-  try:
-    array = np.asarray(values)
-  except ValueError as error:  # Rows of different lengths.
-    raise ValueError(f"{name} of {type(values).__name__}: must form one array: {error}") from error
-  texts = (str, bytes, os.PathLike)  # Paths of files.
-  if array.dtype == object and not all(isinstance(value, texts) for value in array.flat):
-    raise ValueError(f"{name} of {type(values).__name__}: must form one array of numbers")
-  return array
 
 
 def _class_weights(

@@ -10,6 +10,7 @@ import keras
 
 from wsram_tf.model_files.classes import check_classes
 from wsram_tf.model_files.weights import check_weights
+from wsram_tf.settings import check_path
 
 __all__ = ["load_model", "load_weights"]
 
@@ -42,6 +43,7 @@ def load_model(
   Raises:
     ValueError: if there is no such file, or it breaks one of these rules.
   """
+  check_path("path", path)
   file = pathlib.Path(path)
   if file.suffix != ".keras" or not os.path.isfile(file):  # pathlib's raises for malformed paths.
     raise ValueError(f"path={os.fspath(path)!r}: must be an existing .keras file")

@@ -19,6 +19,7 @@ import keras
 from wsram_tf import files
 from wsram_tf.model_files import loading
 from wsram_tf.model_files.classes import check_classes
+from wsram_tf.settings import check_instance, check_path
 
 __all__ = ["SHIPPED_DIR", "ShippedPresets", "load_preset", "preset_names", "save_preset", "shipped"]
 
@@ -60,12 +61,19 @@ def save_preset(
   card: str | None = None,
 ) -> None:
   """Saves a model as a preset; see `CheckedModel.save_to_preset`."""
+  check_path("preset_dir", preset_dir)
+  check_instance("description", description, str)
+  if card is not None:
+    check_instance("card", card, str)
   folder = pathlib.Path(preset_dir)
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise ValueError(f"preset_dir={folder}: must be a new or an empty folder")
   count = _number_of_names(model)
-  if names and (len(names) != count or any(name.splitlines() != [name] for name in names)):
-    raise ValueError(f"names of length {len(names)}: must be {count} names of one line each")
+  are_names = isinstance(names, list | tuple) and all(
+    isinstance(name, str) and name.splitlines() == [name] for name in names
+  )
+  if not are_names or len(names) not in (0, count):
+    raise ValueError(f"names={names!r:.200}: must be a list of {count} names of one line each")
   partial = folder.with_name(f"{files.PARTIAL}{folder.name}")
   shutil.rmtree(partial, ignore_errors=True)  # Of a save that was stopped.
   partial.mkdir(parents=True)

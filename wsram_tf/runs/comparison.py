@@ -18,6 +18,7 @@ from wsram_tf.config import OptimizerConfig, TrainingConfig
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.runs.task import Layout, Task
 from wsram_tf.runs.training import train
+from wsram_tf.settings import check_instance, check_path
 
 __all__ = ["ComparisonFolder", "compare", "make_runs", "markdown_table", "mean_cell", "plot"]
 
@@ -47,11 +48,17 @@ def compare(
   Raises:
     ValueError: if there is no task or no seed, or a run's folder holds other settings.
   """
+  check_instance("tasks", tasks, Mapping)
+  for label, task in tasks.items():
+    check_instance(f"tasks[{label!r}]", task, Task)
+  check_path("out_dir", out_dir)
   seeds = list(seeds)
   if not tasks or not seeds:
     raise ValueError(f"tasks={list(tasks)}, seeds={seeds}: must each hold at least one item")
   first = next(iter(tasks.values()))
-  training = training or TrainingConfig(batch_size=first.batch_size)
+  if training is None:
+    training = TrainingConfig(batch_size=first.batch_size)
+  check_instance("training", training, TrainingConfig)
   out = ComparisonFolder(
     out_dir, [(label, seed) for seed in seeds for label in tasks], first.layout
   )

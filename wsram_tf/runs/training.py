@@ -26,7 +26,7 @@ from wsram_tf.runs.loop.replay import save_for_replay
 from wsram_tf.runs.loop.stop_requests import RunStoppedError, StopRequests, Terminated
 from wsram_tf.runs.loop.stopper import Stopper
 from wsram_tf.runs.task import Task
-from wsram_tf.settings import check_instance, check_path
+from wsram_tf.settings import check_instance, check_path, given_or_default
 
 __all__ = [
   "TrainedRun",
@@ -113,11 +113,11 @@ def train(
   >>> run.results["updates"]
   2
   """
+  check_instance("task", task, Task)
   if training is None:
     training = TrainingConfig(batch_size=task.batch_size)
-  optimizer = OptimizerConfig() if optimizer is None else optimizer
+  optimizer = given_or_default("optimizer", optimizer, OptimizerConfig)
   check_instance("training", training, TrainingConfig)
-  check_instance("optimizer", optimizer, OptimizerConfig)
   check_instance("resume", resume, bool)
   check_path("run_dir", run_dir)
   if begin_with is not None:
@@ -164,6 +164,7 @@ def evaluate(task: Task, run_dir: str | os.PathLike, **options: Any) -> dict[str
   Raises:
     ValueError: if the folder holds no finished run, or the data cannot be had.
   """
+  check_instance("task", task, Task)
   run = RunFolder(run_dir)
   run.check_finished()
   task.open(run)

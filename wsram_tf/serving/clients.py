@@ -18,6 +18,7 @@ import grpc
 import numpy as np
 
 from wsram_tf.serving import examples, protos
+from wsram_tf.settings import check_instance
 
 __all__ = ["GrpcClient", "RequestRefusedError", "RestClient", "ServerError"]
 
@@ -111,6 +112,8 @@ class GrpcClient(_Client):
   """
 
   def __init__(self, address: str, name: str, timeout: float = 10.0):
+    check_instance("address", address, str)
+    check_instance("name", name, str)
     self._address, self._name, self._timeout = address, name, timeout
     self._channel = grpc.insecure_channel(address)
 
@@ -158,6 +161,8 @@ class RestClient(_Client):
   """
 
   def __init__(self, address: str, name: str, timeout: float = 10.0):
+    check_instance("address", address, str)
+    check_instance("name", name, str)
     self._url = f"http://{address}/v1/models/{name}"
     self._timeout = timeout
 

@@ -21,6 +21,7 @@ import numpy as np
 from wsram_tf.serving import protos
 from wsram_tf.serving.quiet import quiet_tensorflow
 from wsram_tf.serving.verification.operations import check_operations
+from wsram_tf.settings import check_path
 
 __all__ = ["LoadedModel", "ServingError"]
 
@@ -236,6 +237,7 @@ class LoadedModel:
   """
 
   def __init__(self, model_dir: str | os.PathLike, threads: int = 0):
+    check_path("model_dir", model_dir)
     check_operations(pathlib.Path(model_dir))
     self._library = library = _library()
     # Counts the requests that run, because a session must not be freed under them.

@@ -10,6 +10,7 @@ import PIL.ImageOps
 
 from wsram_tf.data.fitting import FORMATS, fit_image, is_transparent
 from wsram_tf.serving.examples import png_bytes
+from wsram_tf.settings import check_path
 
 __all__ = ["prepare_image"]
 
@@ -49,6 +50,7 @@ def prepare_image(
   >>> note
   'resized from 480 x 640 to 60 x 80 pixels (height x width)'
   """
+  check_path("path", path)
   height, width, channels = shape
   if channels not in (1, 3):
     raise ValueError(

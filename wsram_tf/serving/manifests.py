@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from wsram_tf.serving import protos
+from wsram_tf.settings import check_path
 
 __all__ = [
   "GOLDEN_FILE",
@@ -275,6 +276,7 @@ def read_manifest(model_dir: str | os.PathLike) -> Manifest:
     FileNotFoundError: if the folder has none.
     ValueError: if this package did not write it.
   """
+  check_path("model_dir", model_dir)
   path = pathlib.Path(model_dir) / MANIFEST_FILE
   rule = f"{path}: must be a manifest as an export writes it"
   try:
@@ -316,6 +318,7 @@ def read_versions(model_base: pathlib.Path) -> dict[int, str]:
 
 def version_dir(path: str | os.PathLike) -> pathlib.Path:
   """Finds the folder of a version: the path itself, or the newest version in a model's folder."""
+  check_path("model_dir", path)
   path = pathlib.Path(path)
   versions = version_numbers(path) if path.is_dir() else []
   return path / str(versions[-1]) if versions else path

@@ -24,6 +24,7 @@ from wsram_tf.runs.folder import VOCABULARY, RunFolder
 from wsram_tf.runs.record import Settings, collect
 from wsram_tf.runs.task import Layout, Summaries, Task
 from wsram_tf.runs.warm_start import take_weights
+from wsram_tf.settings import given_or_default
 
 __all__ = ["CaptionTask", "describe_images", "evaluation_figures"]
 
@@ -90,11 +91,11 @@ class CaptionTask(Task):
     loss: CaptionLossConfig | None = None,
     decoding: DecodingConfig | None = None,
   ):
-    self.model = model or CaptionModelConfig()
-    self.objective = objective or ObjectiveConfig()
-    self.exploration = exploration or ExplorationConfig()
-    self.loss = loss or CaptionLossConfig()
-    self.decoding = decoding or DecodingConfig()
+    self.model = given_or_default("model", model, CaptionModelConfig)
+    self.objective = given_or_default("objective", objective, ObjectiveConfig)
+    self.exploration = given_or_default("exploration", exploration, ExplorationConfig)
+    self.loss = given_or_default("loss", loss, CaptionLossConfig)
+    self.decoding = given_or_default("decoding", decoding, DecodingConfig)
     if self.objective.inference_phase != "wake":
       raise ValueError(
         f"inference_phase={self.objective.inference_phase}: must be wake for captions"

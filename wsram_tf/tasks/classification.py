@@ -18,19 +18,13 @@ from wsram_tf.config import ExplorationConfig, ObjectiveConfig
 from wsram_tf.runs.folder import CLASS_NAMES, RunFolder
 from wsram_tf.runs.record import Settings, collect
 from wsram_tf.runs.task import Layout, Summaries, Task
-from wsram_tf.settings import check_instance
+from wsram_tf.settings import check_instance, given_or_default
 from wsram_tf.tasks.config import DiagnosisConfig
 
 __all__ = ["ClassificationTask", "draw_cases", "log_marginal_likelihood", "read_labels"]
 
 # Fields of ModelConfig that the images determine.
 FROM_DATA = ("height", "width", "channels", "num_classes")
-_CONFIGS = {
-  "model": ModelConfig,
-  "objective": ObjectiveConfig,
-  "exploration": ExplorationConfig,
-  "diagnosis": DiagnosisConfig,
-}
 # Glimpse sequences of an image that are held in memory at once.
 CHUNK = 10
 
@@ -95,12 +89,10 @@ class ClassificationTask(Task):
     diagnosis: DiagnosisConfig | None = None,
     network_options: Mapping[str, keras.layers.Layer] | None = None,
   ):
-    self.model = ModelConfig() if model is None else model
-    self.objective = ObjectiveConfig() if objective is None else objective
-    self.exploration = ExplorationConfig() if exploration is None else exploration
-    self.diagnosis = DiagnosisConfig() if diagnosis is None else diagnosis
-    for name, kind in _CONFIGS.items():
-      check_instance(name, getattr(self, name), kind)
+    self.model = given_or_default("model", model, ModelConfig)
+    self.objective = given_or_default("objective", objective, ObjectiveConfig)
+    self.exploration = given_or_default("exploration", exploration, ExplorationConfig)
+    self.diagnosis = given_or_default("diagnosis", diagnosis, DiagnosisConfig)
     options = {} if network_options is None else network_options
     check_instance("network_options", options, Mapping)
     self.network_options = dict(options)

@@ -10,6 +10,7 @@ from wsram_tf.classification import ModelConfig
 from wsram_tf.data import canvases, digits
 from wsram_tf.data.canvases.config import CanvasConfig, MegapixelConfig
 from wsram_tf.runs.folder import RunFolder
+from wsram_tf.settings import given_or_default
 from wsram_tf.tasks.classification import ClassificationTask
 from wsram_tf.tasks.config import (
   LARGEST_DRAWN,
@@ -83,10 +84,10 @@ class DigitTask(ClassificationTask):
     **options: Any,
   ):
     super().__init__(**options)
-    self.canvas = canvas or CanvasConfig()
-    self.source = source or DigitSourceConfig()
+    self.canvas = given_or_default("canvas", canvas, CanvasConfig)
+    self.source = given_or_default("source", source, DigitSourceConfig)
     self.class_names = digits.CLASS_NAMES.get(self.source.digits, ())
-    self.evaluation = evaluation or CanvasEvaluationConfig()
+    self.evaluation = given_or_default("evaluation", evaluation, CanvasEvaluationConfig)
     self.fit_model((self.canvas.canvas_side, self.canvas.canvas_side, 1), num_classes=10)
     self.data_figures = {"test_canvases": self.evaluation.test_canvases}
 
@@ -143,7 +144,7 @@ class NeedleTask(DigitTask):
   def __init__(
     self, *, needle: NeedleConfig | None = None, model: ModelConfig | None = None, **options: Any
   ):
-    self.needle = needle or NeedleConfig()
+    self.needle = given_or_default("needle", needle, NeedleConfig)
     canvas = CanvasConfig(
       canvas_side=self.needle.needle_side,
       smallest_digit=NEEDLE_PIXELS,
@@ -194,9 +195,9 @@ class MegapixelTask(ClassificationTask):
     **options: Any,
   ):
     super().__init__(**options)
-    self.megapixel = megapixel or MegapixelConfig()
-    self.sets = sets or MegapixelSetConfig()
-    self.source = source or DigitSourceConfig()
+    self.megapixel = given_or_default("megapixel", megapixel, MegapixelConfig)
+    self.sets = given_or_default("sets", sets, MegapixelSetConfig)
+    self.source = given_or_default("source", source, DigitSourceConfig)
     self.class_names = digits.CLASS_NAMES.get(self.source.digits, ())
     side = self.megapixel.megapixel_side
     _check_drawn("megapixel_side", side, self.model)

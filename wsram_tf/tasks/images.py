@@ -12,6 +12,7 @@ from wsram_tf.data import image_folder, images, tfds_images
 from wsram_tf.data.orders import first_few
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.runs.record import Settings, stored_path
+from wsram_tf.settings import given_or_default
 from wsram_tf.tasks.classification import ClassificationTask
 from wsram_tf.tasks.config import ImageConfig
 
@@ -65,7 +66,7 @@ class ImageTask(ClassificationTask):
     self.dataset = dataset
     self.data_dir = data_dir
     self.download = download
-    self.images = images or ImageConfig()
+    self.images = given_or_default("images", images, ImageConfig)
     self.fit_model(self.images.image_shape, self.model.num_classes)
 
   def configs(self) -> Iterable[Any]:

@@ -17,6 +17,7 @@ from wsram_tf.captions.reports.summaries import NUM_IMAGES, NUM_SHOWN
 from wsram_tf.runs.folder import CAPTIONS, RunFolder
 from wsram_tf.runs.record import Settings, stored_path
 from wsram_tf.runs.task import Summaries
+from wsram_tf.settings import given_or_default
 from wsram_tf.tasks.captions import CaptionTask, describe_images, evaluation_figures
 from wsram_tf.tasks.config import CaptionEvaluationConfig, FeatureConfig, PhotographConfig
 from wsram_tf.tasks.photo_features import FeatureMaker
@@ -67,9 +68,9 @@ class PhotographTask(CaptionTask):
     self.dataset = dataset
     self.data_dir = os.fspath(data_dir) if data_dir else None
     self.download = download
-    self.feature_config = features or FeatureConfig()
-    self.photographs = photographs or PhotographConfig()
-    self.batch_config = batches or CaptionEvaluationConfig()
+    self.feature_config = given_or_default("features", features, FeatureConfig)
+    self.photographs = given_or_default("photographs", photographs, PhotographConfig)
+    self.batch_config = given_or_default("batches", batches, CaptionEvaluationConfig)
     self._shown: np.ndarray | None = None
 
   def configs(self) -> Iterable[Any]:

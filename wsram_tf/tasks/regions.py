@@ -18,6 +18,7 @@ from wsram_tf.data.regions.sets import FileSet, read_manifest, split_files
 from wsram_tf.data.regions.slides import SLIDE_SUFFIXES
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.runs.record import Settings, stored_path
+from wsram_tf.settings import given_or_default
 from wsram_tf.tasks.classification import ClassificationTask
 from wsram_tf.tasks.config import ImageConfig
 
@@ -73,11 +74,12 @@ class RegionTask(ClassificationTask):
       raise ValueError(
         f"image_dir={image_dir!r}, manifest={manifest!r}: exactly one of them must be given"
       )
-    model = dataclasses.replace(model or ModelConfig(), observation="regions")
+    model = given_or_default("model", model, ModelConfig)
+    model = dataclasses.replace(model, observation="regions")
     super().__init__(model=model, **options)
     self.image_dir = image_dir
     self.manifest = manifest
-    self.images = images or ImageConfig()
+    self.images = given_or_default("images", images, ImageConfig)
     for name in UNUSED:
       if getattr(self.images, name):
         raise ValueError(

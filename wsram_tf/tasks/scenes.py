@@ -17,6 +17,7 @@ from wsram_tf.data import digits
 from wsram_tf.locations import locations_to_pixels
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.runs.task import Summaries
+from wsram_tf.settings import given_or_default
 from wsram_tf.tasks.captions import CaptionTask, describe_images, evaluation_figures
 from wsram_tf.tasks.config import (
   CaptionEvaluationConfig,
@@ -59,15 +60,15 @@ class SceneTask(CaptionTask):
     **options: Any,
   ):
     super().__init__(**options)
-    self.scene = scene or SceneConfig()
-    self.source = source or DigitSourceConfig()
+    self.scene = given_or_default("scene", scene, SceneConfig)
+    self.source = given_or_default("source", source, DigitSourceConfig)
     if self.source.digits in digits.CLASS_NAMES:
       raise ValueError(
         f"digits={self.source.digits}: must be mnist5k or mnist for scenes, because captions name "
         "digits"
       )
-    self.evaluation = evaluation or SceneEvaluationConfig()
-    self.batches = batches or CaptionEvaluationConfig()
+    self.evaluation = given_or_default("evaluation", evaluation, SceneEvaluationConfig)
+    self.batches = given_or_default("batches", batches, CaptionEvaluationConfig)
     self._layout = self.scene.arguments()
     scenes.check_layout(**self._layout)
     self.fit_model(

@@ -21,6 +21,7 @@ from wsram_tf.data.pipelines import (
   shuffled_indices,
   stream_key,
 )
+from wsram_tf.settings import check_instance, check_number
 
 __all__ = ["canvas_dataset", "evaluation_canvases"]
 
@@ -153,12 +154,12 @@ class _Layout:
     batch_size: int,
   ):
     check_digits(digits)
+    check_instance("canvas", canvas, CanvasConfig)
+    check_number("batch_size", batch_size, whole=True, minimum=1)
     self.canvas = canvas
     self.shape = canvas.canvas_side, canvas.canvas_side if canvas_width is None else canvas_width
     self.clutter_side = clutter_side
     self.as_visible_pixels = as_visible_pixels
-    if batch_size < 1:
-      raise ValueError(f"batch_size={batch_size}: must be at least 1")
     if self.shape[1] < canvas.largest_digit:
       raise ValueError(
         f"canvas_width={canvas_width}: must be at least largest_digit={canvas.largest_digit}"
