@@ -6,6 +6,8 @@ __all__ = ["PRETRAINED", "load_pretrained"]
 
 # Name: training data, and the flagfile of the training run.
 PRETRAINED = {
+  "cluttered100": "one digit of 28 pixels among clutter on 100 x 100, from full MNIST; "
+  "trainers/flagfiles/cluttered100_8glimpses.flags with the flags in its model card",
   "quickstart": "one digit of 14 to 56 pixels on 100 x 100; trainers/flagfiles/quickstart.flags",
   "translated_scaled": "the same, from full MNIST; trainers/flagfiles/translated_scaled.flags",
 }
