@@ -3,11 +3,12 @@
   python -m tests.benchmarks.early_stop --run_dir=RUN --plot=early_stop.png
 
 Exports a run on digits, and asks it through the C++ loader, one thread, by `begin` and `look`,
-about test canvases of the embedded digits. Prints the mean number of glimpses, the error and the
-time of an answer, for each threshold of the likeliest class' probability, and those of one call of
-`serving_default`.
+about canvases as the run was trained on, of embedded test digits. Prints the mean number of
+glimpses, the error and the time of an answer, for each threshold of the likeliest class'
+probability, and those of one call of `serving_default`.
 """
 
+import dataclasses
 import multiprocessing
 import tempfile
 import time
@@ -71,14 +72,17 @@ def measure(
   }
 
 
-def make_canvases(count: int) -> tuple[np.ndarray, np.ndarray]:
-  """Draws test canvases of the embedded digits, float32 `[B, 100, 100, 1]`, and their labels."""
+def make_canvases(run_dir: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+  """Draws canvases of embedded test digits as in a run, float32 `[B, H, W, 1]`, with labels."""
+  from wsram_tf import runs
   from wsram_tf.data import canvases, digits
 
+  lines = runs.RunFolder(run_dir).read_flags()
+  given = dict(line.removeprefix("--").split("=", 1) for line in lines if "=" in line)
+  names = [field.name for field in dataclasses.fields(canvases.CanvasConfig)]
+  canvas = canvases.CanvasConfig(**{name: int(given[name]) for name in names if name in given})
   source = digits.load_digits("mnist5k", num_validation=400).test
-  drawn = canvases.evaluation_canvases(
-    source, canvases.CanvasConfig(), num_canvases=count, batch_size=count, seed=3
-  )
+  drawn = canvases.evaluation_canvases(source, canvas, num_canvases=count, batch_size=count, seed=3)
   return next(drawn.as_numpy_iterator())
 
 
@@ -104,7 +108,7 @@ def main(_) -> None:
 
   with tempfile.TemporaryDirectory() as folder:
     version = str(export_classifier(_RUN_DIR.value, folder, "digits", verify=False))
-    images, labels = make_canvases(_IMAGES.value)
+    images, labels = make_canvases(_RUN_DIR.value, _IMAGES.value)
     thresholds = [float(value) for value in _THRESHOLDS.value]
     # A process without TensorFlow's Python package, as of a client.
     with multiprocessing.get_context("spawn").Pool(1) as pool:
