@@ -119,10 +119,8 @@ class LazyNamesTest(unittest.TestCase):
 
   def test_presets_whatever_is_imported(self):
     listed = printed_by_copies()["presets"].strip().splitlines()
-    names = "cluttered100 quickstart translated_scaled"
-    self.assertEqual(
-      listed, ["[] cluttered100 quickstart scenes translated_scaled", "scenes", names]
-    )
+    names = "cluttered100 quickstart {}translated_scaled translated_scaled_conv"
+    self.assertEqual(listed, [f"[] {names.format('scenes ')}", "scenes", names.format("")])
 
   def test_keras_first(self):
     self.assertEqual(printed_by_copies()["keras first"].strip(), "PredictionNetwork")

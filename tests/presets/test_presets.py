@@ -57,7 +57,7 @@ class RoundTripTest(tf.test.TestCase):
       wsram_tf.PredictionNetwork.from_preset(self.folder / "toy")
 
   def test_those_of_the_package(self):
-    names = {"cluttered100", "quickstart", "translated_scaled"}
+    names = {"cluttered100", "quickstart", "translated_scaled", "translated_scaled_conv"}
     self.assertEqual(set(wsram_tf.PredictionNetwork.presets), names)
     self.assertEqual(set(wsram_tf.CaptionNetwork.presets), {"scenes"})
     self.assertEqual(set(wsram_tf.PRETRAINED), names)
@@ -77,7 +77,7 @@ class RefusalTest(tf.test.TestCase):
       wsram_tf.PredictionNetwork.from_preset(preset)
 
   def test_unknown_ones(self):
-    words = "must be one of cluttered100, quickstart, translated_scaled, or a folder"
+    words = "must be one of cluttered100, quickstart, .*translated_scaled_conv, or a folder"
     for preset in ("imagenet", self.folder, "../quickstart", "", "x" * 300, "a\0b"):
       self.check_refused(preset, words)
     for preset in (None, b"quickstart", ["quickstart"]):

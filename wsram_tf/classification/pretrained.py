@@ -10,6 +10,8 @@ PRETRAINED = {
   "trainers/flagfiles/cluttered100_8glimpses.flags with the flags in its model card",
   "quickstart": "one digit of 14 to 56 pixels on 100 x 100; trainers/flagfiles/quickstart.flags",
   "translated_scaled": "the same, from full MNIST; trainers/flagfiles/translated_scaled.flags",
+  "translated_scaled_conv": "the same with convolutions, the best and the slowest; "
+  "trainers/flagfiles/translated_scaled_conv.flags with the flags in its model card",
 }
 
 
