@@ -54,7 +54,8 @@ class CaptionNetwork(CheckedModel):
     images: float `[B, H, W, C]`, images or feature grids; with a backbone, its input.
 
   Raises:
-    ValueError: if `config` is none, or the backbone's grids do not have `config.image_shape`.
+    ValueError: if `config` is of another class, or the backbone's grids do not have
+      `config.image_shape`.
 
   Returns:
     dict of `words` int32 `[B, T]` (padding after the end), `log_prob` float `[B]`, nats, of the

@@ -55,7 +55,7 @@ class PredictionNetwork(CheckedModel):
       and its outputs.
 
   Raises:
-    ValueError: if `config` is none, or a network of your own returns other shapes.
+    ValueError: if `config` is of another class, or a network of your own returns other shapes.
 
   Call arguments:
     images: float `[B, H, W, C]` in 0..1.
