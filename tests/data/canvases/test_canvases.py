@@ -137,7 +137,8 @@ class CanvasDatasetTest(tf.test.TestCase):
   def test_digits_are_captured_not_copied_into_the_graph(self):
     digits = _digits(5000)
     dataset = canvas_dataset(digits, **_layout(2), clutter_side=3, batch_size=2, seed=0)
-    (function,) = dataset._input_dataset._functions()  # The map's graph has no public accessor.
+    mapped = dataset._input_dataset._input_dataset  # Below the options and the prefetching.
+    (function,) = mapped._functions()  # Its graph has no public accessor.
     size = function.function.graph.as_graph_def().ByteSize()
     self.assertLess(size, digits.images.nbytes)
 
