@@ -50,6 +50,34 @@ class NumericsTest(tf.test.TestCase):
       self.assertAllClose(result, exact, rtol=0, atol=tolerance)
       self.assertAllClose(tf.reduce_sum(result, axis=0), np.ones(9), rtol=0, atol=tolerance)
 
+  def test_categories_invert_the_distribution_function(self):
+    # Few categories, and more than are added up one by one.
+    for count in (7, 513, 1007, 4096):
+      generator = np.random.default_rng(count)
+      probabilities = generator.random([3, 50, count]) ** 8
+      probabilities[..., ::3] = probabilities[:, :5, -(count // 7) :] = 0.0
+      uniforms = generator.random([3, 50])
+      uniforms[:, 0], uniforms[:, 1] = 2.0**-24, 1.0 - 2.0**-24
+      below = np.cumsum(probabilities, axis=-1)
+      exact = np.sum(below / below[..., -1:] <= uniforms[..., np.newaxis], axis=-1)
+      for function in (
+        numerics.sample_categories,
+        tf.function(numerics.sample_categories),
+        tf.function(numerics.sample_categories, jit_compile=True),
+      ):
+        drawn = function(tf.constant(probabilities), tf.constant(uniforms))
+        self.assertAllEqual(drawn, exact)
+        self.assertEqual(drawn.dtype, tf.int32)
+
+  def test_no_category_of_probability_0_is_drawn(self):
+    ends = tf.constant([0.0, 2.0**-24, 0.5, 1.0 - 2.0**-24])
+    for count in (600, 1_000_000):
+      for places in ([0], [count - 1], [count // 2, count // 2 + 1], [1, count - 2]):
+        probabilities = np.zeros([4, count], np.float32)
+        probabilities[:, places] = 1e-30
+        drawn = numerics.sample_categories(tf.constant(probabilities), ends)
+        self.assertAllEqual(drawn, [places[0], places[0], places[-1], places[-1]])
+
   def test_zero_weights(self):
     weights = numerics.normalize_log_weights(tf.constant([[-_INF, -_INF], [-_INF, -1e3]]))
     self.assertAllEqual(weights, [[0.5, 0.0], [0.5, 1.0]])

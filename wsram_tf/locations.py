@@ -15,6 +15,8 @@ from typing import Protocol
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from wsram_tf import numerics
+
 __all__ = [
   "GridLocations",
   "LayeredGridLocations",
@@ -137,11 +139,7 @@ def _categorical(logits: tf.Tensor, temperature: float | tf.Tensor = 1.0) -> tfd
 
 def _sample_categorical(categorical: tfd.Categorical, uniforms: tf.Tensor) -> tf.Tensor:
   """Samples, int32 `[...]`, from uniform numbers `[...]` in (0, 1)."""
-  below = tf.cumsum(categorical.probs_parameter(), axis=-1)
-  # Rounding would leave a gap at the end, which would select a category of probability 0.
-  below /= below[..., -1:]
-  samples = tf.reduce_sum(tf.cast(below <= uniforms[..., tf.newaxis], tf.int32), axis=-1)
-  return tf.minimum(samples, below.shape[-1] - 1)
+  return numerics.sample_categories(categorical.probs_parameter(), uniforms)
 
 
 class GridLocations:
