@@ -65,6 +65,8 @@ _REFUSED = [
   (config.ObjectiveConfig, "inference_phase", "dream", "must be one of wake, sleep, mix"),
   (config.ObjectiveConfig, "sleep_updates", 0, "must be at least 1"),
   (config.ObjectiveConfig, "stepwise_weight", -0.1, "must be at least 0"),
+  (config.ObjectiveConfig, "learn_locations", 0, "must be true or false"),
+  (config.ObjectiveConfig, "learn_locations", False, "must be True for estimator=wake_sleep"),
   (config.ExplorationConfig, "temperature", 0.0, "must be above 0"),
   (config.ExplorationConfig, "temperature_updates", -1, "must be at least 0"),
   (config.ExplorationConfig, "entropy_bonus", -0.1, "must be at least 0"),

@@ -45,10 +45,20 @@ class ObjectiveConfig:
     "the model can answer early; 0: the answer after the last glimpse alone",
     minimum=0,
   )
+  learn_locations: bool = setting(
+    True,
+    "learn where to look; without it the prior stays as it starts, a baseline of random glimpses: "
+    "with grid and keyed_grid all cells are about equally likely, but for location_saliency",
+  )
 
   def __post_init__(self):
     check_settings(self)
     estimator = ESTIMATORS[self.estimator]
+    if not self.learn_locations and estimator.inference_loss:
+      raise ValueError(
+        f"learn_locations=False: must be True for estimator={self.estimator}, which trains an "
+        "inference network"
+      )
     if self.num_samples < estimator.least_samples:
       raise ValueError(
         f"num_samples={self.num_samples}: must be at least {estimator.least_samples} for "

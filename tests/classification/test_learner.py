@@ -150,6 +150,23 @@ class LossesTest(tf.test.TestCase):
     ):
       self.assertEqual(set(make_learner(estimator=name).network_variables()), networks)
 
+  def test_locations_stay_as_they_start_where_they_are_not_learned(self):
+    for family in ("grid", "keyed_grid"):
+      for learns in (True, False):
+        learner = make_learner(
+          family, estimator="wake_sleep_prior", num_samples=4, learn_locations=learns
+        )
+        network = learner.prediction_network
+        locations = [network.location_network, network.location_keys, network.cell_network]
+        where = [weight for layer in locations if layer for weight in layer.weights]
+        before = {weight.path: weight.numpy() for weight in network.weights}
+        _trained(learner)
+        changed = {w.path for w in network.weights if np.any(w.numpy() != before[w.path])}
+        of_locations = {weight.path for weight in where}
+        with self.subTest(family=family, learns=learns):
+          self.assertNotEmpty(changed - of_locations)
+          self.assertEqual(bool(changed & of_locations), learns)
+
   def test_bonuses_are_added_by_weight_and_schedule(self):
     images, labels = map(tf.constant, make_data(4))
     learner = make_learner("normal_learned_scale", cell="relu", estimator="variational")

@@ -16,6 +16,9 @@ from wsram_tf.settings import check_number, given_or_default
 
 __all__ = ["BaseLearner", "Update"]
 
+# The layers of a prediction network that the prior alone depends on.
+LOCATION_LAYERS = ("location_network", "location_keys", "cell_network")
+
 
 class Update(NamedTuple):
   """The losses, gradients and metrics of one batch, before any weight changes.
@@ -59,8 +62,7 @@ class BaseLearner(TrainableModel, abc.ABC):
     seed: of the glimpse samples. The samples of update t depend on (seed, t) alone.
     on_nan: reaction to an update with a loss or a gradient that is NaN or infinite, which is never
       applied. `stop`: `fit` applies no further update and raises `NonFiniteUpdateError`. `skip`:
-      training goes on, and the update counts, because data, samples and schedules depend on the
-      count.
+      training goes on; the update counts for data, samples and schedules.
   """
 
   @layers.follows_policy
@@ -94,11 +96,16 @@ class BaseLearner(TrainableModel, abc.ABC):
     self.estimator = objectives.ESTIMATORS[self.objective_config.estimator]
     self.prediction_network = self.make_prediction_network()
     self.inference_network = self.baseline_network = None
+    if not self.objective_config.learn_locations:
+      for layer in self.prediction_network.layers:
+        layer.trainable = layer.trainable and layer.name not in LOCATION_LAYERS
     if self.estimator.inference_loss:
       self.inference_network = self.make_inference_network()
-    size = action_size(self.prediction_network.location_distribution)
-    fraction = self.objective_config.prior_fraction
-    self.sampler = sampling.Sampler(self.estimator.samples_from, fraction, action_size=size)
+    self.sampler = sampling.Sampler(
+      self.estimator.samples_from,
+      self.objective_config.prior_fraction,
+      action_size=action_size(self.prediction_network.location_distribution),
+    )
     if self.estimator.baseline_signal:
       self.baseline_network = layers.BaselineNetwork(model_config.units, name="baseline_network")
       self.baseline_network.build((None, model_config.units))
@@ -227,11 +234,7 @@ class BaseLearner(TrainableModel, abc.ABC):
     return losses, drawn, scored
 
   def _inference_loss(
-    self,
-    view: Any,
-    scored: objectives.ScoredSequences,
-    step: tf.Tensor,
-    seed: tf.Tensor,
+    self, view: Any, scored: objectives.ScoredSequences, step: tf.Tensor, seed: tf.Tensor
   ) -> tf.Tensor:
     objective = self.objective_config
     if objective.inference_phase == "wake":
@@ -295,10 +298,10 @@ class BaseLearner(TrainableModel, abc.ABC):
     images, targets, weights = inputs.unpack_batch(data, self.input_rules.target_name)
     update = self.differentiate(images, targets, weights)
     gradients, norms = self.clip(update.gradients)
-    step = self.optimizer.iterations
+    step = tf.convert_to_tensor(self.optimizer.iterations)
     self.build_optimizer()  # A branch cannot make variables.
     tf.cond(
-      self.guard.admits(update.losses, norms, tf.convert_to_tensor(step), self.on_nan == "skip"),
+      self.guard.admits(update.losses, norms, step, self.on_nan == "skip"),
       lambda: self.apply_update(gradients, norms, update.figures),
       self.pass_over,
     )
