@@ -191,9 +191,14 @@ class CanvasesTest(tf.test.TestCase):
     self.assertEqual(spec[0], tf.TensorSpec([3, None, 3], tf.float32))
 
   def test_training_canvases_move_as_a_whole(self):
+    for wrap in (False, True):
+      with self.subTest(wrap=wrap):
+        self._check_movement(wrap)
+
+  def _check_movement(self, wrap: bool):
     most = 12
     still = _set()
-    moving = _set(dataclasses.replace(_CROWDED, megapixel_shift=most))
+    moving = _set(dataclasses.replace(_CROWDED, megapixel_shift=most, megapixel_wrap=wrap))
     options = {"batch_size": 3, "seed": 4}
     first, again = (
       [images.numpy() for images, _ in moving.training_data(**options).take(4)] for _ in range(2)
@@ -204,7 +209,7 @@ class CanvasesTest(tf.test.TestCase):
     whole = np.concatenate([images.numpy() for images, _ in still.training_data(**options).take(4)])
     shifts = set()
     for image, unmoved in zip(np.concatenate(first), whole, strict=True):
-      padded = np.pad(unmoved[..., 0], most)
+      padded = np.pad(unmoved[..., 0], most, mode="wrap" if wrap else "constant")
       side = len(image)
       found = [
         (row, column)
@@ -254,6 +259,14 @@ class CanvasesTest(tf.test.TestCase):
       (
         lambda: MegapixelConfig(megapixel_label="multi"),
         "megapixel_label='multi': must be one of majority, max, top",
+      ),
+      (
+        lambda: MegapixelConfig(megapixel_wrap=True),
+        "megapixel_wrap=True: must be False without megapixel_shift",
+      ),
+      (
+        lambda: MegapixelConfig(megapixel_wrap=True, megapixel_shift=9, megapixel_label="top"),
+        "megapixel_wrap=True: must be False for megapixel_label=top",
       ),
       (lambda: _set(num_canvases=0), "num_canvases=0: must be at least 1"),
       (lambda: _set(seed=-1), "seed=-1: must be from 0"),

@@ -82,6 +82,10 @@ class MegapixelConfig:
     "at random; what leaves the canvas is cut off; for dataset=megapixel_mnist",
     minimum=0,
   )
+  megapixel_wrap: bool = setting(
+    False,
+    "what megapixel_shift moves beyond an edge comes back at the opposite one, in place of cut off",
+  )
 
   def __post_init__(self):
     check_settings(self)
@@ -89,6 +93,12 @@ class MegapixelConfig:
       raise ValueError(
         f"megapixel_shift={self.megapixel_shift}: must be below "
         f"megapixel_side={self.megapixel_side}"
+      )
+    if self.megapixel_wrap and not self.megapixel_shift:
+      raise ValueError("megapixel_wrap=True: must be False without megapixel_shift")
+    if self.megapixel_wrap and self.megapixel_label == "top":
+      raise ValueError(
+        "megapixel_wrap=True: must be False for megapixel_label=top, which it would change"
       )
     most = 4 * self.megapixel_side**2 // 28**2
     if self.megapixel_noise > most:

@@ -95,7 +95,7 @@ class MegapixelCanvases:
       raise ValueError(f"num_canvases={num_canvases}: must be at least 1")
     self.pieces = _draw_pieces(digits, megapixel, num_canvases, seed)
     self._side = megapixel.megapixel_side
-    self._shift = megapixel.megapixel_shift
+    self._shift, self._wrap = megapixel.megapixel_shift, megapixel.megapixel_wrap
     self._bank, self._labels = on_host(self.pieces.bank, self.pieces.labels)
     self._corners, self._squares = on_host(self.pieces.corners, self.pieces.squares)
 
@@ -168,7 +168,9 @@ class MegapixelCanvases:
     lit = tf.where(visible > 0)  # [T, 3]: square, row and column in it.
     places = tf.gather(corners, lit[:, 0]) + tf.cast(lit[:, 1:], tf.int32)  # [T, 2]
     values = tf.cast(tf.gather_nd(visible, lit), tf.float32) / 255.0
-    if self._shift:
+    if self._wrap:
+      places = tf.math.floormod(places + shift, self._side)
+    elif self._shift:
       places += shift
       inside = tf.reduce_all((places >= 0) & (places < self._side), axis=1)
       places, values = tf.boolean_mask(places, inside), tf.boolean_mask(values, inside)
