@@ -228,6 +228,36 @@ class PaddingTest(Float64Test):
           self.assertAllClose(whole, parts, rtol=1e-10, atol=1e-12)
 
 
+class BaselineTest(tf.test.TestCase):
+  def _baseline(self, learner, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The baseline and the signal of captions of black images, `[M, B, T]`."""
+    images, captions = tf.zeros([len(captions), 2, 2, 3]), tf.constant(captions)
+    drawn = learner.training_sample(learner.look(images), captions, 1.0, tf.constant([1, 2]))
+    scored = learner.score(drawn, captions)
+    return scored.baseline.numpy(), learner.estimator.baseline_signal(scored).numpy()
+
+  def test_reads_the_words_that_a_glimpse_is_credited_with(self):
+    # The word before counts too, as what the last word follows.
+    captions = [[4, 5, 6, 4, END], [4, 5, 6, 5, END]]
+    for horizon, equal in ((1, 3), (2, 2), (0, 0)):
+      learner = caption_toy.learner(
+        "variational_learned_baseline", credit_horizon=horizon, max_words=5
+      )
+      (first, _), (second, _) = (self._baseline(learner, np.array([c])) for c in captions)
+      same = np.isclose(first, second, rtol=0, atol=1e-6)
+      with self.subTest(horizon=horizon):
+        # The samples are equal too, up to the word that differs.
+        self.assertAllEqual(same[..., :4], np.broadcast_to(np.arange(4) < equal, [2, 1, 4]))
+
+  def test_fits_what_depends_on_the_words_alone(self):
+    captions = np.random.default_rng(2).choice([4, 5, 6], size=[64, 3], p=[0.8, 0.15, 0.05])
+    learner = caption_toy.learner("variational_learned_baseline")
+    learner.compile(keras.optimizers.Adam(0.02), jit_compile=True)
+    learner.fit(np.zeros([64, 2, 2, 3]), captions, batch_size=64, epochs=150, verbose=0)
+    baseline, signal = self._baseline(learner, captions)
+    self.assertLess(np.var(signal - baseline), 0.3 * np.var(signal))
+
+
 def _data(count: int = 12) -> tuple[np.ndarray, np.ndarray]:
   """Makes grids with one bright cell that determines the words."""
   captions = np.array([[4, 5, END], [6, END, PADDING], [5, 6, END], [4, END, PADDING]], np.int32)

@@ -45,6 +45,11 @@ CASES = {
     lambda rows: [_normal(rows, 5)],
     lambda layer, upper: [layer(upper)],
   ),
+  "baseline_network of parts": Case(
+    lambda: layers.BaselineNetwork(units=4, reads_parts=True),
+    lambda rows: [_normal(rows, 6, 5), _normal(rows, 6, 3)],
+    lambda layer, upper, parts: list(layer(upper, parts)),
+  ),
   "cell_location_network": Case(
     lambda: layers.CellLocationNetwork(units=4),
     lambda rows: [_normal(rows, 6, 4), _normal(rows, 5)],

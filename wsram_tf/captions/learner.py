@@ -118,6 +118,13 @@ class CaptionLearner(BaseLearner):
     """Makes the inference network, with new weights."""
     return CaptionInferenceNetwork(self.model_config, name="inference_network")
 
+  def make_baseline_network(self) -> layers.BaselineNetwork:
+    """Makes the network of the learned baseline, which also reads the words; see `score`."""
+    config = self.model_config
+    network = layers.BaselineNetwork(config.units, reads_parts=True, name="baseline_network")
+    network.build((None, config.units), (None, 2 * config.word_units))
+    return network
+
   def weights_by_network(self) -> dict[str, list[keras.Variable]]:
     """Returns all weights by network; a backbone counts as a network."""
     groups, network = super().weights_by_network(), self.prediction_network
@@ -212,7 +219,11 @@ class CaptionLearner(BaseLearner):
       return scored
     # At padding the baseline equals the signal, so its error there is 0.
     signal = tf.stop_gradient(self.estimator.baseline_signal(scored))
-    baseline = self.baseline_network(drawn.sequences.upper)
+    # A word's log-likelihood depends most on the word itself and the one before.
+    words = self.prediction_network.embedding(captions)
+    pairs = tf.concat([tf.pad(words[:, :-1], [[0, 0], [1, 0], [0, 0]]), words], axis=-1)
+    of_states, of_words = self.baseline_network(drawn.sequences.upper, pairs)
+    baseline = of_states + scored.credited(tf.where(mask, of_words, 0.0))
     return scored._replace(baseline=tf.where(mask, baseline, signal))
 
   def cell_probabilities(self, drawn: sampling.DrawnSequences, captions: tf.Tensor) -> tf.Tensor:

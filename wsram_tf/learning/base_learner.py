@@ -107,8 +107,7 @@ class BaseLearner(TrainableModel, abc.ABC):
       action_size=action_size(self.prediction_network.location_distribution),
     )
     if self.estimator.baseline_signal:
-      self.baseline_network = layers.BaselineNetwork(model_config.units, name="baseline_network")
-      self.baseline_network.build((None, model_config.units))
+      self.baseline_network = self.make_baseline_network()
     self.guard = update_guard.UpdateGuard(list(self.network_variables()))
     self.built = True
 
@@ -128,6 +127,12 @@ class BaseLearner(TrainableModel, abc.ABC):
   @abc.abstractmethod
   def make_inference_network(self) -> keras.Model:
     """Makes the inference network, with fresh weights; it is called as a `ProposalNetwork`."""
+
+  def make_baseline_network(self) -> keras.layers.Layer:
+    """Makes the network of the learned baseline, with fresh weights."""
+    network = layers.BaselineNetwork(self.model_config.units, name="baseline_network")
+    network.build((None, self.model_config.units))
+    return network
 
   @abc.abstractmethod
   def sample(
@@ -210,23 +215,20 @@ class BaseLearner(TrainableModel, abc.ABC):
       the losses, float `[B]`, by network; the sequences; their log-densities.
     """
     exploration = self.exploration_config
-    temperature = objectives.linear_schedule(
-      exploration.temperature, 1.0, exploration.temperature_updates, step
-    )
-    drawn = self.training_sample(view, targets, temperature, seed)
+
+    def scheduled(name: str, end: float = 0.0) -> tf.Tensor:
+      start, updates = getattr(exploration, name), getattr(exploration, f"{name}_updates")
+      return objectives.linear_schedule(start, end, updates, step)
+
+    drawn = self.training_sample(view, targets, scheduled("temperature", 1.0), seed)
     scored = self.score(drawn, targets)
     losses = {"prediction": self.estimator.prediction_loss(scored)}
     if exploration.entropy_bonus:
-      bonus = objectives.linear_schedule(
-        exploration.entropy_bonus, 0.0, exploration.entropy_bonus_updates, step
-      )
-      losses["prediction"] += bonus * objectives.entropy_loss(drawn.sequences.prior_entropy)
+      spread = objectives.entropy_loss(drawn.sequences.prior_entropy)
+      losses["prediction"] += scheduled("entropy_bonus") * spread
     if exploration.coverage_bonus:
-      bonus = objectives.linear_schedule(
-        exploration.coverage_bonus, 0.0, exploration.coverage_bonus_updates, step
-      )
-      cells = self.cell_probabilities(drawn, targets)
-      losses["prediction"] += bonus * objectives.coverage_loss(cells)
+      coverage = objectives.coverage_loss(self.cell_probabilities(drawn, targets))
+      losses["prediction"] += scheduled("coverage_bonus") * coverage
     if self.inference_network:
       losses["inference"] = self._inference_loss(view, scored, step, seed)
     if self.baseline_network:
@@ -356,9 +358,7 @@ class BaseLearner(TrainableModel, abc.ABC):
     self.update_figures(norms, figures)
 
   def update_figures(
-    self,
-    norms: dict[str, tf.Tensor],
-    figures: dict[str, tf.Tensor | tuple[tf.Tensor, tf.Tensor]],
+    self, norms: dict[str, tf.Tensor], figures: dict[str, tf.Tensor | tuple[tf.Tensor, tf.Tensor]]
   ) -> None:
     """Adds the figures of one update to the metrics."""
     self.update(

@@ -47,6 +47,7 @@ def learner(
   num_samples: int = 2,
   exploration: wsram_tf.ExplorationConfig | None = None,
   label_smoothing: float = 0.0,
+  credit_horizon: int = 0,
   **changes,
 ) -> wsram_tf.CaptionLearner:
   """A learner of the toy, with random weights."""
@@ -54,7 +55,11 @@ def learner(
     model_config(**changes),
     wsram_tf.ObjectiveConfig(estimator=estimator, num_samples=num_samples),
     exploration,
-    wsram_tf.CaptionLossConfig(credit_by_word=credit_by_word, label_smoothing=label_smoothing),
+    wsram_tf.CaptionLossConfig(
+      credit_by_word=credit_by_word,
+      label_smoothing=label_smoothing,
+      credit_horizon=credit_horizon,
+    ),
     seed=3,
   )
   for seed, network in enumerate(
