@@ -25,7 +25,7 @@ def reproduce_paper(arguments: Sequence[str] | None = None) -> None:
   Each run is a process, in DIR/GROUP/METHOD/seed_SEED. When it is started again, the program skips
   finished runs and resumes the others; several processes may share the work. After each run it
   writes DIR/paper.md and a plot for each figure, from all finished runs. A run on
-  digits takes about half an hour of one core at full scale.
+  digits takes from half an hour to two hours of one core at full scale.
   """
   with StopRequests() as requests:
     program.run(
