@@ -77,6 +77,12 @@ class NumericsTest(tf.test.TestCase):
         probabilities[:, places] = 1e-30
         drawn = numerics.sample_categories(tf.constant(probabilities), ends)
         self.assertAllEqual(drawn, [places[0], places[0], places[-1], places[-1]])
+    # So near the end of the third block that its part of the block rounds to 1.
+    blocks = np.zeros([1, 25, 25], np.float32)
+    blocks[0, :5, 0] = [3.5216453e-04, 1.5176932e-02, 3.2625925e-02, 2.3101110e-07, 1.9993482e-03]
+    number = tf.constant([float.fromhex("0x1.eb966p-1")])
+    drawn = numerics.sample_categories(tf.constant(blocks.reshape([1, 625])), number)
+    self.assertAllEqual(drawn, [50])
 
   def test_zero_weights(self):
     weights = numerics.normalize_log_weights(tf.constant([[-_INF, -_INF], [-_INF, -1e3]]))

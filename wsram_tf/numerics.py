@@ -113,4 +113,5 @@ def _inverse(weights: tf.Tensor, uniforms: tf.Tensor) -> tuple[tf.Tensor, tf.Ten
   start = tf.reduce_max(below * passed, axis=-1)
   end = tf.reduce_min(below + passed, axis=-1)
   part = (uniforms - start) / (end - start)
-  return tf.minimum(category, weights.shape[-1] - 1), part
+  # Rounding both differences may make them equal.
+  return tf.minimum(category, weights.shape[-1] - 1), tf.minimum(part, 1.0 - 2.0**-24)
