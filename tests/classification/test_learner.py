@@ -207,7 +207,6 @@ class LossesTest(tf.test.TestCase):
 
 class TrainingTest(tf.test.TestCase):
   def test_eager_and_compiled_agree(self):
-    # So many samples that eager updates read levels; compiled ones loop over the images.
     learners = [
       make_learner(estimator="wake_sleep_mixture", inference_phase="mix", num_samples=4)
       for _ in range(2)
@@ -223,6 +222,19 @@ class TrainingTest(tf.test.TestCase):
     ):
       with self.subTest(variable.path):
         self.assertAllClose(variable.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
+
+  def test_many_glimpses_are_cut_alike_without_xla(self):
+    # So many pixels that XLA compiles their cutting alone.
+    images, labels = make_data(512)
+    histories = []
+    for eager in (False, True):
+      learner = make_learner(num_samples=16)
+      learner.compile(keras.optimizers.SGD(0.1), jit_compile=False, run_eagerly=eager)
+      history = learner.fit(images, labels, batch_size=512, epochs=2, shuffle=False, verbose=0)
+      histories.append(history.history)
+    for name, values in histories[1].items():
+      with self.subTest(name):
+        self.assertAllClose(histories[0][name], values, rtol=1e-4, atol=1e-5)
 
   def test_same_seed_gives_same_numbers(self):
     first, again, other = (

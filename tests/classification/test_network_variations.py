@@ -61,9 +61,9 @@ class VariationsTest(PredictionNetworkTest):
   def test_compiled(self):
     # Compiling takes a second for each glimpse.
     for name, cutting, glimpses, cell in (
-      ("lstm", "loop", 1, "lstm"),
-      ("chosen scale", "loop", 1, "gru"),
-      ("keyed grid, chosen scale", "levels", 2, "relu"),
+      ("lstm", "xla", 1, "lstm"),
+      ("chosen scale", "xla", 1, "gru"),
+      ("keyed grid, chosen scale", "gather", 2, "relu"),
     ):
       with self.subTest(f"{name} cutting={cutting}"):
         config = dataclasses.replace(CONFIGS[name], num_glimpses=glimpses, cell=cell)

@@ -11,7 +11,7 @@ from wsram_tf.layers import GlimpseSensor
 from wsram_tf.locations import locations_to_pixels
 
 HEIGHT, WIDTH = 10, 13
-CUTTINGS = ("gather", "levels", "loop")
+CUTTINGS = ("gather", "xla")
 # Corners, edges, the middle, and values that the sensor must clip.
 COORDINATES = (-7.5, -1.0, -0.3, 0.0, 0.45, 1.0, 1.2)
 
@@ -106,11 +106,22 @@ class GlimpseSensorTest(tf.test.TestCase):
         locations = tf.constant(_locations()[: 4 * samples], tf.float32)
         sensor = GlimpseSensor(side, scales)
         expected = _sense(sensor, images, locations)
-        self.assertAllEqual(_sense(sensor, images, locations, "levels"), expected)
+        self.assertAllEqual(_sense(sensor, images, locations, "xla"), expected)
         if samples == 1:
           self.assertAllEqual(_sense(sensor, images, locations, "windows"), expected)
-        for cutting in CUTTINGS if scales > 1 else ["loop"]:
+        for cutting in CUTTINGS if scales > 1 else ["xla"]:
           self.assertAllEqual(_compiled(sensor, cutting)(images, locations), expected)
+
+  def test_levels_for_xla_are_made_where_images_are_small(self):
+    # As many levels as scales but the widest, and none that takes longer than it saves.
+    for side, scales, count in [(3, 1, 1), (4, 2, 1), (3, 3, 2), (2, 4, 3), (1, 3, 1), (1, 4, 3)]:
+      with self.subTest(f"G={side} S={scales}"):
+        images = tf.constant(_images(4, 2, np.float32))
+        locations = tf.constant(_locations()[:16], tf.float32)
+        sensor = GlimpseSensor(side, scales)
+        self.assertLen(sensor.prepare(images, "xla"), count)
+        expected = _sense(sensor, images, locations)
+        self.assertAllEqual(_compiled(sensor, "xla")(images, locations), expected)
 
   def test_windows_agree_at_every_edge_and_refuse_what_they_cannot_cut(self):
     locations = tf.constant([*_locations(), [np.nan, 0.0], [np.inf, -np.inf]], tf.float32)
@@ -143,8 +154,8 @@ class GlimpseSensorTest(tf.test.TestCase):
       sensor = GlimpseSensor(side, 3, choose_scale=True)
       self.assertEqual(expected.shape, [4 * samples, 1, side, side, channels])
       self.assertAllEqual(_sense(sensor, images, actions), expected)
-      self.assertAllEqual(_sense(sensor, images, actions, "levels"), expected)
-      for cutting in CUTTINGS if side == 3 else ["loop"]:
+      self.assertAllEqual(_sense(sensor, images, actions, "xla"), expected)
+      for cutting in CUTTINGS if side == 3 else ["xla"]:
         self.assertAllEqual(_compiled(sensor, cutting)(images, actions), expected)
 
   def test_image_size_may_be_unknown_before_running(self):
@@ -157,8 +168,10 @@ class GlimpseSensorTest(tf.test.TestCase):
     self.assertAllEqual(model([images, locations]), expected)
     self.assertAllEqual(model.predict([images.numpy(), locations.numpy()], verbose=0), expected)
     specs = [tf.TensorSpec([None, None, None, 2]), tf.TensorSpec([None, 2])]
-    levels = tf.function(lambda i, at: _sense(sensor, i, at, "levels"), input_signature=specs)
-    self.assertAllEqual(levels(images, locations), expected)
+    gather = tf.function(lambda i, at: _sense(sensor, i, at), input_signature=specs)
+    self.assertAllEqual(gather(images, locations), expected)
+    with self.assertRaisesRegex(ValueError, r"images.shape=\(None, None, None, 2\): .* static"):
+      tf.function(lambda i: sensor.prepare(i, "xla")).get_concrete_function(specs[0])
 
   def test_canvases_smaller_than_the_widest_patch(self):
     locations = _locations()[3:49:9]
@@ -169,14 +182,14 @@ class GlimpseSensorTest(tf.test.TestCase):
         expected = [_naive_glimpse(images[0], at, 3, 3) for at in locations.astype(np.float32)]
         images, at = tf.constant(images), tf.constant(locations, tf.float32)
         self.assertAllClose(_sense(sensor, images, at), expected, rtol=1e-6, atol=1e-6)
-        self.assertAllEqual(_sense(sensor, images, at, "levels"), _sense(sensor, images, at))
-        for cutting in CUTTINGS if height != 7 else ["loop"]:
+        self.assertAllEqual(_sense(sensor, images, at, "xla"), _sense(sensor, images, at))
+        for cutting in CUTTINGS if height != 7 else ["xla"]:
           self.assertAllEqual(_compiled(sensor, cutting)(images, at), _sense(sensor, images, at))
 
   def test_reads_zero_beyond_a_canvas_of_infinities(self):
     sensor = GlimpseSensor(4, 1)
     images = tf.fill([1, 6, 6, 1], np.float32(np.inf))
-    for cutting in ("gather", "levels", "windows"):
+    for cutting in ("gather", "windows", "xla"):
       patch = _sense(sensor, images, tf.constant([[-1.0, -1.0]]), cutting)[0, 0, :, :, 0]
       self.assertAllEqual(patch == 0.0, np.add.outer(np.arange(4) < 2, np.arange(4) < 2))
 
@@ -214,12 +227,10 @@ class GlimpseSensorTest(tf.test.TestCase):
       return {operation.type for operation in graph.get_operations()}
 
     for _ in range(2):
-      self.assertIn("StatelessWhile", operations("loop"))
-      self.assertNotIn("GatherV2", operations("loop"))
-      for cutting in ("gather", "levels"):
-        self.assertIn("GatherV2", operations(cutting))
+      self.assertIn("GatherV2", operations("gather"))
+      self.assertNotIn("GatherV2", operations("xla"))
     with self.assertRaisesRegex(
-      ValueError, "cutting='slices': must be one of gather, levels, loop, windows"
+      ValueError, "cutting='slices': must be one of gather, windows, xla"
     ):
       operations("slices")
 

@@ -59,7 +59,7 @@ class PixelObservationTest(tf.test.TestCase):
     locations = tf.constant(np.random.default_rng(2).uniform(-1, 1, [6, 2]), tf.float32)
     sensor = GlimpseSensor(3, 2)
     expected = sensor(sensor.prepare(images), locations)
-    for cutting in ("gather", "levels"):
+    for cutting in ("gather", "xla"):
       observation = PixelObservation(images, sensor, cutting)
       self.assertEqual(observation.dtype, tf.float32)
       self.assertAllEqual(observation.low_resolution(4), area_means(images, 4))

@@ -22,6 +22,9 @@ from wsram_tf.settings import check_instance
 
 __all__ = ["WakeSleepLearner"]
 
+# So many pixels are gathered in about 10 ms.
+_MANY_PIXELS = 2**21
+
 
 @keras.saving.register_keras_serializable("wsram_tf")
 class WakeSleepLearner(BaseLearner):
@@ -145,18 +148,21 @@ class WakeSleepLearner(BaseLearner):
   def look(self, images: tf.Tensor) -> View:
     """Prepares images `[B, H, W, C]`, for the fastest way to cut glimpses on this device."""
     compiled = self.jit_compile and not tf.executing_eagerly()
-    return self.prediction_network.look(images, cutting=self._cutting(compiled), compiled=compiled)
+    cutting = self._cutting(images, compiled)
+    return self.prediction_network.look(images, cutting=cutting, compiled=compiled)
 
-  def _cutting(self, compiled: bool) -> Cutting:
+  def _cutting(self, images: tf.Tensor, compiled: bool) -> Cutting:
     if tf.config.list_logical_devices("GPU"):
       return "gather"
     if compiled:
-      return "loop"
-    # The values that must be computed for levels, and the pixels that a gather reads.
-    config, sensor = self.model_config, self.prediction_network.glimpse_sensor
-    glimpses = self.objective_config.num_samples * config.num_glimpses
-    of_levels = config.height * config.width * sensor.scales
-    return "levels" if of_levels <= glimpses * sensor.extent**2 else "gather"
+      return "xla"
+    if tf.executing_eagerly() or self.model_config.observation != "pixels":
+      return "gather"
+    # The pixels that a gather reads. Compiling for fewer takes longer than it saves.
+    glimpses = self.objective_config.num_samples * self.model_config.num_glimpses
+    extent = self.prediction_network.glimpse_sensor.extent
+    pixels = (images.shape[0] or 1) * glimpses * extent**2
+    return "xla" if pixels >= _MANY_PIXELS else "gather"
 
   def sample(
     self,

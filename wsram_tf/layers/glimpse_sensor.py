@@ -1,18 +1,21 @@
 """The glimpse sensor: cuts square patches at several scales around a location, without weights."""
 
-import functools
 from typing import Literal, get_args
 
 import keras
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python import xla
+from tensorflow.compiler.xla import xla_data_pb2
 
 from wsram_tf.locations import locations_to_pixels
 
 __all__ = ["Cutting", "GlimpseSensor"]
 
+# Levels are prepared while an image has at most so many times the pixels of the widest patch.
+_LEVEL_AREA = 8
+
 # How the sensor reads the pixels of a patch; see `GlimpseSensor.prepare`.
-Cutting = Literal["gather", "levels", "loop", "windows"]
+Cutting = Literal["gather", "windows", "xla"]
 
 
 def halve(images: tf.Tensor) -> tf.Tensor:
@@ -30,11 +33,101 @@ def _halved(images: tf.Tensor, times: int) -> tf.Tensor:
   return images
 
 
-def _slice(prepared: tf.Tensor, begin: tf.Tensor, size: int) -> tf.Tensor:
-  """Cuts float `[1, size, size, C]` from (image, row, column, 0) on, int32 `[4]`."""
-  # XLA needs the start of a tf.slice at compile time; it would treat the weights behind the start
-  # as constants and recompile after each update.
-  return xla.dynamic_slice(prepared, begin, [1, size, size, prepared.shape[-1]])
+def _add_blocks(blocks: tf.Tensor, step: int) -> tf.Tensor:
+  """Averages four blocks, each `step` pixels from the next, from every pixel on.
+
+  It adds them in the order of `halve`, so the results are equal to the last bit.
+
+  Args:
+    blocks: float `[B, H, W, C]`.
+    step: side of a block, pixels.
+
+  Returns:
+    float `[B, H - step, W - step, C]`.
+  """
+  rows = blocks[:, :-step] + blocks[:, step:]
+  return (rows[:, :, :-step] + rows[:, :, step:]) * 0.25
+
+
+def image_of_row(rows: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+  """Returns the image at which each row looks, for integers of one type."""
+  # An empty batch has no rows, so any divisor is correct.
+  return tf.range(rows) // tf.maximum(rows // tf.maximum(images, 1), 1)
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _split_levels(images: tf.Tensor, zeros: tuple[tuple[int, int], ...]) -> list[tf.Tensor]:
+  """Averages images over blocks that start at every pixel, for `GlimpseSensor.prepare`.
+
+  Args:
+    images: float `[B, H, W, C]`.
+    zeros: of each level, how many there are before and beyond the pixels of an image.
+
+  Returns:
+    that of scale s float `[B, h, 2**s, w, 2**s, C]`.
+  """
+  border = 2 ** (len(zeros) - 1) - 1
+  blocks = tf.pad(images, [[0, 0], [border] * 2, [border] * 2, [0, 0]])
+  levels = []
+  for level, (before, beyond) in enumerate(zeros):
+    if level:
+      blocks = _add_blocks(blocks, 2 ** (level - 1))
+    added = before - border
+    lengths = [-(-(before + side + beyond) // 2**level) for side in images.shape[1:3]]
+    rows, columns = (length * 2**level for length in lengths)
+    inside = blocks[:, : rows - added, : columns - added]
+    after = (rows - added - inside.shape[1], columns - added - inside.shape[2])
+    padded = tf.pad(inside, [[0, 0], [added, after[0]], [added, after[1]], [0, 0]])
+    # Pixels 2**level apart become neighbours, so that a patch is one block of the array.
+    shape = [-1, lengths[0], 2**level, lengths[1], 2**level, images.shape[-1]]
+    levels.append(tf.reshape(padded, shape))
+  return levels
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _copy_patches(
+  levels: list[tf.Tensor],
+  first: tf.Tensor,
+  scales: tf.Tensor | None,
+  side: int,
+  starts: tuple[int, ...],
+) -> tf.Tensor:
+  """Copies patches from the levels of `_split_levels`.
+
+  Args:
+    levels: from `_split_levels`.
+    first: int32 `[R, 2]`, from `GlimpseSensor.first_pixel`.
+    scales: int32 `[R]`, those chosen; None for all.
+    side: G.
+    starts: of each scale, from `first` to the first pixel of its patch in its level.
+
+  Returns:
+    as `GlimpseSensor` does.
+  """
+  images = image_of_row(*(tf.shape(rows)[0] for rows in (first, levels[0])))[:, tf.newaxis]
+  channels = levels[0].shape[-1]
+  dimensions = xla_data_pb2.GatherDimensionNumbers(
+    offset_dims=[1, 2, 3],
+    collapsed_slice_dims=[0, 2, 4],
+    start_index_map=[0, 1, 2, 3, 4],
+    index_vector_dim=1,
+  )
+  patches = []
+  for scale, start in enumerate(starts):
+    level = min(scale, len(levels) - 1)
+    row, column = tf.split((first + start) // 2**level, 2, axis=1)
+    row_phase, column_phase = tf.split((first + start) % 2**level, 2, axis=1)
+    indices = tf.concat([images, row, row_phase, column, column_phase], axis=1)
+    size = side * 2 ** (scale - level)
+    cut = xla.gather(levels[level], indices, dimensions, [1, size, 1, size, 1, channels])
+    patches.append(_halved(tf.ensure_shape(cut, [None, size, size, channels]), scale - level))
+  if scales is None:
+    return tf.stack(patches, axis=1)
+  # XLA would compute the indices of a gather for each pixel.
+  chosen = patches[0]
+  for scale, patch in enumerate(patches[1:], start=1):
+    chosen = tf.where((scales == scale)[:, tf.newaxis, tf.newaxis, tf.newaxis], patch, chosen)
+  return chosen[:, tf.newaxis]
 
 
 def _sides(images: tf.Tensor) -> tuple[int | tf.Tensor, int | tf.Tensor, int]:
@@ -43,12 +136,6 @@ def _sides(images: tf.Tensor) -> tuple[int | tf.Tensor, int | tf.Tensor, int]:
   if None in (height, width):
     _, height, width, _ = tf.unstack(tf.shape(images))
   return height, width, channels
-
-
-def image_of_row(rows: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-  """Returns the image at which each row looks, for integers of one type."""
-  # An empty batch has no rows, so any divisor is correct.
-  return tf.range(rows) // tf.maximum(rows // tf.maximum(images, 1), 1)
 
 
 @keras.saving.register_keras_serializable("wsram_tf")
@@ -112,16 +199,11 @@ class GlimpseSensor(keras.layers.Layer):
     return (self.extent + 1) // 2
 
   @property
-  def border(self) -> int:
-    """Pixels of zeros around each level, the side of the largest block of an average."""
-    return 2 ** (self.scales - 1)
-
-  @property
   def insets(self) -> list[int]:
     """From the first pixel of the widest patch to that of the patch of each scale, in pixels."""
     return [(self.extent - self.side * 2**scale) // 2 for scale in range(self.scales)]
 
-  def prepare(self, images: tf.Tensor, cutting: Cutting = "gather") -> tf.Tensor:
+  def prepare(self, images: tf.Tensor, cutting: Cutting = "gather") -> tf.Tensor | list[tf.Tensor]:
     """Prepares images for `call`, once for all glimpses.
 
     All ways of cutting give the same patches, to the last bit. Which is fastest depends on the
@@ -129,68 +211,50 @@ class GlimpseSensor(keras.layers.Layer):
 
     - `gather` reads all pixels of the widest patch. Its cost does not depend on the size of the
       images, so it suits few glimpses of large images.
-    - `levels` averages each whole image over blocks at every pixel, one level for each scale, and
-      then reads only `side * side` values of each patch. It suits many glimpses of small images.
-    - `loop` loops over a padded copy of the images and slices it. It is the fastest under XLA on a
-      CPU, which recomputes the indices of a gather for each pixel.
     - `windows` cuts the widest patches by one operation, `tf.image.extract_glimpse`. It is the
       fastest on a CPU without XLA, and serves one glimpse an image (M = 1) of float32 alone. XLA
       does not know the operation, and it has no kernel for a GPU.
+    - `xla` averages whole small images over blocks at every pixel, and then copies only
+      `side * side` values of a patch. It is the fastest on a CPU for many glimpses, but XLA takes a
+      second to compile it for each shape.
 
     Args:
-      images: float `[B, H, W, C]`.
+      images: float `[B, H, W, C]`; for `xla`, H and W must be static.
       cutting: how `call` will cut the patches.
 
     Returns:
-      for `gather` and `windows` the images; for `loop` a copy with `margin` pixels of zeros on each
-      side; for `levels` float `[S, B, H + 2 * border, W + 2 * border, C]`.
+      for `gather` and `windows` the images; for `xla` a list of levels, that of scale s float
+      `[B, h, 2**s, w, 2**s, C]`, where h * 2**s and w * 2**s are height and width with zeros on
+      each side.
 
     Raises:
-      ValueError: if cutting is none of them, or `windows` with images of another type than float32.
+      ValueError: if cutting is none of them, `windows` with images of another type than float32, or
+        `xla` with images of unknown size.
     """
     if cutting not in get_args(Cutting):
       raise ValueError(f"cutting={cutting!r}: must be one of {', '.join(get_args(Cutting))}")
     if cutting == "windows" and images.dtype != tf.float32:
       raise ValueError(f"cutting='windows': must go with float32 images, not {images.dtype.name}")
-    if cutting == "loop":
-      return tf.pad(images, [[0, 0], [self.margin] * 2, [self.margin] * 2, [0, 0]])
-    return self._levels(images) if cutting == "levels" else images
+    return self._split_levels(images) if cutting == "xla" else images
 
   def call(
-    self, prepared: tf.Tensor, locations: tf.Tensor, cutting: Cutting = "gather"
+    self,
+    prepared: tf.Tensor | list[tf.Tensor],
+    locations: tf.Tensor,
+    cutting: Cutting = "gather",
   ) -> tf.Tensor:
     """Cuts one glimpse per row; see the class."""
     locations = tf.stop_gradient(locations)
-    if cutting == "levels":
-      return self._read_levels(prepared, locations)
-    height, width, channels = _sides(prepared)
-    margin = self.margin if cutting == "loop" else 0
-    scales = tf.cast(locations[:, 2], tf.int32) if self.choose_scale else None
-    first = self.first_pixel(locations, height - 2 * margin, width - 2 * margin) + margin
-    if cutting in ("gather", "windows") or None in (prepared.shape[0], locations.shape[0]):
-      cut_widest = self._cut_windows if cutting == "windows" else self._gather
-      patches = self._scale_down(cut_widest(prepared, first))
-      return patches if scales is None else tf.gather(patches, scales[:, tf.newaxis], batch_dims=1)
-    samples = locations.shape[0] // prepared.shape[0]
-    if scales is not None:
-      first += tf.gather(tf.constant(self.insets), scales)[:, tf.newaxis]
-      scales = tf.reshape(scales, [-1, samples])
-    # All starts at once: in the loop, each number would be an operation of its own.
-    images = tf.repeat(tf.range(prepared.shape[0]), samples)[:, tf.newaxis]
-    starts = tf.concat([images, first, tf.zeros_like(images)], axis=1)
-    starts = tf.reshape(starts, [-1, samples, 4])
-
-    def cut(image: tf.Tensor) -> tf.Tensor:
-      begins = tf.unstack(starts[image])
-      if scales is None:
-        slices = [_slice(prepared, begin, self.extent) for begin in begins]
-        return self._scale_down(tf.concat(slices, axis=0))
-      chosen = zip(begins, tf.unstack(scales[image]), strict=True)
-      return tf.stack([self._cut_scale(prepared, begin, scale) for begin, scale in chosen])
-
-    patches = tf.map_fn(cut, tf.range(prepared.shape[0]), fn_output_signature=prepared.dtype)
-    per_glimpse = self.scales if scales is None else 1
-    return tf.reshape(patches, [-1, per_glimpse, self.side, self.side, channels])
+    if cutting == "xla":
+      return self._copy_patches(prepared, locations)
+    height, width, _ = _sides(prepared)
+    first = self.first_pixel(locations, height, width)
+    cut_widest = self._cut_windows if cutting == "windows" else self._gather
+    patches = self._scale_down(cut_widest(prepared, first))
+    if not self.choose_scale:
+      return patches
+    scales = tf.cast(locations[:, 2:3], tf.int32)
+    return tf.gather(patches, scales, batch_dims=1)
 
   def first_pixel(
     self, locations: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
@@ -209,49 +273,39 @@ class GlimpseSensor(keras.layers.Layer):
     centre = locations_to_pixels(places, height, width)
     return tf.cast(tf.floor(centre - self.extent / 2 + 0.5), tf.int32)
 
-  def _levels(self, images: tf.Tensor) -> tf.Tensor:
-    """Averages images over blocks that start at every pixel, `2**s` pixels a side for scale s."""
-    border = [self.border] * 2
-    levels = [tf.pad(images, [[0, 0], border, border, [0, 0]])]
-    for scale in range(self.scales - 1):
-      # Four blocks of the level below, added in the order of `halve`.
-      step, below = 2**scale, levels[-1]
-      rows = below[:, :-step] + below[:, step:]
-      blocks = (rows[:, :, :-step] + rows[:, :, step:]) * 0.25
-      levels.append(tf.pad(blocks, [[0, 0], [0, step], [0, step], [0, 0]]))
-    return tf.stack(levels)
+  def _zeros_around(self, level: int, last: int) -> tuple[int, int]:
+    """Returns how many zeros a level for `xla` has before and beyond the pixels of an image."""
+    widest = self.scales - 1 if level == last else level  # Of the scales that are read from it.
+    beyond = self.margin - self.insets[widest]
+    return max(beyond, 2**last - 1), beyond
 
-  def _read_levels(self, levels: tf.Tensor, locations: tf.Tensor) -> tf.Tensor:
-    size = levels.shape.num_elements()
-    integers = tf.int32 if size and size < 2**31 else tf.int64  # int64 indices are slower.
-    _, batch, height, width, _ = tf.unstack(tf.shape(levels, integers))
-    border, scales = self.border, tf.range(self.scales, dtype=integers)[tf.newaxis]
-    first = self.first_pixel(
-      locations, *(tf.cast(side, tf.int32) - 2 * border for side in (height, width))
+  def _split_levels(self, images: tf.Tensor) -> list[tf.Tensor]:
+    """Averages images over blocks that start at every pixel, one level for each of some scales."""
+    _, height, width, _ = images.shape
+    if None in (height, width):
+      raise ValueError(f"images.shape={images.shape}: height and width must be static to use XLA")
+    # The widest patch is the cheaper one to average again, and levels of large images cost more
+    # than they save.
+    last = max(
+      level
+      for level in range(max(self.scales - 1, 1))
+      if level * height * width <= _LEVEL_AREA * self.extent**2
     )
-    if self.choose_scale:
-      scales = tf.cast(locations[:, 2:3], integers)
-    # Offsets of the pixels of each patch, [R or 1, scales, G].
-    blocks = tf.gather(tf.constant([2**scale for scale in range(self.scales)], integers), scales)
-    offsets = tf.range(self.side, dtype=integers) * blocks[..., tf.newaxis]
-    offsets += tf.gather(tf.constant(self.insets, integers), scales)[..., tf.newaxis] + border
-    starts = tf.cast(first, integers)[..., tf.newaxis, tf.newaxis]
-    # The outermost rows and columns of all levels are zero.
-    rows = tf.clip_by_value(starts[:, 0] + offsets, 0, height - 1)
-    columns = tf.clip_by_value(starts[:, 1] + offsets, 0, width - 1)
-    grids = scales * batch + image_of_row(tf.shape(first, integers)[0], batch)[:, tf.newaxis]
-    indices = (grids[..., tf.newaxis] * height + rows)[..., tf.newaxis] * width
-    indices += columns[..., tf.newaxis, :]
-    return tf.gather(tf.reshape(levels, [-1, levels.shape[-1]]), indices)
+    zeros = tuple(self._zeros_around(level, last) for level in range(last + 1))
+    return _split_levels(images, zeros)
 
-  def _cut_scale(self, prepared: tf.Tensor, begin: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """Cuts the patch of one scale, float `[1, G, G, C]`; the branches have different sizes."""
-
-    def cut(scale: int) -> tf.Tensor:
-      return _halved(_slice(prepared, begin, self.side * 2**scale), scale)
-
-    branches = [functools.partial(cut, scale) for scale in range(self.scales)]
-    return tf.switch_case(scale, branches)
+  def _copy_patches(self, levels: list[tf.Tensor], locations: tf.Tensor) -> tf.Tensor:
+    """Copies the patches from the levels of `_split_levels`."""
+    last = len(levels) - 1
+    _, height, _, width, _, _ = levels[0].shape
+    zeros = sum(self._zeros_around(0, last))
+    first = self.first_pixel(locations, height - zeros, width - zeros)
+    starts = tuple(
+      inset + self._zeros_around(min(scale, last), last)[0]
+      for scale, inset in enumerate(self.insets)
+    )
+    scales = tf.cast(locations[:, 2], tf.int32) if self.choose_scale else None
+    return _copy_patches(levels, first, scales, self.side, starts)
 
   def _gather(self, canvas: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
     height, width, channels = _sides(canvas)
