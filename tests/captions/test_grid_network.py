@@ -3,7 +3,20 @@
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf.captions.grid_network import GridNetwork
+from wsram_tf.captions.grid_network import GridNetwork, mix_cells, read_cells
+
+
+class ReadingTest(tf.test.TestCase):
+  def test_a_row_reads_the_cells_of_its_own_image(self):
+    generator = np.random.default_rng(0)
+    images, cells, samples = 3, 4, 2
+    features = generator.normal(size=[images, cells, 5])
+    rows, image_of_row = features.reshape(-1, 5), np.repeat(np.arange(images), samples)
+    chosen = np.array([3, 0, 1, 1, 2, 0], np.int32)
+    self.assertAllEqual(read_cells(rows, chosen, cells), features[image_of_row, chosen])
+    shares = generator.dirichlet(np.ones(cells), size=images * samples)
+    expected = np.einsum("rl,rlf->rf", shares, features[image_of_row])
+    self.assertAllClose(mix_cells(rows, shares), expected, rtol=1e-12)
 
 
 class GridNetworkTest(tf.test.TestCase):

@@ -71,6 +71,16 @@ class RecurrentCoreTest(tf.test.TestCase):
         self.assertAllClose(found.lower, lower, rtol=1e-5, atol=1e-5)
         self.assertAllClose(found.upper, upper, rtol=1e-5, atol=1e-5)
 
+  def test_parts_of_inputs_may_be_multiplied_before(self):
+    for cell in CELLS:
+      with self.subTest(cell):
+        core = _core(cell)
+        inputs, state = _normal(ROWS, 3), _state(core)
+        parts = zip(tf.split(inputs, [1, 2], axis=1), core.input_kernels([1, 2]), strict=True)
+        products = tf.add_n([tf.matmul(part, kernel) for part, kernel in parts])
+        expected, found = core(inputs, state), core(products, state, multiplied=True)
+        self.assertAllClose(found, expected, rtol=1e-5, atol=1e-6)
+
   def test_lower_layer_does_not_depend_on_the_upper_one(self):
     for cell in CELLS:
       with self.subTest(cell):

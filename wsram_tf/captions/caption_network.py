@@ -7,7 +7,13 @@ from wsram_tf import layers
 from wsram_tf.captions.backbones import deserialized_backbone, serialized_backbone
 from wsram_tf.captions.checks import CaptionRules
 from wsram_tf.captions.config import CaptionModelConfig
-from wsram_tf.captions.grid_network import Grid, GridNetwork, unpack_grids
+from wsram_tf.captions.grid_network import (
+  Grid,
+  GridNetwork,
+  mix_cells,
+  read_cells,
+  unpack_grids,
+)
 from wsram_tf.captions.vocabulary import END, PADDING, START, UNKNOWN
 from wsram_tf.learning.checked_model import CheckedModel
 from wsram_tf.learning.sequences import (
@@ -216,17 +222,15 @@ class CaptionNetwork(CheckedModel):
     Returns:
       the next state.
     """
-    images, cells = tf.shape(grid.features)[0], self.location_distribution.num_parameters
-    samples = tf.shape(locations)[0] // tf.maximum(images, 1)
-    if self.config.attention == "soft":
-      shares = tf.cast(tf.nn.softmax(prior), grid.features.dtype)
-      shares = tf.reshape(shares, tf.stack([images, samples, cells]))
-      features = tf.reshape(tf.matmul(shares, grid.features), [-1, self.config.units])
-    else:
-      # All words gather from one tensor, so its gradient is accumulated only once.
-      firsts = tf.repeat(cells * tf.range(images), samples)
-      features = tf.gather(grid.rows, firsts + self.location_distribution.cells(locations))
+    features = self._read(grid.rows, locations, prior)
     return self.core(tf.concat([embedded, features], axis=-1), state)
+
+  def _read(self, rows: tf.Tensor, locations: tf.Tensor, prior: tf.Tensor) -> tf.Tensor:
+    """Reads what `step` reads, float `[B * M, F]`, of all cells' `rows`, float `[B * L, F]`."""
+    if self.config.attention == "soft":
+      return mix_cells(rows, tf.nn.softmax(prior))
+    cells = self.location_distribution.num_parameters
+    return read_cells(rows, self.location_distribution.cells(locations), cells)
 
   def unroll(
     self,
@@ -261,8 +265,13 @@ class CaptionNetwork(CheckedModel):
       kept /= 1.0 - self.config.dropout
       keep_word, keep_state = tf.split(kept, [self.config.word_units, self.config.units], axis=-1)
       embedded *= keep_word
+    # What several glimpses read is multiplied once: words, and cells where glimpses outnumber them.
+    sizes = [self.config.word_units, self.config.units]
+    of_words, of_features = self.core.input_kernels(sizes)
     # tf.unstack, because the gradient of each slice would be as large as the whole tensor.
-    embedded = tf.unstack(tf.repeat(embedded, num_samples, axis=1))  # T of [B * M, E]
+    words = tf.unstack(tf.tensordot(embedded, of_words, 1)[:, :, tf.newaxis])  # T of [B, 1, W]
+    few_cells = distribution.num_parameters < captions.shape[1] * num_samples
+    rows = tf.matmul(grid.rows, of_features) if few_cells else grid.rows
     state = self.initial_state(grid, num_samples)
     locations, uppers, lowers = [], [], []
     for n in range(captions.shape[1]):
@@ -270,7 +279,11 @@ class CaptionNetwork(CheckedModel):
       prior = self.prior(grid, upper)
       # The score of the location must treat the sample as a constant; see PredictionNetwork.unroll.
       location = tf.stop_gradient(choose_action(n, upper, prior))
-      state = self.step(grid, state, embedded[n], location, prior)
+      inputs = self._read(rows, location, prior)
+      inputs = inputs if few_cells else tf.matmul(inputs, of_features)
+      width = inputs.shape[-1]
+      inputs = tf.reshape(tf.reshape(inputs, [-1, num_samples, width]) + words[n], [-1, width])
+      state = self.core(inputs, state, multiplied=True)
       locations.append(location)
       uppers.append(upper)
       lowers.append(state.lower[0])

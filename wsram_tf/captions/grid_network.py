@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Grid", "GridNetwork", "PackedGrids", "unpack_grids"]
+__all__ = ["Grid", "GridNetwork", "PackedGrids", "mix_cells", "read_cells", "unpack_grids"]
 
 
 class Grid(NamedTuple):
@@ -24,6 +24,41 @@ class Grid(NamedTuple):
   rows: tf.Tensor
   keys: tf.Tensor
   context: list[tf.Tensor]
+
+
+def read_cells(rows: tf.Tensor, chosen: tf.Tensor, cells: int) -> tf.Tensor:
+  """Reads one cell per glimpse.
+
+  Args:
+    rows: float `[B * L, F]`, of all cells of B images.
+    chosen: int32 `[B * M]`, the number of a cell of the image; the glimpses of an image are
+      consecutive.
+    cells: L.
+
+  Returns:
+    float `[B * M, F]`.
+  """
+  images = tf.shape(rows)[0] // cells
+  samples = tf.shape(chosen)[0] // tf.maximum(images, 1)
+  # All words gather from one tensor, so its gradient is accumulated only once.
+  return tf.gather(rows, tf.repeat(cells * tf.range(images), samples) + chosen)
+
+
+def mix_cells(rows: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
+  """Reads the weighted mean of all cells of an image per row.
+
+  Args:
+    rows: float `[B * L, F]`, of all cells of B images.
+    shares: float `[B * M, L]`, the weights; the rows of an image are consecutive.
+
+  Returns:
+    float `[B * M, F]`.
+  """
+  cells, width = shares.shape[-1], rows.shape[-1]
+  images = tf.reshape(rows, [-1, cells, width])
+  samples = tf.shape(shares)[0] // tf.maximum(tf.shape(images)[0], 1)
+  shares = tf.reshape(tf.cast(shares, rows.dtype), tf.stack([tf.shape(images)[0], samples, cells]))
+  return tf.reshape(tf.matmul(shares, images), [-1, width])
 
 
 @keras.saving.register_keras_serializable("wsram_tf")

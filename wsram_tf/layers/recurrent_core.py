@@ -8,6 +8,35 @@ import tensorflow as tf
 __all__ = ["CoreState", "RecurrentCore"]
 
 
+class _LstmCell(keras.layers.LSTMCell):
+  """A cell that also takes inputs which were multiplied by its kernel before."""
+
+  def advance(self, products: tf.Tensor, states: list[tf.Tensor]):
+    """Takes one step, as `call`, from float `[R, 4 * D]`."""
+    hidden, carry = states
+    gates = products + keras.ops.matmul(hidden, self.recurrent_kernel) + self.bias
+    enter, forget, candidate, leave = keras.ops.split(gates, 4, axis=-1)
+    carry = keras.ops.sigmoid(forget) * carry + keras.ops.sigmoid(enter) * keras.ops.tanh(candidate)
+    hidden = keras.ops.sigmoid(leave) * keras.ops.tanh(carry)
+    return hidden, [hidden, carry]
+
+
+class _GruCell(keras.layers.GRUCell):
+  """A cell that also takes inputs which were multiplied by its kernel before."""
+
+  def advance(self, products: tf.Tensor, states: list[tf.Tensor]):
+    """Takes one step, as `call`, from float `[R, 3 * D]`."""
+    (hidden,) = states
+    input_bias, recurrent_bias = self.bias[0], self.bias[1]
+    recurrent = keras.ops.matmul(hidden, self.recurrent_kernel) + recurrent_bias
+    update_in, reset_in, new_in = keras.ops.split(products + input_bias, 3, axis=-1)
+    update, reset, new = keras.ops.split(recurrent, 3, axis=-1)
+    update = keras.ops.sigmoid(update_in + update)
+    new = keras.ops.tanh(new_in + keras.ops.sigmoid(reset_in + reset) * new)
+    hidden = update * hidden + (1 - update) * new
+    return hidden, [hidden]
+
+
 class _ReluCell(keras.layers.SimpleRNNCell):
   """A plain recurrent layer of ReLU units."""
 
@@ -22,13 +51,16 @@ class _ReluCell(keras.layers.SimpleRNNCell):
     Keras adds it before the product with the state. Where that state is zero, TensorFlow's graph
     optimiser fails on the ReLU, falls back to the graph as it is, and prints errors.
     """
-    inputs = keras.ops.matmul(sequence, self.kernel)
-    output = inputs + keras.ops.matmul(states[0], self.recurrent_kernel) + self.bias
-    output = keras.ops.relu(output)
+    return self.advance(keras.ops.matmul(sequence, self.kernel), states)
+
+  def advance(self, products: tf.Tensor, states: list[tf.Tensor]):
+    """Takes one step, as `call`, from float `[R, D]`."""
+    sums = products + keras.ops.matmul(states[0], self.recurrent_kernel) + self.bias
+    output = keras.ops.relu(sums)
     return output, [output]
 
 
-CELLS = {"lstm": keras.layers.LSTMCell, "gru": keras.layers.GRUCell, "relu": _ReluCell}
+CELLS = {"lstm": _LstmCell, "gru": _GruCell, "relu": _ReluCell}
 
 
 class CoreState(NamedTuple):
@@ -57,9 +89,10 @@ class RecurrentCore(keras.layers.Layer):
       identity as the initial recurrent weights.
 
   Call arguments:
-    inputs: float `[R, D']`, one encoded glimpse per row.
+    inputs: float `[R, D']`, one encoded glimpse per row; with `multiplied` float `[R, W]`.
     state: `CoreState`, or the flat list of its tensors, lower layer first. The flat form is that of
       Keras' cells, so `keras.layers.RNN(core)` runs the core along a sequence.
+    multiplied: whether the inputs have been multiplied by `input_kernels` before.
 
   Returns:
     the next `CoreState`; for a flat list, the lower layer's output, float `[R, D]`, and the next
@@ -128,16 +161,39 @@ class RecurrentCore(keras.layers.Layer):
     """
     return CoreState(lower=[tf.zeros_like(upper[0]) for _ in upper], upper=list(upper))
 
+  def input_kernels(self, sizes: list[int]) -> list[tf.Tensor]:
+    """Splits the lower layer's weights for its inputs.
+
+    Inputs that several steps or rows share are then multiplied once.
+
+    Args:
+      sizes: lengths of the parts of an input, whose sum is D'.
+
+    Returns:
+      for each part float `[size, W]`; the sum of the parts' products is what `call` takes with
+      `multiplied`.
+
+    Example:
+
+    >>> core = RecurrentCore(units=8)
+    >>> core.build((None, 5))
+    >>> words, features = core.input_kernels([2, 3])
+    >>> tuple(words.shape), tuple(features.shape)
+    ((2, 32), (3, 32))
+    """
+    return tf.split(tf.cast(self.lower.kernel, self.compute_dtype), sizes, axis=0)
+
   def call(
-    self, inputs: tf.Tensor, state: CoreState | list[tf.Tensor]
+    self, inputs: tf.Tensor, state: CoreState | list[tf.Tensor], multiplied: bool = False
   ) -> CoreState | tuple[tf.Tensor, list[tf.Tensor]]:
     """Takes one step; see the class."""
     if not isinstance(state[0], list | tuple):
       count = self.num_states
-      lower, upper = self.call(inputs, CoreState(list(state[:count]), list(state[count:])))
+      state = CoreState(list(state[:count]), list(state[count:]))
+      lower, upper = self.call(inputs, state, multiplied)
       return lower[0], [*lower, *upper]
     lower, upper = state  # A functional Keras model passes a plain list.
-    output, lower = self.lower(inputs, lower)
+    output, lower = (self.lower.advance if multiplied else self.lower)(inputs, lower)
     _, upper = self.upper(output, upper)
     return CoreState(lower=list(lower), upper=list(upper))
 
