@@ -218,6 +218,8 @@ class GlimpseSensor(keras.layers.Layer):
       `side * side` values of a patch. It is the fastest on a CPU for many glimpses, but XLA takes a
       second to compile it for each shape.
 
+    A gradient passes to the images with `gather` alone.
+
     Args:
       images: float `[B, H, W, C]`; for `xla`, H and W must be static.
       cutting: how `call` will cut the patches.
