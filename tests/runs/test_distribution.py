@@ -13,6 +13,7 @@ import wsram_tf
 from tests.conformance import two_workers
 from tests.support import programs, small_runs
 from wsram_tf import runs
+from wsram_tf.learning import replicas
 from wsram_tf.runs import distribution
 
 _TASK = {"type": "worker", "index": 0}
@@ -81,6 +82,16 @@ class DistributionTest(tf.test.TestCase):
       with self.subTest(text), mock.patch.dict(os.environ, {"TF_CONFIG": text}):
         self.assertEqual(distribution.is_chief("multi_worker"), chief)
         self.assertTrue(distribution.is_chief("none"))
+
+  def test_the_replicas_of_a_process_share_its_rows(self):
+    # Of two processes with two devices each, which cannot run without GPUs.
+    rows, numbers = tf.range(6), tf.range(12)[tf.newaxis]
+    for replica, own, of_all in ((0, [0, 1, 2], [0, 1, 2]), (3, [3, 4, 5], [9, 10, 11])):
+      context = types.SimpleNamespace(num_replicas_in_sync=4, replica_id_in_sync_group=replica)
+      with mock.patch.object(tf.distribute, "get_replica_context", lambda context=context: context):
+        self.assertAllEqual(replicas.own_rows(rows, among=2), own)
+        self.assertAllEqual(replicas.own_rows(rows, among=1), rows)
+        self.assertAllEqual(replicas.own_rows(numbers, axis=1), [of_all])
 
   def test_the_replicas_must_share_a_batch_equally(self):
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])

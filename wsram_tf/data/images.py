@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from wsram_tf.data.orders import hold_out
-from wsram_tf.data.pipelines import map_in_order, on_host, shuffled_indices
+from wsram_tf.data.pipelines import WHOLE, Shard, map_in_order, on_host, shuffled_indices
 
 __all__ = [
   "Augmentation",
@@ -128,6 +128,7 @@ def training_dataset(
   batch_size: int,
   seed: int,
   start_step: int = 0,
+  shard: Shard = WHOLE,
 ) -> tf.data.Dataset:
   """Makes endless training batches; each epoch shows every image once, in a new order.
 
@@ -137,6 +138,7 @@ def training_dataset(
     batch_size: B.
     seed: 0 to 2**31 - 1; with the step, determines a batch.
     start_step: the step of the first batch.
+    shard: the rows of each batch to read.
 
   Returns:
     dataset of (images float32 `[B, H, W, C]` within 0..1, labels int32 `[B]`).
@@ -165,11 +167,11 @@ def training_dataset(
   fetch, labels = _fetching(data)
 
   def draw_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    indices = shuffled_indices(step, batch_size, len(data.images), seed)
+    indices = shard.of(shuffled_indices(step, batch_size, len(data.images), seed))
     batch = tf.cast(fetch(indices), tf.float32) / 255.0
     if augmentation != Augmentation():
       # The place in the endless sequence of images seeds an image's augmentation.
-      places = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+      places = step * batch_size + shard.of(tf.range(batch_size, dtype=tf.int64))
       batch = tf.map_fn(
         lambda row: _augment(row[0], tf.stack([seed, row[1]]), augmentation),
         (batch, places),

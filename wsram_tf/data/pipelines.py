@@ -5,7 +5,7 @@ that an uninterrupted run would see.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +13,8 @@ import tensorflow as tf
 __all__ = [
   "EVALUATION_STREAM",
   "TRAINING_STREAM",
+  "WHOLE",
+  "Shard",
   "map_in_order",
   "on_host",
   "random_integers",
@@ -26,6 +28,43 @@ TRAINING_STREAM, EVALUATION_STREAM = 0, 1
 # With fewer rounds of TensorFlow's index cipher the orders of different epochs are correlated.
 _SHUFFLE_ROUNDS = 8
 _BLOCK_ROWS = 1024
+
+
+class Shard(NamedTuple):
+  """The rows of each batch that one of several workers makes, an equal share.
+
+  Attributes:
+    index: the worker's number, from 0.
+    count: number of workers.
+
+  Example:
+
+  >>> Shard(index=1, count=2).of(tf.range(6)).numpy().tolist()
+  [3, 4, 5]
+  """
+
+  index: int = 0
+  count: int = 1
+
+  def rows(self, batch_size: int) -> int:
+    """Returns the number of rows of a batch.
+
+    Raises:
+      ValueError: if the workers cannot share the batch equally.
+    """
+    if batch_size % self.count:
+      raise ValueError(f"batch_size={batch_size}: must be a multiple of the {self.count} workers")
+    return batch_size // self.count
+
+  def of(self, batch: tf.Tensor) -> tf.Tensor:
+    """Returns the rows of a batch, `[B, ...]`, where B is static."""
+    if self.count == 1:
+      return batch
+    rows = self.rows(batch.shape[0])
+    return batch[self.index * rows : (self.index + 1) * rows]
+
+
+WHOLE = Shard()
 
 
 def map_in_order(

@@ -2,7 +2,8 @@
 
 A replica is one device of one process under a `tf.distribute` strategy. Every replica draws the
 random numbers of the whole batch and takes its own rows, so the number of replicas changes nothing
-but rounding. Outside of a strategy there is one replica, and these functions return their argument.
+but rounding. Images are those of the process's replicas. Outside of a strategy there is one
+replica, and these functions return their argument.
 """
 
 import tensorflow as tf
@@ -16,17 +17,19 @@ def num_replicas() -> int:
   return context.num_replicas_in_sync if context else 1
 
 
-def own_rows(tensor: tf.Tensor, axis: int = 0) -> tf.Tensor:
-  """This replica's equal share of a whole batch.
+def own_rows(tensor: tf.Tensor, axis: int = 0, among: int | None = None) -> tf.Tensor:
+  """This replica's equal share of a batch.
 
   Args:
-    tensor: `[..., B, ...]`; B must be a multiple of the number of replicas.
+    tensor: `[..., B, ...]`; B must be a multiple of the number of replicas that share it.
     axis: the axis of B.
+    among: the replicas of this process, where they alone share the batch; None for all replicas.
   """
-  count = num_replicas()
+  count = among or num_replicas()
   if count == 1:
     return tensor
-  index = tf.distribute.get_replica_context().replica_id_in_sync_group
+  # The replicas of a process have consecutive numbers.
+  index = tf.distribute.get_replica_context().replica_id_in_sync_group % count
   rows = tf.shape(tensor)[axis] // count
   return tf.gather(tensor, index * rows + tf.range(rows), axis=axis)
 

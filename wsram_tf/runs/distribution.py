@@ -8,6 +8,7 @@ evaluated, saved and stopped like any other.
 
 import contextlib
 import functools
+import inspect
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -16,8 +17,10 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from wsram_tf.data.pipelines import WHOLE, Shard, map_in_order
 from wsram_tf.learning import replicas, weight_transfer
 from wsram_tf.learning.update_guard import WatchUpdates
+from wsram_tf.runs.task import Task
 
 __all__ = ["STRATEGIES", "Cluster", "ReplicatedLearner", "WorkerLostError", "is_chief", "join"]
 
@@ -42,10 +45,12 @@ class Cluster(NamedTuple):
   Attributes:
     strategy: of `tf.distribute`; None for an ordinary training.
     is_chief: whether this process writes the run folder.
+    shard: this process's rows of each batch.
   """
 
   strategy: tf.distribute.Strategy | None
   is_chief: bool
+  shard: Shard = WHOLE
 
   def check_batch_size(self, batch_size: int) -> None:
     """Checks that the replicas can share a batch equally.
@@ -56,6 +61,22 @@ class Cluster(NamedTuple):
     count = self.strategy.num_replicas_in_sync if self.strategy else 1
     if batch_size % count:
       raise ValueError(f"batch_size={batch_size}: must be a multiple of the {count} replicas")
+
+  def training_data(self, task: Task, **options: Any) -> tf.data.Dataset:
+    """Makes this process's rows of a task's training batches.
+
+    Args:
+      task: makes whole batches, or with `shard` these rows alone.
+      **options: of `Task.training_data`.
+    """
+    if self.shard.count == 1:
+      return task.training_data(**options)
+    if "shard" in inspect.signature(task.training_data).parameters:
+      return task.training_data(**options, shard=self.shard)
+    return map_in_order(
+      task.training_data(**options),
+      lambda images, targets: (self.shard.of(images), self.shard.of(targets)),
+    )
 
 
 def read_tf_config() -> tuple[int, int, bool]:
@@ -117,7 +138,7 @@ def join(kind: str) -> Cluster:
     return Cluster(tf.distribute.MirroredStrategy(), True)
   count, number, is_chief = read_tf_config()
   print(f"worker {number} of {count}: waiting for the others", flush=True)
-  return Cluster(tf.distribute.MultiWorkerMirroredStrategy(), is_chief)
+  return Cluster(tf.distribute.MultiWorkerMirroredStrategy(), is_chief, Shard(number, count))
 
 
 class ReplicatedLearner:
@@ -185,7 +206,9 @@ class ReplicatedLearner:
     One vector for all, because each collective operation waits for the slowest replica. It holds
     the sums over the replica's rows of the figures, and its means of losses and gradients.
     """
-    update = self.copy.differentiate(replicas.own_rows(images), replicas.own_rows(targets))
+    local = len(self._apply)
+    own = [replicas.own_rows(tensor, among=local) for tensor in (images, targets)]
+    update = self.copy.differentiate(*own)
     variables = self.copy.network_variables()
     gradients = {
       name: [
@@ -277,7 +300,7 @@ class ReplicatedLearner:
     The last callback, a `Stopper`, runs on every worker: a request to stop one stops all.
 
     Args:
-      data: endless full batches; each replica takes its rows.
+      data: endless batches of this process's rows; each replica takes its own.
       initial_epoch, epochs, steps_per_epoch, validation_data, callbacks: as in Keras.
 
     Raises:

@@ -129,6 +129,9 @@ class Task(abc.ABC):
       batch_size: images per update.
       seed: seed of the order and of random changes.
       start_update: updates made before; the batches are the same as in a run without a stop.
+
+    A task may also take `shard`, a `data.pipelines.Shard`, and make these rows of each batch alone.
+    With several workers, a task that does not makes whole batches on each.
     """
 
   @abc.abstractmethod

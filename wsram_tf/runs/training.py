@@ -249,10 +249,10 @@ class _Plan(NamedTuple):
   def make_optimizer(self) -> keras.optimizers.Optimizer:
     return make_optimizer(self.optimizer)
 
-  def make_data(self, start_update: int) -> tf.data.Dataset:
-    return self.task.training_data(
-      batch_size=self.training.batch_size, seed=self.training.seed, start_update=start_update
-    )
+  def data_options(self, start_update: int) -> dict[str, int]:
+    """The arguments of `Task.training_data`."""
+    batch_size, seed = self.training.batch_size, self.training.seed
+    return {"batch_size": batch_size, "seed": seed, "start_update": start_update}
 
 
 def _train(plan: _Plan, requests: StopRequests) -> TrainedRun:
@@ -334,7 +334,7 @@ def _fit(
       start,
       learner,
       fit,
-      plan.make_data,
+      lambda begin: cluster.training_data(task, **plan.data_options(begin)),
       task.validation_data(),
       callbacks,
       every=evaluation_interval(training, plan.optimizer),
@@ -343,7 +343,8 @@ def _fit(
     )
   except NonFiniteUpdateError as error:
     if cluster.is_chief:
-      save_for_replay(plan.run, learner, error, plan.make_data)
+      whole = task.training_data(**plan.data_options(error.step))
+      save_for_replay(plan.run, learner, error, whole)
     raise
   except (Terminated, distribution.WorkerLostError) as error:
     reason = requests.reason

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from wsram_tf.classification import ModelConfig
 from wsram_tf.data import images
+from wsram_tf.data.pipelines import WHOLE, Shard
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.runs.record import Settings
 from wsram_tf.settings import check_instance
@@ -106,7 +107,9 @@ class ArrayTask(ClassificationTask):
   def prepare(self, run: RunFolder) -> None:
     """Does nothing, since the images are in memory; see `Task`."""
 
-  def training_data(self, *, batch_size: int, seed: int, start_update: int) -> tf.data.Dataset:
+  def training_data(
+    self, *, batch_size: int, seed: int, start_update: int, shard: Shard = WHOLE
+  ) -> tf.data.Dataset:
     """Makes endless shuffled, augmented batches; see `Task`."""
     return images.training_dataset(
       self.splits["train"],
@@ -114,6 +117,7 @@ class ArrayTask(ClassificationTask):
       batch_size=batch_size,
       seed=seed,
       start_step=start_update,
+      shard=shard,
     )
 
   def validation_data(self) -> tf.data.Dataset:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from wsram_tf.classification import ModelConfig
 from wsram_tf.data import canvases, digits
 from wsram_tf.data.canvases.config import CanvasConfig, MegapixelConfig
+from wsram_tf.data.pipelines import WHOLE, Shard
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.settings import given_or_default
 from wsram_tf.tasks.classification import ClassificationTask
@@ -99,7 +100,9 @@ class DigitTask(ClassificationTask):
     """Loads the digits; see `Task`."""
     self.splits = load_splits(self.source)
 
-  def training_data(self, *, batch_size: int, seed: int, start_update: int) -> tf.data.Dataset:
+  def training_data(
+    self, *, batch_size: int, seed: int, start_update: int, shard: Shard = WHOLE
+  ) -> tf.data.Dataset:
     """Makes endless batches of new canvases; see `Task`."""
     return canvases.canvas_dataset(
       self.splits.train,
@@ -108,6 +111,7 @@ class DigitTask(ClassificationTask):
       as_visible_pixels=self.model.observation == "visible_pixels",
       seed=seed,
       start_step=start_update,
+      shard=shard,
     )
 
   def validation_data(self) -> tf.data.Dataset:
@@ -226,12 +230,15 @@ class MegapixelTask(ClassificationTask):
       )
     )
 
-  def training_data(self, *, batch_size: int, seed: int, start_update: int) -> tf.data.Dataset:
+  def training_data(
+    self, *, batch_size: int, seed: int, start_update: int, shard: Shard = WHOLE
+  ) -> tf.data.Dataset:
     """Makes endless batches of the training canvases; see `Task`."""
     return self.train.training_data(
       batch_size=batch_size,
       seed=seed,
       start_step=start_update,
+      shard=shard,
       as_visible_pixels=self.model.observation == "visible_pixels",
     )
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from wsram_tf.classification import ModelConfig
 from wsram_tf.data import image_folder, images, tfds_images
 from wsram_tf.data.orders import first_few
+from wsram_tf.data.pipelines import WHOLE, Shard
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.runs.record import Settings, stored_path
 from wsram_tf.settings import given_or_default
@@ -134,7 +135,9 @@ class ImageTask(ClassificationTask):
       "files_left_out": left_out,
     }
 
-  def training_data(self, *, batch_size: int, seed: int, start_update: int) -> tf.data.Dataset:
+  def training_data(
+    self, *, batch_size: int, seed: int, start_update: int, shard: Shard = WHOLE
+  ) -> tf.data.Dataset:
     """Makes endless shuffled, augmented batches; see `Task`."""
     config = self.images
     return images.training_dataset(
@@ -143,6 +146,7 @@ class ImageTask(ClassificationTask):
       batch_size=batch_size,
       seed=seed,
       start_step=start_update,
+      shard=shard,
     )
 
   def validation_data(self) -> tf.data.Dataset:

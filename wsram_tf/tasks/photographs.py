@@ -14,6 +14,7 @@ from wsram_tf import drawing
 from wsram_tf.captions import CaptionLearner, DecodingConfig, Vocabulary, scores
 from wsram_tf.captions.data import captioned_images, coco_captions, flickr8k, pairs
 from wsram_tf.captions.reports.summaries import NUM_IMAGES, NUM_SHOWN
+from wsram_tf.data.pipelines import WHOLE, Shard
 from wsram_tf.runs.folder import CAPTIONS, RunFolder
 from wsram_tf.runs.record import Settings, stored_path
 from wsram_tf.runs.task import Summaries
@@ -133,7 +134,9 @@ class PhotographTask(CaptionTask):
       if not images.names:
         raise ValueError(f"data_dir={self.data_dir!r}: no {name} image can be read")
 
-  def training_data(self, *, batch_size: int, seed: int, start_update: int) -> tf.data.Dataset:
+  def training_data(
+    self, *, batch_size: int, seed: int, start_update: int, shard: Shard = WHOLE
+  ) -> tf.data.Dataset:
     """Makes endless batches; each pass contains every caption once; see `Task`."""
     return pairs.training_pairs(
       self.features.grids,
@@ -141,6 +144,7 @@ class PhotographTask(CaptionTask):
       batch_size=batch_size,
       seed=seed,
       start_step=start_update,
+      shard=shard,
     )
 
   def validation_data(self) -> tf.data.Dataset:

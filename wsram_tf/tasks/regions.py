@@ -12,6 +12,7 @@ import tensorflow as tf
 from wsram_tf.classification import ModelConfig, WakeSleepLearner
 from wsram_tf.data import image_folder
 from wsram_tf.data.orders import first_few
+from wsram_tf.data.pipelines import WHOLE, Shard
 from wsram_tf.data.regions.datasets import evaluation_files, training_files
 from wsram_tf.data.regions.reader import shared_reader
 from wsram_tf.data.regions.sets import FileSet, read_manifest, split_files
@@ -141,10 +142,12 @@ class RegionTask(ClassificationTask):
       "files_left_out": left_out,
     }
 
-  def training_data(self, *, batch_size: int, seed: int, start_update: int) -> tf.data.Dataset:
+  def training_data(
+    self, *, batch_size: int, seed: int, start_update: int, shard: Shard = WHOLE
+  ) -> tf.data.Dataset:
     """Makes endless shuffled batches of paths; see `Task`."""
     return training_files(
-      self.splits.train, batch_size=batch_size, seed=seed, start_step=start_update
+      self.splits.train, batch_size=batch_size, seed=seed, start_step=start_update, shard=shard
     )
 
   def validation_data(self) -> tf.data.Dataset:

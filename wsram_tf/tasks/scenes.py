@@ -14,6 +14,7 @@ from wsram_tf.captions.data import scene_language, scenes
 from wsram_tf.captions.data.scene_config import SceneConfig
 from wsram_tf.captions.reports.summaries import NUM_IMAGES, NUM_SHOWN
 from wsram_tf.data import digits
+from wsram_tf.data.pipelines import WHOLE, Shard
 from wsram_tf.locations import locations_to_pixels
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.runs.task import Summaries
@@ -95,13 +96,16 @@ class SceneTask(CaptionTask):
       **self._layout,
     )
 
-  def training_data(self, *, batch_size: int, seed: int, start_update: int) -> tf.data.Dataset:
+  def training_data(
+    self, *, batch_size: int, seed: int, start_update: int, shard: Shard = WHOLE
+  ) -> tf.data.Dataset:
     """Makes endless batches of new scenes; see `Task`."""
     return scenes.scene_dataset(
       self.splits.train,
       batch_size=batch_size,
       seed=seed,
       start_step=start_update,
+      shard=shard,
       **self._layout,
     )
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from wsram_tf.captions.data.computed_grids import ComputedGrids
-from wsram_tf.data.pipelines import map_in_order, shuffled_indices
+from wsram_tf.data.pipelines import WHOLE, Shard, map_in_order, shuffled_indices
 
 __all__ = ["evaluation_pairs", "training_pairs"]
 
@@ -20,6 +20,7 @@ def training_pairs(
   batch_size: int,
   seed: int,
   start_step: int = 0,
+  shard: Shard = WHOLE,
 ) -> tf.data.Dataset:
   """Makes endless training batches; each pass shows every caption once, in a new order.
 
@@ -30,6 +31,7 @@ def training_pairs(
     batch_size: B.
     seed: 0 to 2**31 - 1; with the step, determines a batch.
     start_step: the step of the first batch.
+    shard: the rows of each batch to read.
 
   Returns:
     dataset of (grids float32 `[B, H, W, C]`, captions int32 `[B, T]`).
@@ -50,7 +52,7 @@ def training_pairs(
   read, rows, captions = _reader(grids), tf.constant(rows), tf.constant(captions)
 
   def draw_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    pairs = shuffled_indices(step, batch_size, captions.shape[0], seed)
+    pairs = shard.of(shuffled_indices(step, batch_size, captions.shape[0], seed))
     return read(tf.gather(rows, pairs)), tf.gather(captions, pairs)
 
   steps = tf.data.Dataset.counter(start=start_step)

@@ -24,6 +24,8 @@ from wsram_tf.data.digits import Digits
 from wsram_tf.data.pipelines import (
   EVALUATION_STREAM,
   TRAINING_STREAM,
+  WHOLE,
+  Shard,
   map_in_order,
   on_host,
   random_integers,
@@ -74,6 +76,7 @@ def scene_dataset(
   batch_size: int,
   seed: int,
   start_step: int = 0,
+  shard: Shard = WHOLE,
 ) -> tf.data.Dataset:
   """Makes endless training batches of new scenes, each with one of its wordings.
 
@@ -86,6 +89,7 @@ def scene_dataset(
     batch_size: scenes per batch, B.
     seed: 0 to 2**63 - 1; with the step, determines a batch.
     start_step: the step of the first batch: the number of batches to leave out.
+    shard: the rows of each batch to draw.
 
   Returns:
     dataset of (images float32 `[B, side, side, 1]` in 0..1, captions int32 `[B, T]`: words of
@@ -105,7 +109,7 @@ def scene_dataset(
   key = stream_key(seed, TRAINING_STREAM)
 
   def draw_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    scene = draw(random_integers(key, step, [batch_size, _NUMBERS]))
+    scene = draw(shard.of(random_integers(key, step, [batch_size, _NUMBERS])))
     return scene["images"], scene["caption"]
 
   steps = tf.data.Dataset.counter(start=start_step)

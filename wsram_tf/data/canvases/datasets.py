@@ -14,6 +14,8 @@ from wsram_tf.data.digits import Digits, check_digits
 from wsram_tf.data.pipelines import (
   EVALUATION_STREAM,
   TRAINING_STREAM,
+  WHOLE,
+  Shard,
   map_in_order,
   on_host,
   random_integers,
@@ -36,6 +38,7 @@ def canvas_dataset(
   batch_size: int,
   seed: int,
   start_step: int = 0,
+  shard: Shard = WHOLE,
 ) -> tf.data.Dataset:
   """Makes endless training batches; each epoch shows every digit once, in a new order and place.
 
@@ -52,6 +55,7 @@ def canvas_dataset(
     batch_size: canvases per batch, B.
     seed: 0 to 2**63 - 1; with the step, determines a batch.
     start_step: the step of the first batch: the number of batches to leave out.
+    shard: the rows of each batch to draw.
 
   Returns:
     dataset of (images float32 `[B, H, W, 1]` within 0..1, labels int32 `[B]`); as visible pixels
@@ -77,7 +81,7 @@ def canvas_dataset(
   def draw_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     indices = shuffled_indices(step, batch_size, len(digits.images), seed)
     numbers = random_integers(key, step, [batch_size, layout.numbers_per_canvas])
-    return layout.draw(indices, numbers)
+    return layout.draw(shard.of(indices), shard.of(numbers))
 
   steps = tf.data.Dataset.counter(start=start_step)
   return map_in_order(steps, draw_batch)

@@ -12,6 +12,8 @@ import tensorflow as tf
 from wsram_tf.data.canvases.config import MegapixelConfig
 from wsram_tf.data.digits import Digits, check_digits
 from wsram_tf.data.pipelines import (
+  WHOLE,
+  Shard,
   map_in_order,
   on_host,
   random_integers,
@@ -100,7 +102,13 @@ class MegapixelCanvases:
     self._corners, self._squares = on_host(self.pieces.corners, self.pieces.squares)
 
   def training_data(
-    self, *, batch_size: int, seed: int, start_step: int = 0, as_visible_pixels: bool = False
+    self,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    as_visible_pixels: bool = False,
+    shard: Shard = WHOLE,
   ) -> tf.data.Dataset:
     """Makes endless training batches; each epoch shows every canvas once, in a new order.
 
@@ -109,6 +117,7 @@ class MegapixelCanvases:
       seed: 0 to 2**63 - 1; seed of the order.
       start_step: the step of the first batch: the number of batches to leave out.
       as_visible_pixels: list the visible pixels in place of drawing the canvas.
+      shard: the rows of each batch to draw.
 
     Returns:
       dataset of (images float32 `[B, H, W, 1]` within 0..1, labels int32 `[B]`); as visible pixels
@@ -120,14 +129,16 @@ class MegapixelCanvases:
     if start_step < 0:
       raise ValueError(f"start_step={start_step}: must be at least 0")
     key = stream_key(seed, _SHIFTS)
-    places = tf.data.Dataset.counter(start=start_step * batch_size)
+    rows = shard.rows(batch_size)
+    own_rows = tf.data.Dataset.counter(start=start_step * rows)
     count, most = len(self.pieces.labels), self._shift
 
-    def shown(place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def shown(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+      place = row // rows * batch_size + shard.index * rows + row % rows
       shift = random_integers(key, place, [2]) % (2 * most + 1) - most
       return shuffled_indices(place, 1, count, seed)[0], shift
 
-    return self._batches(places.map(shown), batch_size, as_visible_pixels)
+    return self._batches(own_rows.map(shown), rows, as_visible_pixels)
 
   def evaluation_data(self, *, batch_size: int, as_visible_pixels: bool = False) -> tf.data.Dataset:
     """Makes one pass over all canvases, in order.

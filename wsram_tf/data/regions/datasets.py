@@ -3,14 +3,14 @@
 import numpy as np
 import tensorflow as tf
 
-from wsram_tf.data.pipelines import map_in_order, on_host, shuffled_indices
+from wsram_tf.data.pipelines import WHOLE, Shard, map_in_order, on_host, shuffled_indices
 from wsram_tf.data.regions.sets import LabelledFiles
 
 __all__ = ["evaluation_files", "training_files"]
 
 
 def training_files(
-  files: LabelledFiles, *, batch_size: int, seed: int, start_step: int = 0
+  files: LabelledFiles, *, batch_size: int, seed: int, start_step: int = 0, shard: Shard = WHOLE
 ) -> tf.data.Dataset:
   """Makes endless training batches; each epoch shows every file once, in a new order.
 
@@ -19,6 +19,7 @@ def training_files(
     batch_size: B.
     seed: 0 to 2**63 - 1; with the step, determines a batch.
     start_step: the step of the first batch.
+    shard: the rows of each batch.
 
   Returns:
     dataset of (paths, string `[B]`, and labels, int32 `[B]`).
@@ -33,7 +34,7 @@ def training_files(
   paths, labels = _on_host(files)
 
   def draw_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    indices = shuffled_indices(step, batch_size, len(files.labels), seed)
+    indices = shard.of(shuffled_indices(step, batch_size, len(files.labels), seed))
     return tf.gather(paths, indices), tf.gather(labels, indices)
 
   return map_in_order(tf.data.Dataset.counter(start=start_step), draw_batch)

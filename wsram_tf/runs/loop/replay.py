@@ -1,7 +1,5 @@
 """Saves all that is needed to replay an update that was not finite."""
 
-from collections.abc import Callable
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -17,7 +15,7 @@ def save_for_replay(
   run: RunFolder,
   learner: keras.Model,
   error: NonFiniteUpdateError,
-  make_data: Callable[[int], tf.data.Dataset],
+  data: tf.data.Dataset,
 ) -> None:
   """Writes the batch, the learner before the update, and the terms that were not finite.
 
@@ -25,11 +23,11 @@ def save_for_replay(
     run: the run's folder; the files go to its subfolder `nan`.
     learner: the trained learner, stopped at that update.
     error: the update and its terms.
-    make_data: makes the training data from a given update on; called to recreate the batch.
+    data: whole training batches from the failed update on.
   """
   folder = run.path / "nan"
   folder.mkdir(exist_ok=True)
-  images, targets = next(iter(make_data(error.step)))
+  images, targets = next(iter(data))
   with files.replacing(folder / "batch.npz") as partial:
     np.savez_compressed(partial, images=images, targets=targets)
   run.save_learner(folder / "learner.keras", learner)
