@@ -100,31 +100,29 @@ def _table_1(finished: _Finished) -> tuple[list[str], None]:
   for method in experiments.EXPERIMENTS["table1"][1]:
     results = finished.results.get(method, [])
     paper = published.TABLE_1.get(method)
-    errors = [one["test_error_percent"] for one in results]
-    verdict = "-"
-    if errors and paper is not None:
-      verdict = "at or below" if statistics.mean(errors) <= paper else "above"
-    rows.append(
-      (
-        method,
-        str(len(results)),
-        f"{paper:.2f}" if paper is not None else "-",
-        _cell(errors, 2),
-        _cell([one["test_error_percent_averaged"] for one in results], 2),
-        verdict,
-        _cell([one["train_seconds"] / 60 for one in results], 0),
-      )
-    )
+    cells = [method, str(len(results)), f"{paper:.2f}" if paper is not None else "-"]
+    # The paper does not say how its 5 samples answer.
+    for name in ("test_error_percent", "test_error_percent_averaged"):
+      errors = [one[name] for one in results]
+      cells += [_cell(errors, 2), _verdict(errors, paper)]
+    rows.append((*cells, _cell([one["train_seconds"] / 60 for one in results], 0)))
   head = (
     "method",
     "seeds",
     "paper, error %",
-    "error %",
-    "averaged over 5 sequences, %",
-    "ours",
+    "glimpses at the mode, error %",
+    "beside the paper",
+    "averaged over 5 sequences, error %",
+    "beside the paper",
     "minutes",
   )
   return _table(head, rows), None
+
+
+def _verdict(errors: Sequence[float], paper: float | None) -> str:
+  if not errors or paper is None:
+    return "-"
+  return "at or below" if statistics.mean(errors) <= paper else "above"
 
 
 def _figure_2(finished: _Finished) -> tuple[list[str], Figure | None]:
