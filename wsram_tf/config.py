@@ -152,6 +152,12 @@ class TrainingConfig:
   """
 
   batch_size: int = setting(128, "images an update", minimum=1)
+  micro_batches: int = setting(
+    1,
+    "equal parts of a device's images that are differentiated one after the other: less memory, "
+    "and one exchange between devices, for the same update but for rounding",
+    minimum=1,
+  )
   seed: int = setting(
     1, "seed of the weights, the order of the data, augmentation and the samples", minimum=0
   )

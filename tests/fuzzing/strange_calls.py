@@ -76,6 +76,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
   ),
   "seed": lambda given: wsram_tf.WakeSleepLearner(_MODEL, seed=given),
   "on_nan": lambda given: wsram_tf.WakeSleepLearner(_MODEL, on_nan=given),
+  "micro_batches": lambda given: wsram_tf.WakeSleepLearner(_MODEL, micro_batches=given),
   "captioner": wsram_tf.CaptionLearner,
   "loss": lambda given: wsram_tf.CaptionLearner(_CAPTIONS, loss_config=given),
   "model file": wsram_tf.load_model,
@@ -114,9 +115,9 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 
 NAMES = (
   r"(words|captions|least_count|caption|max_words|numbers|path|references|network|config|backbone|"
-  r"\w+_config|clip_norm|num_evaluation_samples|seed|on_nan|name|names|images|labels|class_names|"
-  r"columns|model|digits|canvas|batch_size|evaluation|source|needle|scene|decoding|task|run_dir|"
-  r"tasks|model_dir|address|preset_dir|x|\[Errno|NOT_FOUND)"
+  r"\w+_config|clip_norm|num_evaluation_samples|seed|on_nan|micro_batches|name|names|images|labels|"
+  r"class_names|columns|model|digits|canvas|batch_size|evaluation|source|needle|scene|decoding|"
+  r"task|run_dir|tasks|model_dir|address|preset_dir|x|\[Errno|NOT_FOUND)"
 )
 
 

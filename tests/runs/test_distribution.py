@@ -13,7 +13,6 @@ import wsram_tf
 from tests.conformance import two_workers
 from tests.support import programs, small_runs
 from wsram_tf import runs
-from wsram_tf.learning import replicas
 from wsram_tf.runs import distribution
 
 _TASK = {"type": "worker", "index": 0}
@@ -24,7 +23,9 @@ class DistributionTest(tf.test.TestCase):
   def test_two_workers_train_as_one_process(self):
     folder = pathlib.Path(self.get_temp_dir())
     settings = (*two_workers.SMALL, *small_runs.CANVASES, "--updates=3")
-    workers = two_workers.start_workers(*settings, f"--run_dir={folder / 'two'}")
+    workers = two_workers.start_workers(
+      *settings, "--micro_batches=2", f"--run_dir={folder / 'two'}"
+    )
     small_runs.run_eagerly(self.addCleanup)
     try:
       ending = programs.endings("train_mnist", [*settings, f"--run_dir={folder / 'one'}"])
@@ -83,22 +84,17 @@ class DistributionTest(tf.test.TestCase):
         self.assertEqual(distribution.is_chief("multi_worker"), chief)
         self.assertTrue(distribution.is_chief("none"))
 
-  def test_the_replicas_of_a_process_share_its_rows(self):
-    # Of two processes with two devices each, which cannot run without GPUs.
-    rows, numbers = tf.range(6), tf.range(12)[tf.newaxis]
-    for replica, own, of_all in ((0, [0, 1, 2], [0, 1, 2]), (3, [3, 4, 5], [9, 10, 11])):
-      context = types.SimpleNamespace(num_replicas_in_sync=4, replica_id_in_sync_group=replica)
-      with mock.patch.object(tf.distribute, "get_replica_context", lambda context=context: context):
-        self.assertAllEqual(replicas.own_rows(rows, among=2), own)
-        self.assertAllEqual(replicas.own_rows(rows, among=1), rows)
-        self.assertAllEqual(replicas.own_rows(numbers, axis=1), [of_all])
-
   def test_the_replicas_must_share_a_batch_equally(self):
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     distribution.Cluster(strategy, True).check_batch_size(7)
     strategy = types.SimpleNamespace(num_replicas_in_sync=2)
+    cluster = distribution.Cluster(strategy, True)
     with self.assertRaisesRegex(ValueError, "batch_size=7: must be a multiple of the 2 replicas"):
-      distribution.Cluster(strategy, True).check_batch_size(7)
+      cluster.check_batch_size(7)
+    cluster.check_batch_size(12, micro_batches=3)
+    message = "micro_batches=4: must divide the 6 images of a device"
+    with self.assertRaisesRegex(ValueError, message):
+      cluster.check_batch_size(12, micro_batches=4)
 
 
 if __name__ == "__main__":

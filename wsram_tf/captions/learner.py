@@ -13,7 +13,7 @@ from wsram_tf.captions.config import CaptionLossConfig, CaptionModelConfig
 from wsram_tf.captions.grid_network import Grid
 from wsram_tf.captions.inference_network import CaptionInferenceNetwork
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
-from wsram_tf.learning import inputs, replicas, sampling
+from wsram_tf.learning import inputs, sampling, updates
 from wsram_tf.learning.base_learner import BaseLearner
 from wsram_tf.settings import check_instance, given_or_default
 
@@ -152,10 +152,10 @@ class CaptionLearner(BaseLearner):
     uniforms = self.uniforms(captions, self.objective_config.num_samples, seed)
     config, dropped = self.model_config, None
     if config.dropout:
-      batch = tf.shape(captions)[0] * replicas.num_replicas()
+      batch = tf.shape(captions)[0] * updates.num_parts()
       # A separate random stream, so that dropout does not change the samples' numbers.
       dropped = sampling.stateless_uniforms([batch, config.word_units + config.units], -1 - seed)
-      dropped = replicas.own_rows(dropped)
+      dropped = updates.own_rows(dropped)
     return self.sample(grid, captions, uniforms, temperature, dropped)
 
   def sample(

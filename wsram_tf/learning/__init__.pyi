@@ -1,5 +1,4 @@
 from .base_learner import BaseLearner as BaseLearner
-from .base_learner import Update as Update
 from .checked_model import CheckedModel as CheckedModel
 from .sampling import DrawnSequences as DrawnSequences
 from .sampling import Proposal as Proposal
@@ -8,3 +7,4 @@ from .sampling import draw as draw
 from .sampling import score_sequences as score_sequences
 from .sequences import GlimpseSequences as GlimpseSequences
 from .update_guard import NonFiniteUpdateError as NonFiniteUpdateError
+from .updates import Update as Update

@@ -2,38 +2,22 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from wsram_tf import layers, numerics, objectives
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
-from wsram_tf.learning import inputs, replicas, sampling, update_guard, weight_transfer
+from wsram_tf.learning import inputs, sampling, update_guard, updates, weight_transfer
 from wsram_tf.learning.trainable_model import TrainableModel
 from wsram_tf.locations import action_size
 from wsram_tf.settings import check_number, given_or_default
 
-__all__ = ["BaseLearner", "Update"]
+__all__ = ["BaseLearner"]
 
 # The layers of a prediction network that the prior alone depends on.
 LOCATION_LAYERS = ("location_network", "location_keys", "cell_network")
-
-
-class Update(NamedTuple):
-  """The losses, gradients and metrics of one batch, before any weight changes.
-
-  Attributes:
-    losses: float scalars, nats, by network.
-    gradients: one tensor a variable, by network.
-    figures: the input of the metrics: values, or pairs of values and their weights.
-    log_probs: for metrics of `compile`, one tensor, float `[M, B, K]`, nats; else empty.
-  """
-
-  losses: dict[str, tf.Tensor]
-  gradients: dict[str, list[tf.Tensor]]
-  figures: dict[str, tf.Tensor | tuple[tf.Tensor, tf.Tensor]]
-  log_probs: tuple[tf.Tensor, ...] = ()
 
 
 class BaseLearner(TrainableModel, abc.ABC):
@@ -63,6 +47,8 @@ class BaseLearner(TrainableModel, abc.ABC):
     on_nan: reaction to an update with a loss or a gradient that is NaN or infinite, which is never
       applied. `stop`: `fit` applies no further update and raises `NonFiniteUpdateError`. `skip`:
       training goes on; the update counts for data, samples and schedules.
+    micro_batches: equal parts of a batch that are differentiated one after the other, so that
+      memory holds one at a time. The update is that of the whole batch but for rounding.
   """
 
   @layers.follows_policy
@@ -76,12 +62,14 @@ class BaseLearner(TrainableModel, abc.ABC):
     num_evaluation_samples: int = 5,
     seed: int = 0,
     on_nan: str = "stop",
+    micro_batches: int = 1,
     **kwargs,
   ):
     super().__init__(**kwargs)
     check_number("clip_norm", clip_norm, whole=False, above=0)
     check_number("num_evaluation_samples", num_evaluation_samples, whole=True, minimum=1)
     check_number("seed", seed, whole=True, minimum=0)
+    check_number("micro_batches", micro_batches, whole=True, minimum=1)
     if on_nan not in update_guard.ON_NAN:
       raise ValueError(f"on_nan={on_nan!r}: must be one of {', '.join(update_guard.ON_NAN)}")
     self.model_config = model_config
@@ -93,6 +81,7 @@ class BaseLearner(TrainableModel, abc.ABC):
     self.num_evaluation_samples = num_evaluation_samples
     self.seed = seed
     self.on_nan = on_nan
+    self.micro_batches = micro_batches
     self.estimator = objectives.ESTIMATORS[self.objective_config.estimator]
     self.prediction_network = self.make_prediction_network()
     self.inference_network = self.baseline_network = None
@@ -184,9 +173,9 @@ class BaseLearner(TrainableModel, abc.ABC):
       float `[M, B, N, A]` in (0, 1); for a mixture estimator `[M, B, N, A + 1]`.
     """
     glimpses, numbers = self.model_config.num_glimpses, self.sampler.numbers_a_glimpse
-    batch = tf.shape(rows)[0] * replicas.num_replicas()
+    batch = tf.shape(rows)[0] * updates.num_parts()
     drawn = sampling.stateless_uniforms([num_samples, batch, glimpses, numbers], seed)
-    return replicas.own_rows(drawn, axis=1)
+    return updates.own_rows(drawn, axis=1)
 
   def training_sample(
     self, view: Any, targets: tf.Tensor, temperature: float | tf.Tensor, seed: tf.Tensor
@@ -312,14 +301,24 @@ class BaseLearner(TrainableModel, abc.ABC):
 
   def differentiate(
     self, images: tf.Tensor, targets: tf.Tensor, sample_weight: tf.Tensor | None = None
-  ) -> Update:
+  ) -> updates.Update:
     """Losses and gradients of the next update, without applying it.
 
     Args:
-      images: float `[B, H, W, C]`.
+      images: float `[B, H, W, C]`; B must be a multiple of `micro_batches`.
       targets: one an image.
       sample_weight: float `[B]`, factor of each image's losses; None: 1.
     """
+    rows = (images, targets) if sample_weight is None else (images, targets, sample_weight)
+    if self.micro_batches == 1:
+      return self._differentiate(*rows)
+    return updates.mean_over_micro_batches(
+      self._differentiate, rows, self.micro_batches, self.network_variables()
+    )
+
+  def _differentiate(
+    self, images: tf.Tensor, targets: tf.Tensor, sample_weight: tf.Tensor | None = None
+  ) -> updates.Update:
     step = self.optimizer.iterations
     seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
     with tf.GradientTape() as tape:
@@ -337,7 +336,7 @@ class BaseLearner(TrainableModel, abc.ABC):
     }
     means = {name: tf.reduce_mean(one) for name, one in losses.items()}
     log_probs = (drawn.sequences.log_probs,) if self._has_compiled_metrics else ()
-    return Update(means, dict(zip(variables, gradients, strict=True)), figures, log_probs)
+    return updates.Update(means, dict(zip(variables, gradients, strict=True)), figures, log_probs)
 
   def clip(
     self, gradients: dict[str, list[tf.Tensor]]
@@ -397,4 +396,5 @@ class BaseLearner(TrainableModel, abc.ABC):
       "num_evaluation_samples": self.num_evaluation_samples,
       "seed": self.seed,
       "on_nan": self.on_nan,
+      "micro_batches": self.micro_batches,
     }

@@ -11,7 +11,7 @@ import tensorflow as tf
 from wsram_tf.data.pipelines import map_in_order
 from wsram_tf.settings import as_array
 
-__all__ = ["InputRules", "checked_inputs", "unpack_batch"]
+__all__ = ["InputRules", "check_micro_batches", "checked_inputs", "unpack_batch"]
 
 
 class InputRules(Protocol):
@@ -72,6 +72,7 @@ def checked_inputs(
   class_weight: Mapping[int, float] | None = None,
   *,
   images_only: bool = False,
+  micro_batches: int = 1,
 ) -> tuple[Any, Any, Any]:
   """Checks data and returns it in a form of the same kind.
 
@@ -85,6 +86,7 @@ def checked_inputs(
     sample_weight: `[B]`, one weight an image, where `x` is images.
     class_weight: weight by class; 1 for the classes that it lacks.
     images_only: check and return images alone, for `predict`.
+    micro_batches: must divide the rows of each batch of a dataset or generator.
 
   Returns:
     x, y and sample_weight for Keras.
@@ -103,7 +105,7 @@ def checked_inputs(
   """
   if class_weight is not None and sample_weight is not None:
     raise ValueError("class_weight, sample_weight: must not both be given")
-  checks = _BatchChecks(rules, images_only, _class_weights(class_weight, rules))
+  checks = _BatchChecks(rules, images_only, _class_weights(class_weight, rules), micro_batches)
   if isinstance(x, tf.data.Dataset):
     return map_in_order(x, checks.tensors), y, sample_weight
   if isinstance(x, keras.utils.PyDataset):
@@ -115,7 +117,8 @@ def checked_inputs(
       f"x of {type(x).__name__}: must be an array of images, a tf.data.Dataset, a "
       "keras.utils.PyDataset, or a generator of batches"
     )
-  checked = checks.arrays(x, y, sample_weight)
+  # Not a batch, so `check_micro_batches` is for the caller, who knows the size of a batch.
+  checked = dataclasses.replace(checks, micro_batches=1).arrays(x, y, sample_weight)
   return (*checked, None, None)[:3]
 
 
@@ -127,11 +130,13 @@ class _BatchChecks:
     rules: the model's rules.
     images_only: drop targets and weights.
     class_weights: float32 `[K]`, or None.
+    micro_batches: must divide the rows.
   """
 
   rules: InputRules
   images_only: bool
   class_weights: np.ndarray | None
+  micro_batches: int
 
   def arrays(self, x: Any, y: Any = None, sample_weight: Any = None) -> tuple:
     """Returns `(images,)`, `(images, targets)` or `(images, targets, sample_weight)`."""
@@ -140,6 +145,7 @@ class _BatchChecks:
       return (self.rules.images(as_array("images", x)),)
     x, y, sample_weight = unpack_batch(x if y is None else (x, y, sample_weight), name)
     x, y = self.rules.arrays(as_array("images", x), as_array(name, y))
+    check_micro_batches(self.micro_batches, len(y))
     if self.class_weights is not None:
       sample_weight = self.class_weights[y]
     if sample_weight is None:
@@ -157,6 +163,7 @@ class _BatchChecks:
       batch[0] if len(batch) == 1 else batch, self.rules.target_name
     )
     x, y = self.rules.batch(x, y)
+    x = self._divisible(x)
     if self.class_weights is not None:
       if sample_weight is not None:
         raise ValueError("class_weight: must be None for a dataset with sample weights")
@@ -164,6 +171,41 @@ class _BatchChecks:
     if sample_weight is None:
       return x, y
     return x, y, _checked_weight_batch(sample_weight, x)
+
+  def _divisible(self, images: tf.Tensor) -> tf.Tensor:
+    """Returns the images; asserts that micro-batches of equal size can share them."""
+    if self.micro_batches == 1:
+      return images
+    if images.shape[0] is not None:
+      check_micro_batches(self.micro_batches, images.shape[0])
+    rows = tf.shape(images)[0]
+    divisible = tf.debugging.Assert(
+      tf.equal(rows % self.micro_batches, 0),
+      [f"micro_batches={self.micro_batches}: must divide each batch, got", rows, "images"],
+    )
+    with tf.control_dependencies([divisible]):
+      return tf.identity(images)
+
+
+def check_micro_batches(micro_batches: int, num_images: int, batch_size: int | None = None) -> None:
+  """Checks that micro-batches of equal size can share each batch.
+
+  Args:
+    micro_batches: their number.
+    num_images: images of all batches.
+    batch_size: images of a batch, but perhaps the last; None: there is one batch.
+
+  Raises:
+    ValueError: otherwise.
+
+  Example:
+
+  >>> check_micro_batches(4, num_images=40, batch_size=16)
+  """
+  size = min(batch_size or num_images, num_images)
+  for rows in (size, num_images % size if size else 0):
+    if rows % micro_batches:
+      raise ValueError(f"micro_batches={micro_batches}: must divide each batch, got {rows} images")
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):

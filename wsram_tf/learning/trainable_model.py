@@ -1,5 +1,6 @@
 """A model with Keras' `compile`, `fit` and `evaluate`, on checked data, with fixed metrics."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,18 +13,21 @@ from wsram_tf.learning.checked_model import CheckedModel
 
 __all__ = ["TrainableModel"]
 
+_BATCH_SIZE = 32  # Keras' own, for arrays.
+
 
 class TrainableModel(CheckedModel):
   """Adds checks, metrics and the update guard to `compile`, `fit` and `evaluate`.
 
-  A subclass defines `train_step` and `test_step`, sets `guard` and `on_nan`, and names its metrics
-  in `training_metrics` and `evaluation_metrics`, for `update` and `results`.
+  A subclass defines `train_step` and `test_step`, sets `guard`, `on_nan` and `micro_batches`, and
+  names its metrics in `training_metrics` and `evaluation_metrics`, for `update` and `results`.
   """
 
   training_metrics: tuple[str, ...] = ()
   evaluation_metrics: tuple[str, ...] = ()
   guard: update_guard.UpdateGuard
   on_nan: str
+  micro_batches: int
 
   def __init__(self, **kwargs):
     super().__init__(**kwargs)
@@ -156,7 +160,10 @@ class TrainableModel(CheckedModel):
       validation_data = parts if len(parts) > 1 else parts[0]
     if isinstance(x, tf.data.Dataset):
       shuffle = False  # Keras cannot shuffle a dataset, and warns by default.
-    x, y, sample_weight = self.checked(x, y, sample_weight, class_weight)
+    x, y, sample_weight = self.checked(x, y, sample_weight, class_weight, self.micro_batches)
+    if isinstance(x, np.ndarray):
+      num_images = math.floor(len(x) * (1.0 - validation_split))  # As in Keras.
+      inputs.check_micro_batches(self.micro_batches, num_images, batch_size or _BATCH_SIZE)
     return super().fit(
       x,
       y,
@@ -211,6 +218,7 @@ class TrainableModel(CheckedModel):
     self.guard.reset()
     self.reset_metrics()  # Before Keras 3.14 they would include the last batch.
     x, y, sample_weight = self.checked(x, y, sample_weight, class_weight)
+    inputs.check_micro_batches(self.micro_batches, len(x))
     results = super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
     error = None if self.on_nan == "skip" else self.guard.first_error()
     if error:
@@ -231,9 +239,12 @@ class TrainableModel(CheckedModel):
     y: Any = None,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
+    micro_batches: int = 1,
   ) -> tuple[Any, Any, Any]:
     """The data after its checks; see `inputs.checked_inputs`."""
-    return inputs.checked_inputs(self.input_rules, x, y, sample_weight, class_weight)
+    return inputs.checked_inputs(
+      self.input_rules, x, y, sample_weight, class_weight, micro_batches=micro_batches
+    )
 
   def update(self, **values: tf.Tensor | tuple[tf.Tensor, tf.Tensor]) -> None:
     """Adds values, or pairs of values and weights, to the means of these names."""

@@ -18,7 +18,7 @@ import keras
 import tensorflow as tf
 
 from wsram_tf.data.pipelines import WHOLE, Shard, map_in_order
-from wsram_tf.learning import replicas, weight_transfer
+from wsram_tf.learning import updates, weight_transfer
 from wsram_tf.learning.update_guard import WatchUpdates
 from wsram_tf.runs.task import Task
 
@@ -52,8 +52,8 @@ class Cluster(NamedTuple):
   is_chief: bool
   shard: Shard = WHOLE
 
-  def check_batch_size(self, batch_size: int) -> None:
-    """Checks that the replicas can share a batch equally.
+  def check_batch_size(self, batch_size: int, micro_batches: int = 1) -> None:
+    """Checks that the replicas and their micro-batches can share a batch equally.
 
     Raises:
       ValueError: otherwise, with the number of replicas.
@@ -61,6 +61,9 @@ class Cluster(NamedTuple):
     count = self.strategy.num_replicas_in_sync if self.strategy else 1
     if batch_size % count:
       raise ValueError(f"batch_size={batch_size}: must be a multiple of the {count} replicas")
+    rows = batch_size // count
+    if rows % micro_batches:
+      raise ValueError(f"micro_batches={micro_batches}: must divide the {rows} images of a device")
 
   def training_data(self, task: Task, **options: Any) -> tf.data.Dataset:
     """Makes this process's rows of a task's training batches.
@@ -167,6 +170,7 @@ class ReplicatedLearner:
     learner.build_optimizer()
     with lost_workers_reported(learner), self.strategy.scope():
       self.copy = make_learner()
+      self.copy.micro_batches = learner.micro_batches
       self.copy.compile(make_optimizer(), jit_compile=learner.jit_compile)
       self.copy.build_optimizer()
       weight_transfer.copy_state(self.learner, self.copy)
@@ -207,18 +211,9 @@ class ReplicatedLearner:
     the sums over the replica's rows of the figures, and its means of losses and gradients.
     """
     local = len(self._apply)
-    own = [replicas.own_rows(tensor, among=local) for tensor in (images, targets)]
+    own = [updates.rows_of_replica(tensor, among=local) for tensor in (images, targets)]
     update = self.copy.differentiate(*own)
-    variables = self.copy.network_variables()
-    gradients = {
-      name: [
-        _dense(gradient, variable)
-        for gradient, variable in zip(group, variables[name], strict=True)
-      ]
-      for name, group in update.gradients.items()
-    }
-    figures = {name: replicas.weighted_sums(value) for name, value in update.figures.items()}
-    update = update._replace(gradients=gradients, figures=figures)
+    update = update.with_sums(self.copy.network_variables())
     self._form = tf.nest.map_structure(tf.TensorSpec.from_tensor, update)
     flat = [*tf.nest.flatten(update), stop]
     return tf.concat([tf.reshape(one, [-1]) for one in flat], axis=0)
@@ -234,7 +229,7 @@ class ReplicatedLearner:
   def _train_step(self, images: tf.Tensor, targets: tf.Tensor, stop: tf.Tensor) -> None:
     """Like the learner's `train_step`, with the mean over replicas before the clipping."""
     means = self.strategy.run(
-      lambda *own: replicas.mean_over_replicas(self._differentiate(*own)), (images, targets, stop)
+      lambda *own: updates.mean_over_replicas(self._differentiate(*own)), (images, targets, stop)
     )
     variable = self._first_variable()
     own = self._local_values(variable)
@@ -258,10 +253,7 @@ class ReplicatedLearner:
     if records:
       self._stop.assign(stop)
     gradients, norms = learner.clip(update.gradients)
-    figures = {
-      name: (tf.math.divide_no_nan(total, weight), weight)
-      for name, (total, weight) in update.figures.items()
-    }
+    figures = update.with_means().figures
     skip = learner.on_nan == "skip"
     step = tf.convert_to_tensor(optimizer.iterations.value)
 
@@ -337,13 +329,6 @@ class ReplicatedLearner:
         figures |= {f"val_{name}": value for name, value in validation.items()}
         called.on_epoch_end(epoch, figures)
     called.on_train_end()
-
-
-def _dense(gradient: Any, variable: keras.Variable) -> tf.Tensor:
-  """Makes a gradient a tensor of the variable's shape; zeros where the loss does not use it."""
-  if gradient is None:  # For example of the upper recurrent layer with one glimpse.
-    return tf.zeros(variable.shape, variable.dtype)
-  return tf.ensure_shape(tf.convert_to_tensor(gradient), variable.shape)  # Embeddings are sparse.
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ __all__ = [
 # Settings that a run does not record.
 NOT_RECORDED = ("run_dir", "resume", "download")
 # Settings that a resumed run may change: they do not change the result, or name a place that moved.
-FREE_TO_CHANGE = ("max_hours", "on_nan", "strategy", "data_dir", "extension")
+FREE_TO_CHANGE = ("max_hours", "on_nan", "strategy", "micro_batches", "data_dir", "extension")
 # Settings that even a task from Python must repeat: without them, the run would continue otherwise.
 ALWAYS_COMPARED = ("arrays_sha256", "begin_with", "context_network", "glimpse_network")
 _TASK = "# task: "

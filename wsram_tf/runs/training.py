@@ -132,7 +132,8 @@ def train(
   elif is_writer:
     run.check_new()
   # First of all that uses TensorFlow: the workers must connect before it does anything else.
-  distribution.join(training.strategy).check_batch_size(training.batch_size)
+  cluster = distribution.join(training.strategy)
+  cluster.check_batch_size(training.batch_size, training.micro_batches)
   evaluation_interval(training, optimizer)
   task.open(run if resume else None)
   if resume:
@@ -289,7 +290,8 @@ def _prepare(plan: _Plan) -> tuple[BaseLearner, Interval | None]:
     learner, optimizer = saved, saved.optimizer
   elif plan.begin_with and resume:  # The run was stopped before its first checkpoint.
     warm_start.take_weights(learner, warm_start.finished_run(plan.begin_with))
-  learner.on_nan = training.on_nan  # A resumed run may choose again.
+  # A resumed run may choose these again.
+  learner.on_nan, learner.micro_batches = training.on_nan, training.micro_batches
   learner.compile(
     optimizer,
     jit_compile=use_xla(training.jit_compile, task),
