@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-__all__ = ["Product", "in_own_process", "peak_gigabytes", "time_step"]
+__all__ = ["Product", "StepFigures", "in_own_process", "peak_gigabytes", "time_step"]
 
 
 class Product(NamedTuple):
@@ -37,9 +37,26 @@ class Product(NamedTuple):
     return shapes[: 3 if self.inputs_learn else 2] * self.times
 
 
+class StepFigures(NamedTuple):
+  """What a step takes.
+
+  Attributes:
+    step: milliseconds of a step as trained, the median.
+    products: of its bare products.
+    pipeline: of a batch of the input pipeline.
+    gigabytes: the most memory that the process has held after the first steps, before the factors
+      of the bare products were made.
+  """
+
+  step: float
+  products: float
+  pipeline: float
+  gigabytes: float
+
+
 def time_step(
   learner: keras.Model, data: tf.data.Dataset, products: list[Product], steps: int, rounds: int
-) -> tuple[float, float, float]:
+) -> StepFigures:
   """Trains in rounds, in turn with the bare products.
 
   Args:
@@ -48,16 +65,15 @@ def time_step(
     products: what the step cannot do without.
     steps: in each timed round.
     rounds: timed; one more before compiles.
-
-  Returns:
-    medians in milliseconds: of a step as trained, of its bare products, of a batch of the pipeline.
   """
-  bare = [_make_products(products, jit_compile=True), _make_products(products, jit_compile=False)]
-  for compute in bare:
-    compute()
-  product_times = [[], []]
+  bare, product_times, gigabytes = [], [[], []], []
 
   def time_products() -> None:
+    if not bare:
+      gigabytes.append(peak_gigabytes())
+      bare.extend(_make_products(products, jit_compile) for jit_compile in (True, False))
+      for compute in bare:
+        compute()
     for times, compute in zip(product_times, bare, strict=True):
       start = time.perf_counter()
       for _ in range(10):
@@ -73,7 +89,7 @@ def time_step(
     start = time.perf_counter()
     next(pipeline)
     pipeline_times.append((time.perf_counter() - start) * 1e3)
-  return step, product, statistics.median(pipeline_times)
+  return StepFigures(step, product, statistics.median(pipeline_times), gigabytes[0])
 
 
 def peak_gigabytes() -> float:

@@ -40,6 +40,7 @@ _ROUNDS = flags.DEFINE_integer("rounds", 7, "timed rounds; the median is reporte
 _ESTIMATOR_UNITS = flags.DEFINE_integer(
   "estimator_units", 128, "units in the table of all estimators; 0: no such table"
 )
+_MICRO_BATCHES = flags.DEFINE_integer("micro_batches", 1, "micro-batches of each batch")
 _CHOOSE_SCALE = flags.DEFINE_bool(
   "choose_scale", False, "print only the table of a chosen scale beside all scales at once"
 )
@@ -82,11 +83,11 @@ def glimpse_config(text: str) -> wsram_tf.GlimpseConfig:
 
 def time_step(
   config: wsram_tf.ModelConfig, estimator: str, train: digits.Digits, products: list[Product]
-) -> tuple[float, float, float]:
-  """Medians in milliseconds: of a step as trained, its bare products, a batch of the pipeline."""
+) -> timing.StepFigures:
+  """Trains a learner of one kind of model and times its step."""
   batch, steps = _BATCH_SIZE.value, _STEPS.value
   objective = wsram_tf.ObjectiveConfig(estimator=estimator, num_samples=_SAMPLES.value)
-  learner = wsram_tf.WakeSleepLearner(config, objective, seed=1)
+  learner = wsram_tf.WakeSleepLearner(config, objective, seed=1, micro_batches=_MICRO_BATCHES.value)
   learner.compile(
     keras.optimizers.Adam(1e-3), jit_compile=_JIT_COMPILE.value, steps_per_execution=steps
   )
@@ -101,7 +102,7 @@ def time_step(
 
 def print_sizes(train: digits.Digits) -> None:
   """One row a kind of glimpse and a model size, wake-sleep."""
-  # Memory of the largest size so far, with that of the bare products.
+  # With several rows, memory is that of all so far, with their bare products.
   imports = timing.peak_gigabytes()
   print("glimpse  units  images/s  sequences/s  step ms  pipeline ms  products ms  ratio  ", end="")
   print("peak memory GB  above imports")
@@ -111,8 +112,7 @@ def print_sizes(train: digits.Digits) -> None:
     products = prediction_products(config, batch, samples) + inference_products(
       config, batch, samples
     )
-    step, product, pipeline = time_step(config, "wake_sleep", train, products)
-    peak = timing.peak_gigabytes()
+    step, product, pipeline, peak = time_step(config, "wake_sleep", train, products)
     print(
       f"{glimpse:>7s}  {units:5d}  {batch / step * 1e3:8.0f}  "
       f"{batch * samples / step * 1e3:11.0f}  {step:7.1f}  {pipeline:11.2f}  "
@@ -130,7 +130,7 @@ def print_estimators(train: digits.Digits) -> None:
   names = ["variational", *(name for name in objectives.ESTIMATORS if name != "variational")]
   variational = 0.0
   for name in names:
-    step, product, _ = time_step(config, name, train, inference)
+    step, product, *_ = time_step(config, name, train, inference)
     if not objectives.ESTIMATORS[name].inference_loss:
       product = 0.0
     variational = variational or step

@@ -35,6 +35,9 @@ _NAMES = ("losses", "kill", "halt", "terminate", "throughput")
 _BATCH_SIZES = flags.DEFINE_multi_integer(
   "batch_size", [128], "images of an update whose throughput is measured; repeatable", lower_bound=2
 )
+_MICRO_BATCHES = flags.DEFINE_integer(
+  "micro_batches", 1, "of every training whose losses or throughput are measured", lower_bound=1
+)
 _CHECKS = flags.DEFINE_multi_enum("check", list(_NAMES), list(_NAMES), "repeatable")
 
 # The longest time until a worker learns that another is lost: TensorFlow asks every 30 s, and waits
@@ -151,7 +154,8 @@ def results(run_dir: pathlib.Path) -> dict:
 
 def check_losses(folder: pathlib.Path) -> None:
   """Compares the losses of every update."""
-  every = (*SMALL, f"--updates={_UPDATES.value}", "--evaluate_every=1")
+  parts = f"--micro_batches={_MICRO_BATCHES.value}"
+  every = (*SMALL, parts, f"--updates={_UPDATES.value}", "--evaluate_every=1")
   one, two, divided = folder / "one", folder / "two", folder / "divided"
   must_succeed([start(*every, f"--run_dir={one}")])
   must_succeed(start_workers(*every, f"--run_dir={two}"))
@@ -199,15 +203,17 @@ def check_lost(folder: pathlib.Path, signals: list[signal.Signals]) -> None:
 
 def measure_throughput(folder: pathlib.Path, batch_size: int) -> None:
   """Prints images a second of one and of two workers, one core each, at one size of all batches."""
-  updates = max(150 * 128 // batch_size, 40)
+  # The updates between evaluations run at once. The rate leaves out the first, which compile.
+  every = max(50 * 128 // batch_size, 20)
   settings = (
     "--validation_digits=20",
     "--validation_canvases=20",
     "--test_canvases=20",
     "--units=128",
     f"--batch_size={batch_size}",
-    f"--updates={updates}",
-    f"--evaluate_every={updates}",
+    f"--micro_batches={_MICRO_BATCHES.value}",
+    f"--updates={4 * every}",
+    f"--evaluate_every={every}",
     "--jit_compile=on",
   )
   one, two, *halves = (folder / f"{run}_{batch_size}" for run in ("one", "two", "half_0", "half_1"))
@@ -220,8 +226,8 @@ def measure_throughput(folder: pathlib.Path, batch_size: int) -> None:
   )
   alone, together, *apart = (results(run)["images_per_second"] for run in (one, two, *halves))
   print(
-    f"images/s, one core each, batches of {batch_size}: one process {alone:.0f}, "
-    f"two workers {together:.0f}, two trainings apart {sum(apart):.0f}"
+    f"images/s, one core each, batches of {batch_size}, {_MICRO_BATCHES.value} micro-batches: "
+    f"one process {alone:.0f}, two workers {together:.0f}, two trainings apart {sum(apart):.0f}"
   )
   print(
     f"the second is worth {together / alone - 1.0:.2f} of the first, "
