@@ -71,11 +71,8 @@ class FitTest(tf.test.TestCase):
   def test_fit_trains_on_micro_batches_compiled_or_not(self):
     images, labels = learners.make_data(_ROWS)
     expected = None
-    for count, arguments in (
-      (1, {"jit_compile": True}),
-      (3, {"jit_compile": True}),
-      (3, {"run_eagerly": True, "jit_compile": False}),
-    ):
+    eager = {"run_eagerly": True, "jit_compile": False}
+    for count, arguments in ((1, eager), (3, eager), (3, {"jit_compile": True})):
       learner = _learner(count)
       learner.compile(keras.optimizers.SGD(0.1), metrics=["accuracy"], **arguments)
       history = learner.fit(images, labels, batch_size=_ROWS, verbose=0, shuffle=False).history
