@@ -106,8 +106,9 @@ class FitTest(tf.test.TestCase):
         ),
       ):
         learner.fit(*data, verbose=0, **arguments)
-    with self.assertRaisesRegex(ValueError, message + " 6 images"):
-      learner.train_on_batch(images, labels)
+    for update in (learner.train_on_batch, learner.differentiate):
+      with self.assertRaisesRegex(ValueError, message + " 6 images"):
+        update(images, labels)
     self.assertAllClose(learner.get_weights(), before, rtol=0, atol=0)
     # An evaluation has no micro-batches.
     learner.evaluate(images, labels, batch_size=5, verbose=0)

@@ -178,6 +178,7 @@ class _BatchChecks:
       return images
     if images.shape[0] is not None:
       check_micro_batches(self.micro_batches, images.shape[0])
+      return images
     rows = tf.shape(images)[0]
     divisible = tf.debugging.Assert(
       tf.equal(rows % self.micro_batches, 0),

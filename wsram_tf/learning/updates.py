@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from wsram_tf.learning.inputs import check_micro_batches
+
 __all__ = [
   "Update",
   "mean_over_micro_batches",
@@ -151,7 +153,12 @@ def mean_over_micro_batches(
 
   Returns:
     the update of the batch; its figures are pairs of scalars, see `Update.with_means`.
+
+  Raises:
+    ValueError: if the micro-batches cannot share the rows, where B is static.
   """
+  if rows[0].shape[0] is not None:
+    check_micro_batches(count, rows[0].shape[0])
 
   def of_micro_batch(index: tf.Tensor | int) -> Update:
     with _micro_batch(index, count):
