@@ -1,5 +1,7 @@
 """The variational losses: limiting cases, what is a constant, and what they refuse."""
 
+import itertools
+
 import numpy as np
 import tensorflow as tf
 
@@ -60,6 +62,29 @@ class VariationalLossesTest(tf.test.TestCase):
       (fitted, (signal, weights)),
     ):
       self.assertEqual(tape.gradient(loss, constants), (None,) * len(constants))
+
+  def test_a_constant_signal_moves_the_prior_at_another_temperature_without_a_baseline(self):
+    """Exact expectations over all tuples of 5 samples of 3 choices, self-normalised weights."""
+    logits = tf.Variable(np.array([1.0, 0.0, 0.0]))
+    tuples = np.array(list(itertools.product(range(3), repeat=5))).T  # [M, tuples]
+    signal = tf.fill(tuples.shape, tf.constant(-2.3, tf.float64))
+
+    def pull(temperature: float, baseline: tf.Tensor | None) -> float:
+      """Expected change of the largest logit in a step of gradient descent."""
+      sampled = tf.math.log_softmax(tf.constant([1.0, 0.0, 0.0], tf.float64) / temperature)
+      log_sampled = tf.gather(sampled, tuples)
+      probabilities = tf.exp(tf.reduce_sum(log_sampled, axis=0))
+      with tf.GradientTape() as tape:
+        log_prior = tf.gather(tf.math.log_softmax(logits), tuples)
+        weights = tf.nn.softmax(log_prior - log_sampled, axis=0)
+        losses = objectives.variational_prior_loss(signal, log_prior, weights, baseline)
+        loss = tf.reduce_sum(probabilities * losses)
+      return -float(tf.convert_to_tensor(tape.gradient(loss, logits))[0])
+
+    self.assertAllClose(pull(1.0, None), 0.0, 0, enumeration.TOLERANCE)
+    self.assertAllClose(pull(1.5, signal), 0.0, 0, enumeration.TOLERANCE)
+    self.assertGreater(pull(1.5, None), 0.01)  # Sharper.
+    self.assertLess(pull(0.7, None), -0.01)  # Flatter.
 
   def test_agree_in_every_mode(self):
     arrays = (_SIGNAL, _LOG_PRIOR, _WEIGHTS, 0.5 * _SIGNAL)

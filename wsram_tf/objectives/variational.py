@@ -95,6 +95,8 @@ def variational_prior_loss(
   Estimator: with samples of the prior itself, and a baseline that does not depend on its own
     sample, unbiased for the prior's part of the gradient of E_p[signal]. With weights that correct
     for another sampling distribution self-normalised, so biased at finite M; consistent as M grows.
+    Without a baseline the bias grows with the signal: a signal below 0 and samples of a temperature
+    above 1 sharpen the prior, even where all signals are equal.
 
   Source: J. Ba, R. Grosse, R. Salakhutdinov, B. Frey, Learning Wake-Sleep Recurrent Attention
     Models, NIPS 2015, the variational approach, arXiv 1509.06812; V. Mnih, N. Heess, A. Graves,
