@@ -56,6 +56,31 @@ class ReproducePaperTest(tf.test.TestCase):
     self.assertNotIn("run 1", only_report)
     self.assertIn("| WS-RAM+q+c | 1 | 1.62 |", (out / "paper.md").read_text())
     self.assertIn("VAR+c/seed_1 has other flags than these (--units=9, not --units=8", other)
+    self.check_other_machine(out, arguments)
+
+  def check_other_machine(self, out: pathlib.Path, arguments: list[str]) -> None:
+    """Reports finished runs from their file alone, makes none again, and refuses other flags."""
+    elsewhere = pathlib.Path(self.get_temp_dir()) / "elsewhere"
+    arguments = [*arguments, f"--out_dir={elsewhere}", f"--add_runs={out / 'runs.jsonl'}"]
+    endings = programs.endings(
+      "reproduce_paper",
+      [*arguments[:-1], f"--add_runs={out / 'no.jsonl'}"],
+      [*arguments, "--run_flag=--units=9"],
+      arguments,
+    )
+    self.assertIn(f"add_runs={out / 'no.jsonl'}: cannot be read", endings[0])
+    self.assertIn(
+      "VAR+c, seed 1: must have the flags of these experiments, and has --units=8 for --units=9",
+      endings[1],
+    )
+    self.assertNotIn("run 1", endings[2])
+    # The file holds the runs of both reports.
+    self.assertCountEqual(
+      (elsewhere / "runs.jsonl").read_text().splitlines(),
+      (out / "runs.jsonl").read_text().splitlines(),
+    )
+    self.assertIn("## Figure 3", (elsewhere / "paper.md").read_text())
+    self.assertFalse((elsewhere / "digits").exists())
 
   def test_captions_are_trained_over_layers_and_reported(self):
     small_runs.run_eagerly(self.addCleanup)

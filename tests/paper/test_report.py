@@ -1,11 +1,10 @@
 """The report on runs: the figures of made-up metrics, whose ratios are known."""
 
-import json
 import pathlib
 
 import tensorflow as tf
 
-from wsram_tf.paper import experiments, report
+from wsram_tf.paper import experiments, finished, report
 from wsram_tf.runs.folder import RunFolder
 
 # Halving times of the error, in updates, and variances of the gradient.
@@ -57,9 +56,12 @@ class ReportTest(tf.test.TestCase):
       for label in experiments.DIGITS.methods
     }
 
+    self.out.mkdir()
+
   def write(self) -> str:
+    read = [finished.read_folder(run, "digits", *key, []) for key, run in self.runs.items()]
     names = ["table1", "figure2", "figure3"]
-    report.write(self.out, names, {experiments.DIGITS: self.runs})
+    report.write(self.out, names, [run for run in read if run])
     return (self.out / report.REPORT).read_text()
 
   def test_ratios_orders_and_the_claim_come_from_the_metrics(self):
@@ -97,26 +99,32 @@ class ReportTest(tf.test.TestCase):
     self.assertNotIn("Order at", text)  # One method alone has no order.
 
   def test_captions_have_their_own_sections(self):
-    group = experiments.CAPTIONS
-    runs = {("VAR+c", 1): RunFolder(self.out / "captions" / "VAR+c" / "seed_1")}
-    run = runs["VAR+c", 1]
+    run = RunFolder(self.out / "captions" / "VAR+c" / "seed_1")
     run.path.mkdir(parents=True)
     run.write_metrics(
       [{"update": update, "negative_log_likelihood": 50 - update / 1000} for update in (1000, 2000)]
     )
-    run.write_json(run.results, {f"bleu_{n}": 10.0 * n for n in range(1, 5)})
+    bleu = {f"bleu_{n}": 10.0 * n for n in range(1, 5)}
+    run.write_json(run.results, {**bleu, "train_seconds": 60.0})
     rows = [
       {"caption": "a red dog", "layers": [1, 0, 0]},
       {"caption": "two dogs", "layers": [1, 1]},
     ]
     run.write_json(run.path / "captions.json", rows)
-    report.write(self.out, ["table2", "figure4"], {group: runs})
+    first = finished.read_folder(run, "captions", "VAR+c", 1, [])
+    assert first is not None
+    # The second run never chose the second layer, and has no colours.
+    shares = {"objects": [100.0], "numbers": [100.0], "all words": [100.0]}
+    second = first._replace(seed=2, layer_shares=shares)
+    report.write(self.out, ["table2", "figure4"], [first])
     text = (self.out / report.REPORT).read_text()
     self.assertIn("| VAR+c | 1 | 62.3 | 10.0 | 41.6 | 20.0 | 26.9 | 30.0 | 17.2 | 40.0 |", text)
     self.assertIn("| objects | 50 | 50 |\n| colours | 100 | 0 |\n| numbers | 0 | 100 |", text)
     self.assertIn("| all words | 40 | 60 |", text)
     self.assertIn("| 43.1 | 48.0 |", text)  # The paper at 2,000 updates, and these runs.
-    self.assertEqual(json.loads(run.results.read_text())["bleu_1"], 10.0)
+    report.write(self.out, ["table2"], [second, first])
+    text = (self.out / report.REPORT).read_text()
+    self.assertIn("| objects | 75 ± 35 | 25 ± 35 |\n| colours | 100 | 0 |", text)
 
 
 if __name__ == "__main__":

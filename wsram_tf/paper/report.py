@@ -1,86 +1,74 @@
 """The report on the runs that repeat the paper: its tables and figures beside those of the runs."""
 
-import json
 import math
 import os
 import pathlib
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from wsram_tf import files
-from wsram_tf.paper import experiments, figures, measures, published, words
+from wsram_tf.paper import experiments, figures, measures, published
+from wsram_tf.paper.finished import FinishedRun
 from wsram_tf.runs.comparison import mean_cell
-from wsram_tf.runs.folder import CAPTIONS, RunFolder
 
 __all__ = ["REPORT", "write"]
 
 REPORT = "paper.md"
 # Points of the training at which curves are compared, as fractions of its length.
 POINTS = (0.25, 0.5, 1.0)
-_LAST = 2**31
 _SIX = experiments.EXPERIMENTS["figure2"][1]
 
 
-class _Finished(NamedTuple):
-  """The finished runs of a group.
-
-  Attributes:
-    results: figures of results.json by method, one dictionary a seed.
-    rows: rows of metrics.csv by method, one list a seed.
-    captions: rows of captions.json by method, one list a seed, where a run has it.
-  """
-
-  results: dict[str, list[dict[str, Any]]]
-  rows: dict[str, list[list[dict[str, float]]]]
-  captions: dict[str, list[list[dict[str, Any]]]]
-
-
-def write(
-  out_dir: str | os.PathLike,
-  names: Iterable[str],
-  folders: Mapping[experiments.Group, Mapping[tuple[str, int], RunFolder]],
-) -> None:
-  """Writes the report and a plot for each figure, from the runs that are finished.
+class _Finished:
+  """The finished runs of a group, by method.
 
   Args:
-    out_dir: receives `paper.md` and the plots.
+    runs: the runs, in the order of their seeds.
+
+  Attributes:
+    results: figures of each run.
+    rows: evaluations of each run.
+    layer_shares: the share of each layer by kind of word, of the runs that have them.
+  """
+
+  def __init__(self, runs: Iterable[FinishedRun]):
+    self.results: dict[str, list[dict[str, Any]]] = {}
+    self.rows: dict[str, list[list[dict[str, float]]]] = {}
+    self.layer_shares: dict[str, list[Mapping[str, Sequence[float]]]] = {}
+    for run in runs:
+      self.results.setdefault(run.method, []).append(run.results)
+      self.rows.setdefault(run.method, []).append(run.rows)
+      if run.layer_shares:
+        self.layer_shares.setdefault(run.method, []).append(run.layer_shares)
+
+
+def write(out_dir: str | os.PathLike, names: Iterable[str], runs: Iterable[FinishedRun]) -> None:
+  """Writes the report and a plot for each figure, from finished runs.
+
+  Args:
+    out_dir: receives `paper.md` and the plots; it must exist.
     names: of `experiments.EXPERIMENTS`.
-    folders: the folder of each run, by group, label and seed.
+    runs: of all groups.
 
   Raises:
     OSError: if a file cannot be written; its old content stays.
   """
   out = pathlib.Path(out_dir)
-  out.mkdir(parents=True, exist_ok=True)
-  with files.lock(out / ".lock", wait=True):
-    finished = {group: _read(runs) for group, runs in folders.items()}
-    lines = ["# The paper's figures beside those of these runs", ""]
-    for name in names:
-      group, _ = experiments.EXPERIMENTS[name]
-      text, figure = _SECTIONS[name](finished[group])
-      lines += [f"## {_TITLES[name]}", "", *text, ""]
-      if figure is not None:
-        with files.replacing(out / f"{name}.png") as partial:
-          figure.savefig(partial, dpi=120)
-        lines += [f"![{_TITLES[name]}]({name}.png)", ""]
-    with files.replacing(out / REPORT) as partial:
-      partial.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
-
-
-def _read(runs: Mapping[tuple[str, int], RunFolder]) -> _Finished:
-  finished = _Finished({}, {}, {})
-  for (label, _), run in runs.items():
-    if run.results.exists():
-      finished.results.setdefault(label, []).append(run.read_results())
-      finished.rows.setdefault(label, []).append(run.read_metrics(until_update=_LAST))
-      captions = run.path / CAPTIONS
-      if captions.exists():
-        found = json.loads(captions.read_text(encoding="utf-8"))
-        finished.captions.setdefault(label, []).append(found)
-  return finished
+  runs = sorted(runs, key=lambda run: run.seed)
+  lines = ["# The paper's figures beside those of these runs", ""]
+  for name in names:
+    group, _ = experiments.EXPERIMENTS[name]
+    text, figure = _SECTIONS[name](_Finished(run for run in runs if run.group == group.name))
+    lines += [f"## {_TITLES[name]}", "", *text, ""]
+    if figure is not None:
+      with files.replacing(out / f"{name}.png") as partial:
+        figure.savefig(partial, dpi=120)
+      lines += [f"![{_TITLES[name]}]({name}.png)", ""]
+  with files.replacing(out / REPORT) as partial:
+    partial.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -260,7 +248,8 @@ def _figure_3(finished: _Finished) -> tuple[list[str], Figure | None]:
   for method, runs in rows.items():
     last = [measures.smoothed_value(measures.curve_of(one, "error_percent"), 1.0) for one in runs]
     shares = [
-      _cell([one[-1][f"val_scale_{scale}_percent"] for one in runs], 0) for scale in range(scales)
+      _cell([one[-1].get(f"val_scale_{scale}_percent") for one in runs], 0)
+      for scale in range(scales)
     ]
     theirs = 100 * measures.smoothed_value(paper[method], 1.0, width=0.0)
     body.append((method, f"{theirs:.1f}", _cell(last, 2), *shares))
@@ -290,17 +279,15 @@ def _table_2(finished: _Finished) -> tuple[list[str], None]:
 def _layers(finished: _Finished) -> list[str]:
   """The share of each layer among the glimpses before each kind of word."""
   text = []
-  for method, runs in finished.captions.items():
-    runs = [rows for rows in runs if any(row.get("layers") for row in rows)]
-    if not runs:
-      continue
-    chosen = [layer for rows in runs for row in rows for layer in row["layers"]]
-    shares = [words.layer_shares(rows, max(chosen) + 1) for rows in runs]
-    body = [
-      (kind, *(_cell([one[kind][layer] for one in shares], 0) for layer in range(max(chosen) + 1)))
-      for kind in shares[0]
-    ]
-    head = (method, *(f"glimpses in layer {layer}, %" for layer in range(max(chosen) + 1)))
+  for method, runs in finished.layer_shares.items():
+    num_layers = max(len(share) for shares in runs for share in shares.values())
+    body = []
+    for kind in runs[0]:
+      # A run that never chose the last layers has no share of them.
+      found = [one[kind] for one in runs if kind in one]
+      shares = [[*one, *[0.0] * (num_layers - len(one))] for one in found]
+      body.append((kind, *(_cell(layer, 0) for layer in zip(*shares, strict=True))))
+    head = (method, *(f"glimpses in layer {layer}, %" for layer in range(num_layers)))
     text += ["", *_table(head, body)]
   return text
 
