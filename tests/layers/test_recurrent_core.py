@@ -81,6 +81,36 @@ class RecurrentCoreTest(tf.test.TestCase):
         expected, found = core(inputs, state), core(products, state, multiplied=True)
         self.assertAllClose(found, expected, rtol=1e-5, atol=1e-6)
 
+  def test_a_first_step_equals_one_from_zeros_and_repeated_rows(self):
+    samples = 3
+    for cell in CELLS:
+      with self.subTest(cell):
+        core = _core(cell)
+        inputs = _normal(ROWS * samples, 3)
+        shared = [_normal(ROWS, UNITS, seed=s) for s in range(core.num_states)]
+        sources = [inputs, *shared, *core.lower.weights, *core.upper.weights]
+
+        def repeated(state: CoreState) -> CoreState:
+          return CoreState(*([tf.repeat(one, samples, axis=0) for one in part] for part in state))
+
+        def total(state: CoreState) -> tf.Tensor:
+          return tf.add_n([tf.reduce_sum(tf.square(one)) for one in tf.nest.flatten(state)])
+
+        with tf.GradientTape(persistent=True) as tape:
+          tape.watch([inputs, shared])
+          expected = core(inputs, repeated(core.initial_state(shared)))
+          found = core(inputs, CoreState([], shared), num_samples=samples)
+          losses = total(expected), total(found)
+        self.assertAllClose(found, expected, rtol=1e-6, atol=1e-6)
+        for wanted, gradient in zip(*(tape.gradient(one, sources) for one in losses), strict=True):
+          # Without the product of zeros, the lower layer's recurrent weights have no gradient.
+          gradient = tf.zeros_like(wanted) if gradient is None else gradient
+          self.assertAllClose(gradient, wanted, rtol=1e-5, atol=1e-5)
+        state = _state(core)
+        self.assertAllClose(
+          core(inputs, state, num_samples=samples), core(inputs, repeated(state)), 1e-6, 1e-6
+        )
+
   def test_lower_layer_does_not_depend_on_the_upper_one(self):
     for cell in CELLS:
       with self.subTest(cell):

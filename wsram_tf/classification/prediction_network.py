@@ -270,8 +270,10 @@ class PredictionNetwork(CheckedModel):
     Returns:
       the state after it: the classifier reads `lower[0]`, and `prior` reads `upper[0]`.
     """
-    where = where_of(self.config.glimpse, actions)
-    return self.core(self.glimpse_network(patches, where), state)
+    return self.core(self._encoded(actions, patches), state)
+
+  def _encoded(self, actions: tf.Tensor, patches: tf.Tensor) -> tf.Tensor:
+    return self.glimpse_network(patches, where_of(self.config.glimpse, actions))
 
   def unroll(self, view: View, num_samples: int, choose_action: ChooseAction) -> GlimpseSequences:
     """Takes N glimpses of each image in M independent sequences.
@@ -293,7 +295,11 @@ class PredictionNetwork(CheckedModel):
       # The score log p(a) takes the sample as a constant: else its gradient would flow back into
       # the distribution that drew the sample.
       action = tf.stop_gradient(choose_action(n, upper, self.prior(view, upper, taken)))
-      state = self.step(state, action, view.observation.patches(action))
+      encoded = self._encoded(action, view.observation.patches(action))
+      if n == 0:  # As from `state`, which holds zeros and, for each sample, the same context.
+        state = self.core(encoded, layers.CoreState([], view.context), num_samples=num_samples)
+      else:
+        state = self.core(encoded, state)
       actions.append(action)
       uppers.append(upper)
       lowers.append(state.lower[0])

@@ -9,55 +9,61 @@ __all__ = ["CoreState", "RecurrentCore"]
 
 
 class _LstmCell(keras.layers.LSTMCell):
-  """A cell that also takes inputs which were multiplied by its kernel before."""
+  """A cell whose products are made outside of it; see `RecurrentCore`."""
 
-  def advance(self, products: tf.Tensor, states: list[tf.Tensor]):
-    """Takes one step, as `call`, from float `[R, 4 * D]`."""
-    hidden, carry = states
-    gates = products + keras.ops.matmul(hidden, self.recurrent_kernel) + self.bias
-    enter, forget, candidate, leave = keras.ops.split(gates, 4, axis=-1)
-    carry = keras.ops.sigmoid(forget) * carry + keras.ops.sigmoid(enter) * keras.ops.tanh(candidate)
-    hidden = keras.ops.sigmoid(leave) * keras.ops.tanh(carry)
-    return hidden, [hidden, carry]
+  def advance(
+    self, products: tf.Tensor, states: list[tf.Tensor] | None, recurrent: tf.Tensor | None
+  ) -> list[tf.Tensor]:
+    """Takes one step; both products are float `[R, 4 * D]`, without the biases.
+
+    Args:
+      products: of the inputs and the kernel.
+      states: before the step, floats `[R, D]`; None for zeros.
+      recurrent: product of the states' output and the recurrent kernel; None for zeros.
+
+    Returns:
+      the states after it; the first is the layer's output.
+    """
+    gates = products if recurrent is None else products + recurrent
+    enter, forget, candidate, leave = keras.ops.split(gates + self.bias, 4, axis=-1)
+    carry = keras.ops.sigmoid(enter) * keras.ops.tanh(candidate)
+    if states is not None:
+      carry = keras.ops.sigmoid(forget) * states[1] + carry
+    return [keras.ops.sigmoid(leave) * keras.ops.tanh(carry), carry]
 
 
 class _GruCell(keras.layers.GRUCell):
-  """A cell that also takes inputs which were multiplied by its kernel before."""
+  """A cell whose products are made outside of it; see `RecurrentCore`."""
 
-  def advance(self, products: tf.Tensor, states: list[tf.Tensor]):
-    """Takes one step, as `call`, from float `[R, 3 * D]`."""
-    (hidden,) = states
+  def advance(
+    self, products: tf.Tensor, states: list[tf.Tensor] | None, recurrent: tf.Tensor | None
+  ) -> list[tf.Tensor]:
+    """Takes one step, as that of `_LstmCell`, from floats `[R, 3 * D]`."""
     input_bias, recurrent_bias = self.bias[0], self.bias[1]
-    recurrent = keras.ops.matmul(hidden, self.recurrent_kernel) + recurrent_bias
+    recurrent = recurrent_bias if recurrent is None else recurrent + recurrent_bias
     update_in, reset_in, new_in = keras.ops.split(products + input_bias, 3, axis=-1)
     update, reset, new = keras.ops.split(recurrent, 3, axis=-1)
     update = keras.ops.sigmoid(update_in + update)
     new = keras.ops.tanh(new_in + keras.ops.sigmoid(reset_in + reset) * new)
-    hidden = update * hidden + (1 - update) * new
-    return hidden, [hidden]
+    hidden = (1 - update) * new
+    return [hidden if states is None else update * states[0] + hidden]
 
 
 class _ReluCell(keras.layers.SimpleRNNCell):
-  """A plain recurrent layer of ReLU units."""
+  """A plain recurrent layer of ReLU units, whose products are made outside of it."""
 
   def __init__(self, units: int, name: str):
     # The identity carries a state and its gradient unchanged over the steps. With Keras' default, a
     # random orthogonal matrix, ReLU units lose about half of the state at each step.
     super().__init__(units, activation="relu", recurrent_initializer="identity", name=name)
 
-  def call(self, sequence, states, training=False):
-    """Takes one step; adds the bias last.
-
-    Keras adds it before the product with the state. Where that state is zero, TensorFlow's graph
-    optimiser fails on the ReLU, falls back to the graph as it is, and prints errors.
-    """
-    return self.advance(keras.ops.matmul(sequence, self.kernel), states)
-
-  def advance(self, products: tf.Tensor, states: list[tf.Tensor]):
-    """Takes one step, as `call`, from float `[R, D]`."""
-    sums = products + keras.ops.matmul(states[0], self.recurrent_kernel) + self.bias
-    output = keras.ops.relu(sums)
-    return output, [output]
+  def advance(
+    self, products: tf.Tensor, states: list[tf.Tensor] | None, recurrent: tf.Tensor | None
+  ) -> list[tf.Tensor]:
+    """Takes one step, as that of `_LstmCell`, from floats `[R, D]`."""
+    del states  # The product is all that it reads of them.
+    sums = products if recurrent is None else products + recurrent
+    return [keras.ops.relu(sums + self.bias)]
 
 
 CELLS = {"lstm": _LstmCell, "gru": _GruCell, "relu": _ReluCell}
@@ -91,8 +97,11 @@ class RecurrentCore(keras.layers.Layer):
   Call arguments:
     inputs: float `[R, D']`, one encoded glimpse per row; with `multiplied` float `[R, W]`.
     state: `CoreState`, or the flat list of its tensors, lower layer first. The flat form is that of
-      Keras' cells, so `keras.layers.RNN(core)` runs the core along a sequence.
+      Keras' cells, so `keras.layers.RNN(core)` runs the core along a sequence. An empty list in
+      place of a layer's tensors stands for zeros, and saves their product.
     multiplied: whether the inputs have been multiplied by `input_kernels` before.
+    num_samples: M, so many neighbouring rows of the inputs share a row of the state, float `[R / M,
+      D]`, whose product is made once.
 
   Returns:
     the next `CoreState`; for a flat list, the lower layer's output, float `[R, D]`, and the next
@@ -184,19 +193,40 @@ class RecurrentCore(keras.layers.Layer):
     return tf.split(tf.cast(self.lower.kernel, self.compute_dtype), sizes, axis=0)
 
   def call(
-    self, inputs: tf.Tensor, state: CoreState | list[tf.Tensor], multiplied: bool = False
+    self,
+    inputs: tf.Tensor,
+    state: CoreState | list[tf.Tensor],
+    multiplied: bool = False,
+    num_samples: int | tf.Tensor = 1,
   ) -> CoreState | tuple[tf.Tensor, list[tf.Tensor]]:
     """Takes one step; see the class."""
     if not isinstance(state[0], list | tuple):
       count = self.num_states
       state = CoreState(list(state[:count]), list(state[count:]))
-      lower, upper = self.call(inputs, state, multiplied)
+      lower, upper = self.call(inputs, state, multiplied, num_samples)
       return lower[0], [*lower, *upper]
     lower, upper = state  # A functional Keras model passes a plain list.
-    output, lower = (self.lower.advance if multiplied else self.lower)(inputs, lower)
-    _, upper = self.upper(output, upper)
-    return CoreState(lower=list(lower), upper=list(upper))
+    products = inputs if multiplied else keras.ops.matmul(inputs, self.lower.kernel)
+    lower = _advance(self.lower, products, lower, num_samples)
+    products = keras.ops.matmul(lower[0], self.upper.kernel)
+    return CoreState(lower, _advance(self.upper, products, upper, num_samples))
 
   def get_config(self):
     """Returns the constructor's arguments."""
     return {**super().get_config(), "units": self.units, "cell": self.cell}
+
+
+def _advance(
+  cell: _LstmCell | _GruCell | _ReluCell,
+  products: tf.Tensor,
+  states: list[tf.Tensor],
+  num_samples: int | tf.Tensor,
+) -> list[tf.Tensor]:
+  """Takes one step of a layer, M rows of products for each row of its states."""
+  if not states:
+    return cell.advance(products, None, None)
+  recurrent = keras.ops.matmul(states[0], cell.recurrent_kernel)
+  if isinstance(num_samples, int) and num_samples == 1:
+    return cell.advance(products, list(states), recurrent)
+  repeated = [tf.repeat(tensor, num_samples, axis=0) for tensor in (recurrent, *states)]
+  return cell.advance(products, repeated[1:], repeated[0])
