@@ -98,6 +98,16 @@ class ReportTest(tf.test.TestCase):
     self.assertIn("| WS-RAM | 1 | 4.23 | 2.00 | at or below | 1.00 | at or below | 1 |", text)
     self.assertNotIn("Order at", text)  # One method alone has no order.
 
+  def test_the_claim_compares_runs_of_one_seed(self):
+    _write_run(self.runs["VAR+c", 1], 1000, 1.0, 1)
+    _write_run(self.runs["VAR+c", 2], 200, 1.0, 2)
+    _write_run(self.runs["WS-RAM+q+c", 2], 50, 1.0, 2)
+    claim = [line for line in self.write().splitlines() if line.startswith("| 50% |")]
+    self.assertRegex(claim[0], r"^\| 50% \| [\d.]+ \| [34]\.\d \| [34]\.\d \|")  # One pair.
+    for seed in (1, 2):
+      self.runs["VAR+c", seed].results.unlink()
+    self.assertIn("| 50% | 2.0 | - | - | - | - |", self.write())
+
   def test_captions_have_their_own_sections(self):
     run = RunFolder(self.out / "captions" / "VAR+c" / "seed_1")
     run.path.mkdir(parents=True)

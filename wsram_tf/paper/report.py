@@ -29,20 +29,27 @@ class _Finished:
     runs: the runs, in the order of their seeds.
 
   Attributes:
+    seeds: of each run.
     results: figures of each run.
     rows: evaluations of each run.
     layer_shares: the share of each layer by kind of word, of the runs that have them.
   """
 
   def __init__(self, runs: Iterable[FinishedRun]):
+    self.seeds: dict[str, list[int]] = {}
     self.results: dict[str, list[dict[str, Any]]] = {}
     self.rows: dict[str, list[list[dict[str, float]]]] = {}
     self.layer_shares: dict[str, list[Mapping[str, Sequence[float]]]] = {}
     for run in runs:
+      self.seeds.setdefault(run.method, []).append(run.seed)
       self.results.setdefault(run.method, []).append(run.results)
       self.rows.setdefault(run.method, []).append(run.rows)
       if run.layer_shares:
         self.layer_shares.setdefault(run.method, []).append(run.layer_shares)
+
+  def rows_by_seed(self, method: str) -> dict[int, list[dict[str, float]]]:
+    """Evaluations of the runs of a method."""
+    return dict(zip(self.seeds.get(method, []), self.rows.get(method, []), strict=True))
 
 
 def write(out_dir: str | os.PathLike, names: Iterable[str], runs: Iterable[FinishedRun]) -> None:
@@ -203,9 +210,9 @@ def _ratios(ours: Mapping[tuple[str, str, float], float]) -> list[str]:
 
 def _speed_ups(finished: _Finished) -> list[str]:
   """The claim: how much sooner WS-RAM+q+c reaches the error that VAR+c has at a point."""
-  pairs = list(
-    zip(finished.rows.get("VAR+c", []), finished.rows.get("WS-RAM+q+c", []), strict=False)
-  )
+  slow_runs, fast_runs = (finished.rows_by_seed(name) for name in ("VAR+c", "WS-RAM+q+c"))
+  # Runs of one seed see the same canvases.
+  pairs = [(slow_runs[seed], fast_runs[seed]) for seed in slow_runs if seed in fast_runs]
   curves = published.curves("training_error")
   rows = []
   for point in POINTS:
