@@ -288,6 +288,10 @@ class PredictionNetwork(CheckedModel):
     """
     distribution, no_return = self.location_distribution, self.config.location.no_return
     state = self.begin(view, num_samples)
+    # `begin` holds zeros, and the same rows for all samples: their products are saved. In bfloat16
+    # that would round in another way than `step`; with one glimpse alone nothing would read the
+    # recurrent weights.
+    saves_products = self.config.precision == "float32" and self.config.num_glimpses > 1
     actions, uppers, lowers = [], [], []
     for n in range(self.config.num_glimpses):
       upper = state.upper[0]
@@ -296,7 +300,7 @@ class PredictionNetwork(CheckedModel):
       # the distribution that drew the sample.
       action = tf.stop_gradient(choose_action(n, upper, self.prior(view, upper, taken)))
       encoded = self._encoded(action, view.observation.patches(action))
-      if n == 0:  # As from `state`, which holds zeros and, for each sample, the same context.
+      if n == 0 and saves_products:
         state = self.core(encoded, layers.CoreState([], view.context), num_samples=num_samples)
       else:
         state = self.core(encoded, state)

@@ -175,9 +175,9 @@ def flags_of(group: Group, label: str, scale: str) -> list[str]:
 
   Example:
 
-  >>> flags = flags_of(DIGITS, "VAR", "small")
+  >>> flags = flags_of(DIGITS, "WS-RAM", "small")
   >>> "--updates=2000" in flags, "--evaluate_every=50" in flags, flags[-1]
-  (True, True, '--estimator=variational')
+  (True, True, '--estimator=wake_sleep_prior_no_control_variate')
   """
   updates = group.updates[scale]
   # Exploration ends after half of the training.
