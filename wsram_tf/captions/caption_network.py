@@ -191,7 +191,7 @@ class CaptionNetwork(CheckedModel):
 
   def initial_state(self, grid: Grid, num_samples: int) -> layers.CoreState:
     """Returns the state before the first glimpse, with M consecutive rows per image."""
-    return self.core.initial_state([tf.repeat(t, num_samples, axis=0) for t in grid.context])
+    return self.core.initial_state(grid.context, num_samples)
 
   def prior(self, grid: Grid, upper: tf.Tensor) -> tf.Tensor:
     """Computes the prior's parameters before a glimpse, float `[R, L]`.

@@ -67,10 +67,9 @@ class PredictionNetwork(CheckedModel):
 
   Example:
 
-  >>> import numpy as np
   >>> from wsram_tf import ModelConfig, PredictionNetwork
   >>> network = PredictionNetwork(ModelConfig(height=28, width=28, units=16, num_glimpses=3))
-  >>> images = np.zeros([2, 28, 28, 1], np.float32)
+  >>> images = tf.zeros([2, 28, 28, 1])
   >>> network(images)["locations"].shape
   TensorShape([2, 3, 2])
   >>> network.attend(network.look(images)).log_prior.shape
@@ -145,8 +144,7 @@ class PredictionNetwork(CheckedModel):
     config, side = self.config, self.config.glimpse.glimpse_side
     patches = (None, config.glimpse.patches, side, side, config.channels)
     scales = config.glimpse.glimpse_scales if config.glimpse.chooses_scale else 0
-    where = (None, 2 + scales)
-    state = (None, config.units)
+    where, state = (None, 2 + scales), (None, config.units)
     self.glimpse_sensor.build(None)
     if not self.glimpse_network.built:
       self.glimpse_network.build(patches, where)
@@ -193,9 +191,7 @@ class PredictionNetwork(CheckedModel):
     This is the only part of the work that grows with the area of an image.
 
     Args:
-      images: as `observe` takes them.
-      cutting: as `observe` takes it.
-      compiled: as `observe` takes it.
+      images, cutting, compiled: as `observe` takes them.
     """
     observation = self.observe(images, cutting=cutting, compiled=compiled)
     low_resolution = observation.low_resolution(self.config.context_side)
@@ -206,9 +202,8 @@ class PredictionNetwork(CheckedModel):
     """Computes `cells`, `keys` and `saliency` of a `View` from a copy `[B, side, side, C]`."""
     if not self.cell_network:
       return None, None, None
-    cells, saliency = self.cell_network(low_resolution), None
-    if self.config.location.location_saliency:
-      saliency = layers.saliency(low_resolution)
+    cells = self.cell_network(low_resolution)
+    saliency = layers.saliency(low_resolution) if self.config.location.location_saliency else None
     return cells, layers.with_saliency(self.location_keys(cells), saliency), saliency
 
   @property
@@ -253,9 +248,7 @@ class PredictionNetwork(CheckedModel):
 
   def begin(self, view: View, num_samples: int | tf.Tensor = 1) -> layers.CoreState:
     """The state of M sequences before the first glimpse, floats `[B * M, D]`."""
-    if isinstance(num_samples, int) and num_samples == 1:
-      return self.core.initial_state(view.context)
-    return self.core.initial_state([tf.repeat(part, num_samples, axis=0) for part in view.context])
+    return self.core.initial_state(view.context, num_samples)
 
   def step(
     self, state: layers.CoreState, actions: tf.Tensor, patches: tf.Tensor
@@ -288,22 +281,19 @@ class PredictionNetwork(CheckedModel):
     """
     distribution, no_return = self.location_distribution, self.config.location.no_return
     state = self.begin(view, num_samples)
-    # `begin` holds zeros, and the same rows for all samples: their products are saved. In bfloat16
-    # that would round in another way than `step`; with one glimpse alone nothing would read the
-    # recurrent weights.
+    # Saves the products of its zeros and repeated rows. In bfloat16 that rounds in another way than
+    # `step` does, and with one glimpse nothing would read the recurrent weights.
+    first = layers.CoreState([], view.context), num_samples
     saves_products = self.config.precision == "float32" and self.config.num_glimpses > 1
     actions, uppers, lowers = [], [], []
     for n in range(self.config.num_glimpses):
       upper = state.upper[0]
       taken = self.cells(tf.stack(actions, axis=1)) if no_return and actions else None
-      # The score log p(a) takes the sample as a constant: else its gradient would flow back into
-      # the distribution that drew the sample.
+      # The score takes the sample as a constant; else a gradient would flow to what drew it.
       action = tf.stop_gradient(choose_action(n, upper, self.prior(view, upper, taken)))
       encoded = self._encoded(action, view.observation.patches(action))
-      if n == 0 and saves_products:
-        state = self.core(encoded, layers.CoreState([], view.context), num_samples=num_samples)
-      else:
-        state = self.core(encoded, state)
+      before, sharing = first if n == 0 and saves_products else (state, 1)
+      state = self.core(encoded, before, num_samples=sharing)
       actions.append(action)
       uppers.append(upper)
       lowers.append(state.lower[0])

@@ -162,12 +162,14 @@ class RecurrentCore(keras.layers.Layer):
     self.lower.build(inputs_shape)
     self.upper.build((None, self.units))
 
-  def initial_state(self, upper: list[tf.Tensor]) -> CoreState:
+  def initial_state(self, upper: list[tf.Tensor], num_samples: int | tf.Tensor = 1) -> CoreState:
     """Returns the state before the first glimpse: a lower state of zeros and a given upper state.
 
     Args:
       upper: list of `num_states` floats `[R, D]`.
+      num_samples: M, how often each row is repeated.
     """
+    upper = _repeated(upper, num_samples)
     return CoreState(lower=[tf.zeros_like(upper[0]) for _ in upper], upper=list(upper))
 
   def input_kernels(self, sizes: list[int]) -> list[tf.Tensor]:
@@ -226,7 +228,12 @@ def _advance(
   if not states:
     return cell.advance(products, None, None)
   recurrent = keras.ops.matmul(states[0], cell.recurrent_kernel)
+  recurrent, *states = _repeated([recurrent, *states], num_samples)
+  return cell.advance(products, states, recurrent)
+
+
+def _repeated(tensors: list[tf.Tensor], num_samples: int | tf.Tensor) -> list[tf.Tensor]:
+  """Repeats each row of each tensor."""
   if isinstance(num_samples, int) and num_samples == 1:
-    return cell.advance(products, list(states), recurrent)
-  repeated = [tf.repeat(tensor, num_samples, axis=0) for tensor in (recurrent, *states)]
-  return cell.advance(products, repeated[1:], repeated[0])
+    return tensors
+  return [tf.repeat(tensor, num_samples, axis=0) for tensor in tensors]
