@@ -111,6 +111,9 @@ NOT_RUN = {
   ),
   "python trainers/train_mnist.py --digits=mnist": FULL_MNIST,
   "python trainers/reproduce_paper.py --experiments=table1": FULL_MNIST,
+  "python trainers/reproduce_paper.py --report_only --experiments=table1": (
+    "tests/paper/test_published_runs.py checks the runs, tests/cli/test_paper.py the flags"
+  ),
   "python trainers/reproduce_paper.py --experiments=table2": (
     "needs Flickr8k, a backbone, and hours"
   ),
