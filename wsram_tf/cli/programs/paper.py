@@ -136,7 +136,8 @@ def _missing_runs(
   """
   keys = [(label, seed) for label, seed in lines if (group.name, label, seed) not in added]
   data = _data_flags(flags, group) if keys else []
-  return {(label, seed): [*lines[label, seed], *data, f"--seed={seed}"] for label, seed in keys}
+  # Flags of --run_flag come after the data, so that they may replace them.
+  return {(label, seed): [*data, *lines[label, seed], f"--seed={seed}"] for label, seed in keys}
 
 
 def _data_flags(flags: ProgramFlags, group: experiments.Group) -> list[str]:
