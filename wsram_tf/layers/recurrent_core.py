@@ -63,6 +63,8 @@ class _ReluCell(keras.layers.SimpleRNNCell):
     """Takes one step, as that of `_LstmCell`, from floats `[R, D]`."""
     del states  # The product is all that it reads of them.
     sums = products if recurrent is None else products + recurrent
+    # The bias comes last. Before the product with a state that is zero, as Keras adds it,
+    # TensorFlow's graph optimiser fails on the ReLU and prints errors.
     return [keras.ops.relu(sums + self.bias)]
 
 
