@@ -252,8 +252,8 @@ class BaselineTest(tf.test.TestCase):
   def test_fits_what_depends_on_the_words_alone(self):
     captions = np.random.default_rng(2).choice([4, 5, 6], size=[64, 3], p=[0.8, 0.15, 0.05])
     learner = caption_toy.learner("variational_learned_baseline")
-    learner.compile(keras.optimizers.Adam(0.02), jit_compile=True)
-    learner.fit(np.zeros([64, 2, 2, 3]), captions, batch_size=64, epochs=150, verbose=0)
+    learner.compile(keras.optimizers.Adam(0.06), jit_compile=False)
+    learner.fit(np.zeros([64, 2, 2, 3]), captions, batch_size=64, epochs=50, verbose=0)
     baseline, signal = self._baseline(learner, captions)
     self.assertLess(np.var(signal - baseline), 0.3 * np.var(signal))
 

@@ -160,7 +160,7 @@ class LossesTest(tf.test.TestCase):
         locations = [network.location_network, network.location_keys, network.cell_network]
         where = [weight for layer in locations if layer for weight in layer.weights]
         before = {weight.path: weight.numpy() for weight in network.weights}
-        _trained(learner)
+        _trained(learner, updates=1, run_eagerly=True)
         changed = {w.path for w in network.weights if np.any(w.numpy() != before[w.path])}
         of_locations = {weight.path for weight in where}
         with self.subTest(family=family, learns=learns):
