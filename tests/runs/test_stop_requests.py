@@ -42,12 +42,14 @@ class Terminate(keras.callbacks.Callback):
   def __init__(self, moment: str):
     super().__init__()
     self.moment = moment
+    self.began = False
 
   def reach(self, moment: str) -> None:
     if moment == self.moment:
       os.kill(os.getpid(), signal.SIGTERM)
 
   def on_train_begin(self, logs=None):
+    self.began = True
     self.reach("begin")
 
   def on_epoch_begin(self, epoch, logs=None):
@@ -63,6 +65,7 @@ class Terminate(keras.callbacks.Callback):
     self.reach(f"evaluation of {int(self.model.optimizer.iterations)}, batch {batch}")
 
   def on_epoch_end(self, epoch, logs=None):
+    logs["began"] = float(self.began)  # As a callback adds figures that it has prepared.
     self.reach(f"end of epoch {epoch}")
 
 

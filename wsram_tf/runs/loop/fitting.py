@@ -65,6 +65,7 @@ def _evaluate_interval(
   """Makes the evaluation that a run was stopped before, as `fit` does."""
   intervals.restore(interval, learner)
   called = keras.callbacks.CallbackList(callbacks, model=learner)
+  called.on_train_begin()  # Some prepare what they measure.
   figures = distribution.training_figures(learner)
   if learner.on_nan == "skip":
     figures["skipped_updates"] = float(interval.skipped)
