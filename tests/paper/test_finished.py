@@ -40,7 +40,9 @@ class FinishedRunsTest(tf.test.TestCase):
     self.assertEqual(read.results["test_error_percent_averaged"], 1.23457)
     self.assertNotIn("versions", read.results)
     self.assertAllClose(read.rows, rows, rtol=1e-5)
-    other = read._replace(seed=4, layer_shares={"objects": (40.0, 60.0)})
+    # As of a run that was resumed with another version.
+    other_rows = [read.rows[0], {**read.rows[1], "effective_sample_size": 4.5}]
+    other = read._replace(seed=4, rows=other_rows, layer_shares={"objects": (40.0, 60.0)})
     finished.write_file(self.file, [read, other])
     self.assertEqual(finished.read_file(self.file), [read, other])
 

@@ -143,8 +143,8 @@ def write_file(path: pathlib.Path, runs: Iterable[FinishedRun]) -> None:
 
 def _encoded(run: FinishedRun) -> dict[str, Any]:
   # A run that is resumed with another version may have a column in some rows only.
-  names = [name for name in run.rows[0] if all(name in row for row in run.rows)]
-  metrics = {name: [row[name] for row in run.rows] for name in names}
+  names = dict.fromkeys(name for row in run.rows for name in row)
+  metrics = {name: [row.get(name) for row in run.rows] for name in names}
   values = {**run._asdict(), "metrics": metrics}
   del values["rows"]
   return {name: value for name, value in values.items() if value is not None}
@@ -158,9 +158,17 @@ def _decoded(values: dict[str, Any]) -> FinishedRun:
   """
   kept = _KEPT[values["group"]]
   metrics = values["metrics"]
-  names = (*kept.columns, *(name for name in kept.if_there if name in metrics))
-  columns = [[_number(value) for value in metrics[name]] for name in names]
-  rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+  there = [name for name in kept.if_there if name in metrics]
+  columns = [[_number(value) for value in metrics[name]] for name in kept.columns]
+  columns += [[None if value is None else _number(value) for value in metrics[n]] for n in there]
+  rows = [
+    {
+      name: value
+      for name, value in zip((*kept.columns, *there), row, strict=True)
+      if value is not None
+    }
+    for row in zip(*columns, strict=True)
+  ]
   updates = columns[0]
   if not rows or updates[0] < 0 or any(a >= b for a, b in itertools.pairwise(updates)):
     raise ValueError("update: must rise")
