@@ -25,12 +25,15 @@ class Progress(keras.callbacks.Callback):
     self.shown = shown
     self.describe = describe
     self.bar = None
+    self._announced = False
     if sys.stdout.isatty():
       self.bar = keras.utils.Progbar(updates, unit_name="update", stateful_metrics=list(shown))
 
-  def on_train_begin(self, logs=None):
-    """Announces the compilation."""
-    print("compiling the training step; the first updates take a while", flush=True)
+  def on_train_batch_begin(self, batch, logs=None):
+    """Announces the compilation, once."""
+    if not self._announced:
+      print("compiling the training step; the first updates take a while", flush=True)
+    self._announced = True
 
   def on_train_batch_end(self, batch, logs=None):
     """Updates the bar."""
