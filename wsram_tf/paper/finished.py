@@ -159,7 +159,6 @@ def _decoded(values: dict[str, Any]) -> FinishedRun:
   kept = _KEPT[values["group"]]
   metrics = values["metrics"]
   there = [name for name in kept.if_there if name in metrics]
-  updates = [_number(value) for value in metrics["update"]]
   columns = [[_number(value) for value in metrics[name]] for name in kept.columns]
   partial = [[None if value is None else _number(value) for value in metrics[n]] for n in there]
   rows = [
@@ -170,6 +169,7 @@ def _decoded(values: dict[str, Any]) -> FinishedRun:
     }
     for row in zip(*columns, *partial, strict=True)
   ]
+  updates = columns[0]
   if not rows or updates[0] < 0 or any(a >= b for a, b in itertools.pairwise(updates)):
     raise ValueError("update: must rise")
   shares = values.get("layer_shares")
