@@ -50,6 +50,10 @@ def _weights(learner) -> list[np.ndarray]:
   return [variable.numpy() for variable in learner.trainable_variables]
 
 
+def _flat(arrays) -> np.ndarray:
+  return np.concatenate([tf.convert_to_tensor(array).numpy().ravel() for array in arrays])
+
+
 class UpdateGuardTest(tf.test.TestCase):
   def test_a_finite_update_is_applied_to_the_bit_as_it_is(self):
     guarded, plain = _learner("stop"), _learner("stop")
@@ -98,6 +102,25 @@ class UpdateGuardTest(tf.test.TestCase):
       self.assertLen(values, 1, name)
     for mine in _weights(learner):
       self.assertTrue(np.isfinite(mine).all())
+
+  def test_accumulated_gradients_are_of_other_draws_and_skip_a_bad_batch(self):
+    (images, labels), (bad, _) = _batches(2, bad=1)
+    for name, second, applied in (("two good", images, 2), ("one bad", bad, 1)):
+      with self.subTest(name):
+        learner, gradients = _learner("skip", estimator="variational"), []
+        before = _flat(learner.trained_variables())
+        sgd = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+        learner.compile(sgd, jit_compile=False)
+        learner.checked = lambda x, y, *weights: (x, y, None)
+        for batch in (images, second):
+          update = learner.differentiate(images, labels).with_sums(learner.network_variables())
+          clipped, _ = learner.clip(update.gradients)
+          gradients.append(_flat(itertools.chain(*clipped.values())))
+          learner.train_on_batch(batch, labels)
+        self.assertNotAllClose(*gradients)
+        moved = before - _flat(learner.trained_variables())
+        self.assertAllClose(moved, 0.1 * sum(gradients[:applied]) / 2, atol=1e-6)
+        self.assertEqual(int(learner.optimizer.iterations), 1)
 
   def test_a_bad_gradient_behind_a_finite_loss_is_seen(self):
     learner = _learner("stop")

@@ -319,8 +319,8 @@ class BaseLearner(TrainableModel, abc.ABC):
   def _differentiate(
     self, images: tf.Tensor, targets: tf.Tensor, sample_weight: tf.Tensor | None = None
   ) -> updates.Update:
-    step = self.optimizer.iterations
-    seed = tf.stack([self.seed, tf.cast(step, tf.int32)])
+    step, batch = self.optimizer.iterations, updates.counter_of_batches(self.optimizer)
+    seed = tf.stack([self.seed, tf.cast(batch, tf.int32)])
     with tf.GradientTape() as tape:
       losses, drawn, scored = self.losses(self.look(images), targets, step, seed)
       if sample_weight is not None:
@@ -369,7 +369,7 @@ class BaseLearner(TrainableModel, abc.ABC):
   def pass_over(self) -> None:
     """Counts an update that is not applied, where training goes on."""
     if self.on_nan == "skip":
-      self.optimizer.iterations.assign_add(1)
+      updates.count_skipped(self.optimizer, self.trained_variables())
 
   def sample_figures(
     self, drawn: sampling.DrawnSequences, scored: objectives.ScoredSequences

@@ -19,6 +19,8 @@ from wsram_tf.learning.inputs import check_micro_batches
 
 __all__ = [
   "Update",
+  "count_skipped",
+  "counter_of_batches",
   "mean_over_micro_batches",
   "mean_over_replicas",
   "num_parts",
@@ -126,6 +128,24 @@ def _rows(tensor: tf.Tensor, index: tf.Tensor | int, count: int, axis: int = 0) 
     return tensor
   rows = tf.shape(tensor)[axis] // count
   return tf.gather(tensor, index * rows + tf.range(rows), axis=axis)
+
+
+def counter_of_batches(optimizer: keras.optimizers.Optimizer) -> keras.Variable:
+  """The variable that counts the batches given to an optimizer.
+
+  `iterations` counts its updates; with `gradient_accumulation_steps` each takes several batches.
+  """
+  return optimizer.variables[0] if optimizer.gradient_accumulation_steps else optimizer.iterations
+
+
+def count_skipped(
+  optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]
+) -> None:
+  """Counts a batch whose gradient is not applied; among accumulated gradients it is zero."""
+  if optimizer.gradient_accumulation_steps:
+    optimizer.apply([tf.zeros(one.shape, one.dtype) for one in variables], variables)
+  else:
+    optimizer.iterations.assign_add(1)
 
 
 def mean_over_replicas(vector: tf.Tensor) -> tf.Tensor:
