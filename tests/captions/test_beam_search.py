@@ -5,8 +5,9 @@ import tensorflow as tf
 
 import wsram_tf
 from tests.support.models import caption_toy
-from wsram_tf.captions import beam_search
+from wsram_tf.captions.beam_search import beam_search, stratified_uniforms
 from wsram_tf.captions.caption_network import CaptionNetwork
+from wsram_tf.captions.learner import log_likelihood
 from wsram_tf.captions.vocabulary import END, PADDING, START, UNKNOWN
 
 
@@ -85,10 +86,58 @@ class BeamSearchTest(tf.test.TestCase):
           longer += not np.array_equal(narrow["words"][i], words)
     self.assertGreater(longer, 0)  # Otherwise a greedy search would pass, too.
 
+  def test_averaged_sequences_of_full_width_are_brute_force(self):
+    images = tf.constant(caption_toy.grids(3))
+    network = _network(1)
+    grid, count = network.look(images), 3
+    captions = [words for words, _ in _brute_force(network, images)]
+    padded = np.zeros([len(captions), caption_toy.MAX_WORDS], np.int32)
+    for row, words in zip(padded, captions, strict=True):
+      row[: len(words)] = words
+    # [M, B, T, A], the same for all images.
+    drawn = stratified_uniforms(caption_toy.MAX_WORDS, count, 2).swapaxes(0, 1)
+    drawn = np.repeat(drawn[:, np.newaxis], len(images), axis=1)
+    averages, places = [], []
+    for caption in padded:
+      alike = tf.constant([caption] * len(images))
+      seen = network.attend(grid, alike, tf.constant(drawn))
+      of_sequences = tf.reduce_sum(log_likelihood(seen.log_probs, alike), axis=-1)
+      averages.append(tf.reduce_logsumexp(of_sequences, axis=0).numpy() - np.log(count))
+      likeliest = np.argmax(of_sequences, axis=0)
+      places.append(seen.actions.numpy()[likeliest, np.arange(len(images))])
+    lengths = np.array([len(words) for words in captions])
+    others = 0
+    for exponent in (0.0, 1.0):
+      config = wsram_tf.DecodingConfig(64, exponent, averaged_samples=count)
+      found = beam_search(network, images, config)
+      best = np.argmax(np.array(averages) / lengths[:, np.newaxis] ** exponent, axis=0)
+      self.assertAllEqual(found["words"], padded[best])
+      for image, caption in enumerate(best):
+        self.assertAllClose(found["log_prob"][image], averages[caption][image], rtol=1e-5)
+        said = slice(lengths[caption])
+        self.assertAllEqual(found["locations"][image, said], places[caption][image, said])
+      at_mode = beam_search(network, images, wsram_tf.DecodingConfig(64, exponent))
+      others += np.sum(found["words"] != at_mode["words"])
+    self.assertGreater(others, 0)  # Otherwise glimpses at the mode would pass, too.
+
+  def test_each_of_the_averaged_sequences_has_its_part_of_the_numbers(self):
+    numbers = stratified_uniforms(40, 5, 2)
+    parts = np.sort(np.floor(5 * numbers), axis=1)
+    self.assertAllEqual(parts, np.broadcast_to(np.arange(5.0)[:, np.newaxis], [40, 5, 2]))
+    # No sequence keeps its part, and the two numbers of an action are not tied.
+    self.assertAllInRange(numbers.mean(axis=0), 0.35, 0.65)
+    self.assertLess(abs(np.corrcoef(numbers.reshape(-1, 2).T)[0, 1]), 0.2)
+    self.assertAllInRange(stratified_uniforms(9, 1000, 1), 2.0**-24, 1 - 2.0**-24)
+
+  def test_averaging_is_for_hard_attention(self):
+    network = CaptionNetwork(caption_toy.model_config(attention="soft"))
+    with self.assertRaisesRegex(ValueError, "averaged_samples=2: must be 0 for attention=soft"):
+      beam_search(network, caption_toy.grids(2), wsram_tf.DecodingConfig(averaged_samples=2))
+
   def test_excludes_special_words_and_pads_after_the_end(self):
     images = tf.constant(caption_toy.grids(8))
-    for width in (1, 3):
-      config = wsram_tf.DecodingConfig(beam_width=width)
+    for width, samples in ((1, 0), (3, 0), (1, 2), (3, 2)):
+      config = wsram_tf.DecodingConfig(width, averaged_samples=samples)
       words = beam_search(_network(1), images, config)["words"].numpy()
       self.assertFalse(np.isin(words, [UNKNOWN, START]).any())
       for caption in words:
@@ -99,7 +148,7 @@ class BeamSearchTest(tf.test.TestCase):
 
   def test_eager_graph_compiled_and_unknown_batch_agree(self):
     network, images = _network(2, max_words=2, cell="relu"), tf.constant(caption_toy.grids(4))
-    config = wsram_tf.DecodingConfig(beam_width=3)
+    config = wsram_tf.DecodingConfig(beam_width=3, averaged_samples=2)
     eager = beam_search(network, images, config)
     for compiled in (False, True):
       search = tf.function(

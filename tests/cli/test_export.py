@@ -53,6 +53,7 @@ class FlagsTest(absltest.TestCase):
       ("--beam_width=0", "must be at least 1"),
       ("--length_exponent=3", "must be at most 2"),
       ("--length_exponent=-1", "must be at least 0"),
+      ("--averaged_samples=-1", "must be at least 0"),
       ("--name=7", "must be a letter, then letters, digits"),
     ):
       with self.subTest(flag):

@@ -33,6 +33,8 @@ WORDS = ["dog", "größe", "runs"]
 VOCABULARY = Vocabulary(WORDS)
 SIDE = 16
 MAX_WORDS = 3  # Each word is traced.
+AT_MODE = DecodingConfig(beam_width=3)
+AVERAGED = DecodingConfig(beam_width=2, averaged_samples=3)  # Of the scenes.
 
 
 def make_backbone():
@@ -86,10 +88,18 @@ def scene_run():
 @functools.cache
 def exported():
   """One folder of models, `photos` and `scenes`, each verified before its publication."""
-  for name, run in (("photos", photo_run()), ("scenes", scene_run())):
+  for name, run, decoding in (
+    ("photos", photo_run(), AT_MODE),
+    ("scenes", scene_run(), AVERAGED),
+  ):
     lines = []
     version = export_captioner(
-      run, folder() / "models", name, allowed_batch_sizes=(1, 3), report=lines.append
+      run,
+      folder() / "models",
+      name,
+      decoding=decoding,
+      allowed_batch_sizes=(1, 3),
+      report=lines.append,
     )
     assert version == folder() / "models" / name / "1"
     assert re.findall(r"^(\S.*?) +ok ", "\n".join(lines), re.M)[-1] == "imports"
@@ -97,10 +107,10 @@ def exported():
   return folder() / "models"
 
 
-def expected_answer(run, inputs, beam_width=3):
+def expected_answer(run, inputs, decoding=AT_MODE):
   """The result of `beam_search` in Python, and its captions."""
   network = finished_run.load_caption_run(run).network
-  found = beam_search(network, inputs, DecodingConfig(beam_width=beam_width))
+  found = beam_search(network, inputs, decoding)
   return found, [VOCABULARY.decode(words) for words in found["words"].numpy()]
 
 
@@ -172,6 +182,7 @@ class CaptionerTest(tf.test.TestCase):
       (photos.facts.image_shape, photos.facts.largest_pixels), ((SIDE, SIDE, 3), 4096**2)
     )
     self.assertEqual((photos.facts.beam_width, photos.facts.test_figures), (3, {"bleu_4": 12.5}))
+    self.assertEqual(photos.facts.averaged_samples, 0)
     scenes = manifests.read_manifest(exported() / "scenes/1")
     self.assertEqual(
       scenes.contract,
@@ -181,6 +192,7 @@ class CaptionerTest(tf.test.TestCase):
       },
     )
     self.assertEqual((scenes.facts.image_shape, scenes.facts.largest_pixels), ((16, 12, 1), None))
+    self.assertEqual((scenes.facts.beam_width, scenes.facts.averaged_samples), (2, 3))
 
   def test_captions_of_features_are_the_searchs(self):
     features = np.random.default_rng(2).normal(size=[40, 2, 2, 3]).astype(np.float32)
@@ -203,7 +215,7 @@ class CaptionerTest(tf.test.TestCase):
 
   def test_captions_of_images_are_the_searchs(self):
     images = random_images(16, 12, 1, count=40)
-    found, captions = expected_answer(scene_run(), to_float(images))
+    found, captions = expected_answer(scene_run(), to_float(images), AVERAGED)
     answer = exports.cpp().run(exported() / "scenes/1", "caption_images", images=to_float(images))
     self.check_answer(answer, found, captions)
     files = as_bytes_array([encode(image, format="PNG") for image in images])
@@ -287,8 +299,8 @@ class CaptionerTest(tf.test.TestCase):
 
   def test_the_page_names_both_models_and_files_that_are_there(self):
     page = (exported() / "README.md").read_text()  # About scenes, which were exported last.
-    self.assertIn(f"| photos | 1 | 16 x 16 x 3 | 7 | {MAX_WORDS} | 3 | bleu_4 12.5 |", page)
-    self.assertIn(f"| scenes | 1 | 16 x 12 x 1 | 7 | {MAX_WORDS} | 3 |", page)
+    self.assertIn(f"| photos | 1 | 16 x 16 x 3 | 7 | {MAX_WORDS} | 3 | 0 | bleu_4 12.5 |", page)
+    self.assertIn(f"| scenes | 1 | 16 x 12 x 1 | 7 | {MAX_WORDS} | 2 | 3 |", page)
     self.assertIn("--signature_def=caption_images", page)
     for path in re.findall(r"scenes/1[\w./]*", page):
       self.assertTrue((exported() / path).exists(), path)

@@ -17,8 +17,8 @@ def caption_answer(**outputs):
   }
 
 
-def compare(answer, expected, length_exponent=1.0):
-  return agreement.compare("s", answer, expected, 1e-4, length_exponent)
+def compare(answer, expected, length_exponent=1.0, averaged_samples=0):
+  return agreement.compare("s", answer, expected, 1e-4, length_exponent, averaged_samples)
 
 
 class AgreementTest(unittest.TestCase):
@@ -58,6 +58,17 @@ class AgreementTest(unittest.TestCase):
     with self.assert_fails(r"s\.log_prob: rows \[0\] differ"):
       slightly = np.array([-3.0005, -6.0], np.float32) - np.float32([1e-3, 0])
       compare(caption_answer(log_prob=slightly), caption_answer())
+
+  def test_one_of_the_averaged_sequences_may_be_drawn_otherwise(self):
+    other = caption_answer(log_prob=np.array([-3.0, -6.2], np.float32))
+    found = compare(other, caption_answer(), averaged_samples=5)
+    self.assertEqual(found.tied.tolist(), [False, True])
+    for averaged, log_prob in ((0, -6.2), (5, -6.4), (5, np.nan)):
+      wrong = caption_answer(log_prob=np.array([-3.0, log_prob], np.float32))
+      with self.assert_fails(r"s\.log_prob: rows \[1\] differ"):
+        compare(wrong, caption_answer(), averaged_samples=averaged)
+    with self.assert_fails(r"s\.log_prob"):  # Without a search nothing is drawn for captions.
+      compare(other, caption_answer(), None, averaged_samples=5)
 
   def test_another_number_fails(self):
     for value in (np.nan, np.inf, -3.01):

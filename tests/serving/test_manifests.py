@@ -66,7 +66,7 @@ class ManifestsTest(unittest.TestCase):
     manifest = self.read(given)
     self.assertIsInstance(manifest.facts, manifests.CaptionerFacts)
     self.assertEqual(manifest.facts.feature_shape, [7, 7, 5])
-    filled = {**given, "fit": "resize", "layer_grids": []}
+    filled = {**given, "fit": "resize", "layer_grids": [], "averaged_samples": 0}
     self.assertEqual(manifests.manifest_values(manifest), filled)
     self.assertEqual(self.read(manifests.manifest_values(manifest)), manifest)
 

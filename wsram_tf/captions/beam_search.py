@@ -1,13 +1,48 @@
 """Beam search for captions, as tensor operations."""
 
+from typing import NamedTuple
+
+import numpy as np
 import tensorflow as tf
 
 from wsram_tf.captions.caption_network import CaptionNetwork
 from wsram_tf.captions.config import DecodingConfig
 from wsram_tf.captions.vocabulary import END, PADDING, START
+from wsram_tf.locations import action_size
 from wsram_tf.settings import check_instance, given_or_default
 
-__all__ = ["beam_search"]
+__all__ = ["beam_search", "stratified_uniforms"]
+
+
+def stratified_uniforms(words: int, samples: int, size: int) -> np.ndarray:
+  """Returns the random numbers that draw the sequences of a search with `averaged_samples`.
+
+  They are always the same, so that the answer for an image depends on nothing else. Each sequence
+  alone is a sample of the prior. Before a word, each of M equal parts of (0, 1) holds the number of
+  one sequence (Latin hypercube sampling), so that M sequences represent the prior better than
+  independent ones.
+
+  Args:
+    words: T.
+    samples: M.
+    size: A, numbers an action.
+
+  Returns:
+    float32 `[T, M, A]`, from 2**-24 to 1 - 2**-24.
+
+  Source: M. McKay, R. Beckman, W. Conover, A Comparison of Three Methods for Selecting Values of
+    Input Variables in the Analysis of Output from a Computer Code, Technometrics 21, 1979.
+
+  Example:
+
+  >>> sorted((10 * stratified_uniforms(1, 5, 1)[0, :, 0] // 2).astype(int).tolist())
+  [0, 1, 2, 3, 4]
+  """
+  generator = np.random.default_rng(0)
+  parts = np.tile(np.arange(samples)[:, np.newaxis], (words, 1, size))
+  parts = generator.permuted(parts, axis=1)
+  numbers = (parts + generator.random(parts.shape)) / samples
+  return np.clip(numbers, 2.0**-24, 1 - 2.0**-24).astype(np.float32)
 
 
 def beam_search(
@@ -15,8 +50,10 @@ def beam_search(
 ) -> dict[str, tf.Tensor]:
   """Searches for the caption of highest log-probability, normalised by its length.
 
-  Each glimpse is at the prior's mode, so the words of a caption determine its glimpses. With width
-  1 the search is greedy; with a width of at least the number of captions it is exact.
+  Each glimpse is at the prior's mode, so the words of a caption determine its glimpses. With the
+  config's `averaged_samples`, M sequences a caption are drawn from the prior instead, and its
+  probability is the mean of theirs, as the model defines it. With width 1 the search is greedy;
+  with a width of at least the number of captions it is exact.
 
   Args:
     network: the caption network.
@@ -26,10 +63,12 @@ def beam_search(
   Returns:
     dict of `words` int32 `[B, T]` (padding after the end), `log_prob` float `[B]`, nats, of the
     words without normalisation, and `locations` float `[B, T, 2]`; for a network of several layers
-    also `layers` int64 `[B, T]`.
+    also `layers` int64 `[B, T]`. Of M sequences, the locations are those of the sequence that gives
+    the words the highest probability.
 
   Raises:
-    ValueError: if an argument is of another class.
+    ValueError: if an argument is of another class, or `averaged_samples` is above 0 for soft
+      attention.
 
   Example:
 
@@ -41,42 +80,105 @@ def beam_search(
   """
   check_instance("network", network, CaptionNetwork)
   config = given_or_default("config", config, DecodingConfig)
-  width, vocabulary = config.beam_width, network.config.vocabulary_size
+  config.check_model(network.config)
+  width, samples = config.beam_width, max(config.averaged_samples, 1)
+  size, uniforms = action_size(network.location_distribution), None
+  if config.averaged_samples:
+    uniforms = stratified_uniforms(network.config.max_words, samples, size)
   grid, batch = network.look(images), tf.shape(images)[0]
-  state = network.initial_state(grid, width)
+  state = network.initial_state(grid, width * samples)
   # The states may be bfloat16; log-probabilities never are.
   dtype = tf.as_dtype(network.classifier.compute_dtype)
-  lowest = tf.constant(dtype.min, dtype)
-  # All beams start equal; the lowest log-probability excludes all but one.
-  log_prob = tf.tile(tf.where(tf.range(width) == 0, 0.0, lowest)[tf.newaxis], [batch, 1])
-  is_open = tf.ones([batch, width], tf.bool)
-  length = tf.zeros([batch, width], dtype)
-  only_padding = tf.where(tf.range(vocabulary) == PADDING, 0.0, lowest)
-  word, words, locations = tf.fill([batch, width], START), None, None
-  for _ in range(network.config.max_words):
-    state, location, next_log_probs = network.say(grid, state, tf.reshape(word, [-1]))
-    next_log_probs = tf.reshape(next_log_probs, [batch, width, vocabulary])
-    next_log_probs = tf.where(is_open[..., tf.newaxis], next_log_probs, only_padding)
-    length += tf.cast(is_open, dtype)
-    candidates = tf.reshape(log_prob[..., tf.newaxis] + next_log_probs, [batch, -1])
-    divisor = tf.repeat(length**config.length_exponent, vocabulary, axis=1)
-    _, best = tf.math.top_k(candidates / divisor, width)  # [B, W]
-    log_prob = tf.gather(candidates, best, batch_dims=1)
-    beam, word = best // vocabulary, best % vocabulary
-    length = tf.gather(length, beam, batch_dims=1)
-    is_open = tf.gather(is_open, beam, batch_dims=1) & (word != END)
-    rows = tf.reshape(beam + width * tf.range(batch)[:, tf.newaxis], [-1])
+  # All captions start equal; the lowest log-probability excludes all but one.
+  log_prob = tf.where(tf.range(width) == 0, 0.0, tf.constant(dtype.min, dtype))
+  found = _Captions(
+    words=tf.zeros([batch, width, 0], tf.int32),
+    log_prob=tf.tile(log_prob[tf.newaxis], [batch, 1]),
+    length=tf.zeros([batch, width], dtype),
+    is_open=tf.ones([batch, width], tf.bool),
+    locations=tf.zeros([batch, width, samples, 0, size], dtype),
+    log_weights=tf.fill([batch, width, samples], -tf.math.log(tf.cast(samples, dtype))),
+  )
+  word = tf.fill([batch, width], START)
+  for n in range(network.config.max_words):
+    drawn = None if uniforms is None else tf.tile(uniforms[n], [batch * width, 1])
+    word = tf.repeat(tf.reshape(word, [-1]), samples)
+    state, location, log_probs = network.say(grid, state, word, drawn)
+    location = tf.reshape(location, [batch, width, samples, 1, size])
+    found = found._replace(locations=tf.concat([found.locations, location], axis=3))
+    log_probs = tf.reshape(log_probs, [batch, width, samples, log_probs.shape[-1]])
+    beam, found = _add_word(found, log_probs, config.length_exponent)
+    word = found.words[..., -1]
+    before = tf.reshape(beam + width * tf.range(batch)[:, tf.newaxis], [-1, 1])
+    rows = tf.reshape(samples * before + tf.range(samples), [-1])
     state = tf.nest.map_structure(lambda tensor, rows=rows: tf.gather(tensor, rows), state)
-    location = tf.reshape(location, [batch, width, 1, location.shape[-1]])
-    if words is not None:
-      words = tf.gather(words, beam, batch_dims=1)
-    locations = location if locations is None else tf.concat([locations, location], axis=2)
-    locations = tf.gather(locations, beam, batch_dims=1)
-    word_now = word[..., tf.newaxis]
-    words = word_now if words is None else tf.concat([words, word_now], axis=2)
-  best = tf.argmax(log_prob / length**config.length_exponent, axis=1)
-  return {
-    "words": tf.gather(words, best, batch_dims=1),
-    "log_prob": tf.gather(log_prob, best, batch_dims=1),
-    **network.named_actions(tf.gather(locations, best, batch_dims=1)),
-  }
+  best = tf.argmax(found.log_prob / found.length**config.length_exponent, axis=1)
+  words, log_prob, locations, log_weights = (
+    tf.gather(tensor, best, batch_dims=1)
+    for tensor in (found.words, found.log_prob, found.locations, found.log_weights)
+  )
+  likeliest = tf.argmax(log_weights, axis=1)
+  locations = tf.gather(locations, likeliest, batch_dims=1)
+  return {"words": words, "log_prob": log_prob, **network.named_actions(locations)}
+
+
+class _Captions(NamedTuple):
+  """The W captions that a search keeps of each image, after n words.
+
+  Attributes:
+    words: int32 `[B, W, n]`.
+    log_prob: float `[B, W]`, nats, of the words.
+    length: float `[B, W]`, words until the end, which counts too.
+    is_open: bool `[B, W]`, whether the end is missing.
+    locations: actions of the M sequences, float `[B, W, M, n, A]`.
+    log_weights: float `[B, W, M]`, log-probabilities of the words given each sequence, normalised.
+  """
+
+  words: tf.Tensor
+  log_prob: tf.Tensor
+  length: tf.Tensor
+  is_open: tf.Tensor
+  locations: tf.Tensor
+  log_weights: tf.Tensor
+
+
+def _add_word(
+  found: _Captions, log_probs: tf.Tensor, length_exponent: float
+) -> tuple[tf.Tensor, _Captions]:
+  """Extends captions by a word and keeps the best.
+
+  Args:
+    found: the captions, with the locations of the word to come.
+    log_probs: of the next word, given each sequence, float `[B, W, M, V]`, nats.
+    length_exponent: see `DecodingConfig`.
+
+  Returns:
+    for each kept caption the number of the one that it extends, int32 `[B, W]`, and the captions.
+  """
+  _, width, samples, vocabulary = log_probs.shape
+  only_padding = tf.where(tf.range(vocabulary) == PADDING, 0.0, log_probs.dtype.min)
+  next_log_probs = log_probs[:, :, 0]
+  if samples > 1:
+    next_log_probs = tf.reduce_logsumexp(found.log_weights[..., tf.newaxis] + log_probs, axis=2)
+  next_log_probs = tf.where(found.is_open[..., tf.newaxis], next_log_probs, only_padding)
+  found = found._replace(length=found.length + tf.cast(found.is_open, found.length.dtype))
+  batch = tf.shape(log_probs)[0]
+  candidates = tf.reshape(found.log_prob[..., tf.newaxis] + next_log_probs, [batch, -1])
+  divisor = tf.repeat(found.length**length_exponent, vocabulary, axis=1)
+  _, best = tf.math.top_k(candidates / divisor, width)  # [B, W]
+  beam, word = best // vocabulary, best % vocabulary
+  kept = tf.nest.map_structure(lambda tensor: tf.gather(tensor, beam, batch_dims=1), found)
+  log_weights = kept.log_weights
+  if samples > 1:
+    images = tf.tile(tf.range(batch)[:, tf.newaxis], [1, width])
+    chosen = tf.stack([images, beam, word], axis=-1)
+    of_word = tf.gather_nd(tf.transpose(log_probs, [0, 1, 3, 2]), chosen)  # [B, W, M]
+    # Padding says nothing about a sequence.
+    of_word = tf.where(kept.is_open[..., tf.newaxis], of_word, 0.0)
+    log_weights = tf.nn.log_softmax(log_weights + of_word)
+  return beam, kept._replace(
+    words=tf.concat([kept.words, word[..., tf.newaxis]], axis=2),
+    log_prob=tf.gather(candidates, best, batch_dims=1),
+    is_open=kept.is_open & (word != END),
+    log_weights=log_weights,
+  )

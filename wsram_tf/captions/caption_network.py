@@ -14,7 +14,7 @@ from wsram_tf.captions.grid_network import (
   read_cells,
   unpack_grids,
 )
-from wsram_tf.captions.vocabulary import END, PADDING, START, UNKNOWN
+from wsram_tf.captions.vocabulary import END, PADDING, START, UNKNOWN, word_mask
 from wsram_tf.learning.checked_model import CheckedModel
 from wsram_tf.learning.sequences import (
   ChooseAction,
@@ -27,18 +27,7 @@ from wsram_tf.locations import GridLocations, LayeredGridLocations, action_size
 from wsram_tf.observations import area_means
 from wsram_tf.settings import check_instance
 
-__all__ = ["CaptionNetwork", "word_mask"]
-
-
-def word_mask(captions: tf.Tensor) -> tf.Tensor:
-  """Returns True at words and False at padding, bool `[..., T]`, for captions int `[..., T]`.
-
-  Example:
-
-  >>> word_mask(tf.constant([4, 5, 2, 0])).numpy().tolist()
-  [True, True, True, False]
-  """
-  return captions != PADDING
+__all__ = ["CaptionNetwork"]
 
 
 @keras.saving.register_keras_serializable("wsram_tf")
@@ -328,21 +317,24 @@ class CaptionNetwork(CheckedModel):
     return self.unroll(grid, captions, uniforms.shape[0], choose_action)
 
   def say(
-    self, grid: Grid, state: layers.CoreState, words: tf.Tensor
+    self, grid: Grid, state: layers.CoreState, words: tf.Tensor, uniforms: tf.Tensor | None = None
   ) -> tuple[layers.CoreState, tf.Tensor, tf.Tensor]:
-    """Looks at the prior's mode after the previous words, and scores all next words.
+    """Looks once after the previous words, and scores all next words.
 
     Args:
       grid: grids of B images.
       state: state of B * M rows.
       words: int `[B * M]`, the previous words.
+      uniforms: float `[B * M, A]`, random numbers in (0, 1) that draw the actions from the prior;
+        None for its modes.
 
     Returns:
       the next state; the actions, float `[B * M, A]`; log-probabilities of all words, float
       `[B * M, V]`, nats. The unknown word, the start and padding get the lowest float.
     """
-    prior = self.prior(grid, state.upper[0])
-    location = self.location_distribution.mode(prior)
+    prior, distribution = self.prior(grid, state.upper[0]), self.location_distribution
+    sampled = uniforms is not None
+    location = distribution.sample(prior, uniforms) if sampled else distribution.mode(prior)
     state = self.step(grid, state, self.embedding(words), location, prior)
     log_probs = self.classifier(state.lower[0])
     numbers = tf.range(log_probs.shape[-1])

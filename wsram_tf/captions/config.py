@@ -197,9 +197,28 @@ class DecodingConfig:
     minimum=0,
     maximum=2,
   )
+  averaged_samples: int = setting(
+    0,
+    "glimpse sequences from the prior of each caption of the search, whose probabilities of the "
+    "next word are averaged, with the probabilities of the words so far as weights; the random "
+    "numbers are always the same; 0: one sequence at the prior's mode",
+    minimum=0,
+  )
 
   def __post_init__(self):
     check_settings(self)
+
+  def check_model(self, model: CaptionModelConfig) -> None:
+    """Checks that a model can be searched in this way.
+
+    Raises:
+      ValueError: if sequences of soft attention are to be averaged.
+    """
+    if self.averaged_samples and model.attention == "soft":
+      raise ValueError(
+        f"averaged_samples={self.averaged_samples}: must be 0 for attention=soft, which draws no "
+        "glimpses"
+      )
 
 
 # The search of an exported captioner, unless its exporter chooses another.

@@ -8,10 +8,11 @@ import tensorflow as tf
 
 from wsram_tf import layers, numerics, objectives
 from wsram_tf.captions.backbones import deserialized_backbone, serialized_backbone
-from wsram_tf.captions.caption_network import CaptionNetwork, word_mask
+from wsram_tf.captions.caption_network import CaptionNetwork
 from wsram_tf.captions.config import CaptionLossConfig, CaptionModelConfig
 from wsram_tf.captions.grid_network import Grid
 from wsram_tf.captions.inference_network import CaptionInferenceNetwork
+from wsram_tf.captions.vocabulary import word_mask
 from wsram_tf.config import ExplorationConfig, ObjectiveConfig
 from wsram_tf.learning import inputs, sampling, updates
 from wsram_tf.learning.base_learner import BaseLearner

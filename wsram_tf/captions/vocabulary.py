@@ -20,11 +20,23 @@ __all__ = [
   "Vocabulary",
   "check_texts",
   "split_words",
+  "word_mask",
 ]
 
 # Numbers of the special words. Padding is 0, so an array of zeros is padding.
 PADDING, START, END, UNKNOWN = range(4)
 SPECIAL_WORDS = ("<padding>", "<start>", "<end>", "<unknown>")
+
+
+def word_mask(captions: Any) -> Any:
+  """Returns True at words and False at padding, bool `[..., T]`, for captions int `[..., T]`.
+
+  Example:
+
+  >>> word_mask(np.array([4, 5, 2, 0])).tolist()
+  [True, True, True, False]
+  """
+  return captions != PADDING
 
 
 def check_texts(name: str, texts: Any) -> list[str]:

@@ -106,6 +106,7 @@ def export_captioner(
     layer_grids=[list(shape) for shape in config.grid_shapes] if config.layer_shapes else [],
     beam_width=decoding.beam_width,
     length_exponent=decoding.length_exponent,
+    averaged_samples=decoding.averaged_samples,
   )
   return publishing.publish(export_dir, module, signatures, facts, verify=verify, report=report)
 
@@ -125,7 +126,7 @@ def build_caption_signatures(
   network of several layers also `layers`.
 
   Args:
-    network: trained; glimpses are at its prior's mode.
+    network: trained.
     vocabulary: the words by number.
     config: the search for a caption.
     backbone: makes the network's input, float `[B, H, W, C]`, from float `[B, S, S, 3]` in 0..255.

@@ -26,8 +26,8 @@ _CLASSIFIERS = """\
 """
 _CAPTIONERS = """\
 | model that describes | version | image (height x width x channels) | words known | longest \
-caption | beam width | test figures |
-|---|---|---|---|---|---|---|
+caption | beam width | glimpse sequences averaged (0: one, at the mode) | test figures |
+|---|---|---|---|---|---|---|---|
 """
 
 
@@ -168,7 +168,8 @@ def _tables(latest: Mapping[str, manifests.Manifest]) -> str:
       shown = {key: value for key, value in model.test_figures.items() if _is_score(key)}
       figures = ", ".join(f"{key} {value:.4g}" for key, value in shown.items()) or "not known"
       rows[_CAPTIONERS].append(
-        f"{start}{model.vocabulary_size} | {model.num_glimpses} | {model.beam_width} | {figures} |"
+        f"{start}{model.vocabulary_size} | {model.num_glimpses} | {model.beam_width} | "
+        f"{model.averaged_samples} | {figures} |"
       )
     else:
       error = model.test_error_percent

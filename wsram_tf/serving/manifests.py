@@ -135,6 +135,8 @@ class CaptionerFacts(Facts):
       and the output `layers` names it; empty for one grid.
     beam_width: captions kept at each word of the search.
     length_exponent: captions are compared by log-probability / words ** this.
+    averaged_samples: sampled glimpse sequences that the probabilities of words average; 0: glimpses
+      are at the prior's mode.
   """
 
   task = "captioning"
@@ -145,8 +147,9 @@ class CaptionerFacts(Facts):
   grid_columns: int
   beam_width: int
   length_exponent: float
-  # Old manifests lack it.
+  # Old manifests lack these two.
   layer_grids: list[list[int]] = dataclasses.field(default_factory=list)
+  averaged_samples: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

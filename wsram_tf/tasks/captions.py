@@ -96,6 +96,7 @@ class CaptionTask(Task):
     self.exploration = given_or_default("exploration", exploration, ExplorationConfig)
     self.loss = given_or_default("loss", loss, CaptionLossConfig)
     self.decoding = given_or_default("decoding", decoding, DecodingConfig)
+    self.decoding.check_model(self.model)
     if self.objective.inference_phase != "wake":
       raise ValueError(
         f"inference_phase={self.objective.inference_phase}: must be wake for captions"

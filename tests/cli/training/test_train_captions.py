@@ -94,6 +94,10 @@ class ScenesTest(tf.test.TestCase):
       "inference_phase=sleep: must be wake for captions": ["--inference_phase=sleep"],
       "dataset=films: value should be one of <scenes": ["--dataset=films"],
       "beam_width=0: must be at least 1": ["--beam_width=0"],
+      "averaged_samples=2: must be 0 for attention=soft": [
+        *("--attention=soft", "--estimator=variational", "--num_samples=1"),
+        "--averaged_samples=2",
+      ],
       "updates=4: must be a multiple of evaluate_every=3": ["--evaluate_every=3", "--updates=4"],
       "'units=3': must be a flag": ["units=3"],
     }
@@ -243,9 +247,11 @@ class PhotographsTest(tf.test.TestCase):
     for name in ("bleu_1", "test_log_likelihood_per_word_nats", "prior_entropy_nats"):
       # Features in files are float16.
       self.assertAllClose(results[name], self.results[name], rtol=1e-2, msg=name)
-    (again,) = programs.endings("evaluate", [f"--run_dir={run_dir}", "--beam_width=1"])
+    (again,) = programs.endings(
+      "evaluate", [f"--run_dir={run_dir}", "--beam_width=1", "--averaged_samples=2"]
+    )
     figures = json.loads(again)
-    self.assertEqual(figures["beam_width"], 1)
+    self.assertEqual((figures["beam_width"], figures["averaged_samples"]), (1, 2))
     name = "test_log_likelihood_per_word_nats"
     self.assertAllClose(figures[name], results[name], rtol=1e-4)
 

@@ -222,8 +222,10 @@ def _compare(
   where: str = "",
 ) -> Agreement:
   # Only a search may end differently, where two captions are equally good.
-  length_exponent = getattr(opened.manifest.facts, "length_exponent", None)
-  return compare(signature, answer, expected, tolerance, length_exponent, where)
+  facts = opened.manifest.facts
+  length_exponent = getattr(facts, "length_exponent", None)
+  averaged_samples = getattr(facts, "averaged_samples", 0)
+  return compare(signature, answer, expected, tolerance, length_exponent, averaged_samples, where)
 
 
 def _count_ties(signature: str, tied: np.ndarray) -> int:
