@@ -117,6 +117,7 @@ NOT_RUN = {
   "python trainers/reproduce_paper.py --experiments=table2": (
     "needs Flickr8k, a backbone, and hours"
   ),
+  "python -m tests.benchmarks.caption_search": "needs a run on Flickr8k",
   "for name in mnist28": FULL_MNIST,
   "python trainers/train_captions.py --flagfile=trainers/flagfiles/scenes_long": FULL_MNIST,
   "python trainers/train_classifier.py --flagfile=trainers/flagfiles/needle.flags": FULL_MNIST,

@@ -1,0 +1,67 @@
+"""Compares searches for captions on validation photographs, to choose one.
+
+  python -m tests.benchmarks.caption_search --run_dir=RUN --search=3:1:0 --search=5:0.7:10
+
+Each search is BEAM_WIDTH:LENGTH_EXPONENT:AVERAGED_SAMPLES. Prints the BLEU scores and the seconds
+of each. With `--checkpoint`, another state of the run is searched, for example one of its
+checkpoints.
+"""
+
+import time
+
+import keras
+from absl import app, flags
+
+from wsram_tf.captions import DecodingConfig, scores
+from wsram_tf.cli import run_flags
+from wsram_tf.cli.flags import ProgramFlags
+from wsram_tf.cli.tasks import PROGRAMS
+from wsram_tf.runs.folder import RunFolder
+from wsram_tf.tasks.captions import describe_images
+from wsram_tf.tasks.photographs import PhotographTask
+
+_RUN_DIR = flags.DEFINE_string("run_dir", None, "folder of a run on photographs", required=True)
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "file of the learner; absent: the run's")
+_SEARCHES = flags.DEFINE_multi_string("search", ["3:1:0"], "beam width, length exponent, samples")
+_IMAGES = flags.DEFINE_integer("images", 500, "photographs, the first of the split", lower_bound=1)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 50, "photographs at once", lower_bound=1)
+
+
+def _opened(run: RunFolder) -> PhotographTask:
+  """The task of a run, with its data."""
+  program = "train_captions"
+  own = ProgramFlags("caption_search", "")
+  own.define_path("run_dir", "")
+  PROGRAMS[program].define(own)
+  own.parse([f"--run_dir={run.path}", f"--validation_images={_IMAGES.value}"])
+  run_flags.take_up(own, program)
+  task = PROGRAMS[program].make_task(own)
+  assert isinstance(task, PhotographTask), "the run must be one on photographs"
+  task.open(run)
+  task.prepare(RunFolder(run.path, is_writer=False))
+  return task
+
+
+def main(argv):
+  del argv
+  run = RunFolder(_RUN_DIR.value)
+  task = _opened(run)
+  learner = keras.models.load_model(_CHECKPOINT.value or run.path / "model.keras")
+  grids = task.features.grids[task.features.rows_of(task.dev.names)]
+  print(f"update {int(learner.optimizer.iterations):,}, {len(task.dev.names)} photographs")
+  print("| beam width | length exponent | samples | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | s |")
+  print("|---|---|---|---|---|---|---|---|")
+  for search in _SEARCHES.value:
+    width, exponent, samples = search.split(":")
+    config = DecodingConfig(int(width), float(exponent), int(samples))
+    start = time.perf_counter()
+    answers = describe_images(learner, grids, config, _BATCH_SIZE.value)
+    seconds = time.perf_counter() - start
+    captions = [task.vocabulary.decode(words) for words in answers["words"]]
+    bleu = scores.corpus_bleu(captions, task.dev.captions)
+    figures = " | ".join(f"{value:.1f}" for value in bleu.values())
+    print(f"| {width} | {exponent} | {samples} | {figures} | {seconds:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+  app.run(main)
