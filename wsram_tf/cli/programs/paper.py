@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from wsram_tf import files
 from wsram_tf.cli import program
 from wsram_tf.cli.flags import ProgramFlags
-from wsram_tf.cli.programs.comparison import Key, are_seeds, make_comparison
+from wsram_tf.cli.programs.comparison import Key, are_seeds, make_comparison, parse_run_flags
 from wsram_tf.paper import experiments, finished
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.runs.loop.stop_requests import StopRequests
@@ -113,11 +113,12 @@ def _groups(flags: ProgramFlags) -> list[experiments.Group]:
 
 
 def _lines(flags: ProgramFlags, group: experiments.Group) -> dict[Key, list[str]]:
-  """Returns the flags of each run of a group, but for its data and its seed."""
+  """Returns the flags of each run of a group, but for its data, its other paths and its seed."""
+  further, _ = _further_flags(flags, group)
   seeds = [int(seed) for seed in flags.seeds] or group.seeds[flags.scale]
   labels = experiments.labels_of(group, flags.experiments)
   return {
-    (label, seed): [*experiments.flags_of(group, label, flags.scale), *flags.run_flag]
+    (label, seed): [*experiments.flags_of(group, label, flags.scale), *further]
     for seed in seeds
     for label in labels
   }
@@ -136,8 +137,23 @@ def _missing_runs(
   """
   keys = [(label, seed) for label, seed in lines if (group.name, label, seed) not in added]
   data = _data_flags(flags, group) if keys else []
+  _, paths = _further_flags(flags, group)
   # Flags of --run_flag come after the data, so that they may replace them.
-  return {(label, seed): [*data, *lines[label, seed], f"--seed={seed}"] for label, seed in keys}
+  return {
+    (label, seed): [*data, *lines[label, seed], *paths, f"--seed={seed}"] for label, seed in keys
+  }
+
+
+def _further_flags(flags: ProgramFlags, group: experiments.Group) -> tuple[list[str], list[str]]:
+  """Splits the flags of --run_flag.
+
+  Returns:
+    those that say what is trained, which a file of runs records, and those that name a file or a
+    folder, which other machines have elsewhere.
+  """
+  paths = parse_run_flags(group.program, []).paths()
+  named = [line for line in flags.run_flag if line.lstrip("-").partition("=")[0] in paths]
+  return [line for line in flags.run_flag if line not in named], named
 
 
 def _data_flags(flags: ProgramFlags, group: experiments.Group) -> list[str]:
