@@ -67,6 +67,7 @@ class ReproducePaperTest(tf.test.TestCase):
       [*arguments[:-1], f"--add_runs={out / 'no.jsonl'}"],
       [*arguments, "--run_flag=--units=9"],
       arguments,
+      [*arguments, f"--run_flag=--begin_with={out}"],
     )
     self.assertIn(f"add_runs={out / 'no.jsonl'}: cannot be read", endings[0])
     self.assertIn(
@@ -74,6 +75,7 @@ class ReproducePaperTest(tf.test.TestCase):
       endings[1],
     )
     self.assertNotIn("run 1", endings[2])
+    self.assertIn(f"has none for --begin_with={out}", endings[3])
     # The file holds the runs of both reports.
     self.assertCountEqual(
       (elsewhere / "runs.jsonl").read_text().splitlines(),

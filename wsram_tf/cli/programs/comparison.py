@@ -27,7 +27,7 @@ from wsram_tf.settings import LARGEST_INTEGER
 if TYPE_CHECKING:
   from wsram_tf.runs.task import Task
 
-__all__ = ["Key", "are_seeds", "compare", "make_comparison", "parse", "parse_run_flags"]
+__all__ = ["Key", "are_seeds", "compare", "make_comparison", "parse"]
 
 # Flags of this program that its runs do not have.
 OWN = ("program", "out_dir", "estimators", "variant", "seeds")
@@ -178,12 +178,7 @@ def _variants(flags: ProgramFlags) -> dict[str, list[str]]:
   return found
 
 
-def parse_run_flags(name: str, lines: Sequence[str]) -> ProgramFlags:
-  """Returns the flags of a training program, set by a run's lines.
-
-  Raises:
-    ValueError: if the program has no such flag, or refuses a value.
-  """
+def _run_flags(name: str, lines: Sequence[str]) -> ProgramFlags:
   flags = ProgramFlags(name, "")
   define_flags(flags, name)
   flags.check_no_rest(flags.parse_lines(lines))
@@ -199,7 +194,7 @@ def _checked_task(name: str, label: str, lines: Sequence[str]) -> "Task":
   from wsram_tf.runs.training import evaluation_interval
 
   try:
-    flags = parse_run_flags(name, lines)
+    flags = _run_flags(name, lines)
     evaluation_interval(flags.read(TrainingConfig), flags.read(OptimizerConfig))
     task = PROGRAMS[name].make_task(flags)
     task.open(None)
@@ -220,7 +215,7 @@ def _check_folders(
   for (label, seed), run in folders.items():
     if not run.flagfile.exists():
       continue
-    asked = parse_run_flags(name, lines[label, seed]).settings("")
+    asked = _run_flags(name, lines[label, seed]).settings("")
     found = record.differences(run.read_flags(), asked)
     if found:
       differing.append(f"{label}/seed_{seed} has other flags than these ({', '.join(found)})")

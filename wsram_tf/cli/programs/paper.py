@@ -7,13 +7,16 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from wsram_tf import files
 from wsram_tf.cli import program
 from wsram_tf.cli.flags import ProgramFlags
-from wsram_tf.cli.programs.comparison import Key, are_seeds, make_comparison, parse_run_flags
+from wsram_tf.cli.programs.comparison import Key, are_seeds, make_comparison
 from wsram_tf.paper import experiments, finished
 from wsram_tf.runs.folder import RunFolder
 from wsram_tf.runs.loop.stop_requests import StopRequests
 from wsram_tf.settings import LARGEST_INTEGER
 
 __all__ = ["reproduce_paper"]
+
+# Flags of the training programs that say where the data of a run are.
+_DATA = ("data_dir", "backbone", "features")
 
 
 def reproduce_paper(arguments: Sequence[str] | None = None) -> None:
@@ -113,8 +116,8 @@ def _groups(flags: ProgramFlags) -> list[experiments.Group]:
 
 
 def _lines(flags: ProgramFlags, group: experiments.Group) -> dict[Key, list[str]]:
-  """Returns the flags of each run of a group, but for its data, its other paths and its seed."""
-  further, _ = _further_flags(flags, group)
+  """Returns the flags of each run of a group, but for its data and its seed."""
+  further, _ = _further_flags(flags)
   seeds = [int(seed) for seed in flags.seeds] or group.seeds[flags.scale]
   labels = experiments.labels_of(group, flags.experiments)
   return {
@@ -137,23 +140,22 @@ def _missing_runs(
   """
   keys = [(label, seed) for label, seed in lines if (group.name, label, seed) not in added]
   data = _data_flags(flags, group) if keys else []
-  _, paths = _further_flags(flags, group)
+  _, further = _further_flags(flags)
   # Flags of --run_flag come after the data, so that they may replace them.
   return {
-    (label, seed): [*data, *lines[label, seed], *paths, f"--seed={seed}"] for label, seed in keys
+    (label, seed): [*data, *lines[label, seed], *further, f"--seed={seed}"] for label, seed in keys
   }
 
 
-def _further_flags(flags: ProgramFlags, group: experiments.Group) -> tuple[list[str], list[str]]:
+def _further_flags(flags: ProgramFlags) -> tuple[list[str], list[str]]:
   """Splits the flags of --run_flag.
 
   Returns:
-    those that say what is trained, which a file of runs records, and those that name a file or a
-    folder, which other machines have elsewhere.
+    those that say what is trained, which a file of runs records, and those that say where the data
+    are, which other machines have elsewhere.
   """
-  paths = parse_run_flags(group.program, []).paths()
-  named = [line for line in flags.run_flag if line.lstrip("-").partition("=")[0] in paths]
-  return [line for line in flags.run_flag if line not in named], named
+  data = [line for line in flags.run_flag if line.lstrip("-").partition("=")[0] in _DATA]
+  return [line for line in flags.run_flag if line not in data], data
 
 
 def _data_flags(flags: ProgramFlags, group: experiments.Group) -> list[str]:
