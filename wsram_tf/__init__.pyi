@@ -40,6 +40,7 @@ from .data.canvases.config import MegapixelConfig as MegapixelConfig
 from .drawing import show_glimpses as show_glimpses
 from .learning.sequences import GlimpseSequences as GlimpseSequences
 from .learning.update_guard import NonFiniteUpdateError as NonFiniteUpdateError
+from .learning.update_guard import NonFiniteWeightsError as NonFiniteWeightsError
 from .location_families import register_location_family as register_location_family
 from .objectives.estimators import Estimator as Estimator
 from .objectives.estimators import register_estimator as register_estimator

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import pathlib
 
 import keras
 import numpy as np
@@ -130,6 +131,22 @@ class UpdateGuardTest(tf.test.TestCase):
     with self.assertRaises(wsram_tf.NonFiniteUpdateError) as caught:
       _fit(learner, _batches(1), 1, run_eagerly=True)
     self.assertEqual(caught.exception.bad_terms, ["prediction_gradient_norm"])
+
+  def test_an_optimizer_that_breaks_the_weights_is_named_before_they_are_saved(self):
+    learner = _learner("skip", estimator="variational")
+    # A step this long makes weights infinite; losses and gradients before it are finite.
+    learner.compile(keras.optimizers.SGD(3e38, name="too_fast"), run_eagerly=True)
+    images, labels = next(iter(_batches(1)))
+    path = f"{self.get_temp_dir()}/broken.keras"
+    saved = keras.callbacks.ModelCheckpoint(path)
+    with self.assertRaisesRegex(
+      wsram_tf.NonFiniteWeightsError,
+      "after update 1: prediction_network/.*: NaN or infinite.*the optimizer, too_fast, made",
+    ) as caught:
+      learner.fit(images, labels, callbacks=[saved], verbose=0)
+    broken = [v.path for v in learner.trainable_variables if not np.isfinite(v.numpy()).all()]
+    self.assertEqual(caught.exception.weights, broken)
+    self.assertFalse(pathlib.Path(path).exists())
 
   def test_what_is_saved_sees_it_again(self):
     learner = _learner("stop")

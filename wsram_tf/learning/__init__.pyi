@@ -7,4 +7,5 @@ from .sampling import draw as draw
 from .sampling import score_sequences as score_sequences
 from .sequences import GlimpseSequences as GlimpseSequences
 from .update_guard import NonFiniteUpdateError as NonFiniteUpdateError
+from .update_guard import NonFiniteWeightsError as NonFiniteWeightsError
 from .updates import Update as Update

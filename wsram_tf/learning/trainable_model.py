@@ -150,6 +150,7 @@ class TrainableModel(CheckedModel):
       ValueError: if arrays break a rule of the input (shape, range, finite pixels, targets).
       tf.errors.InvalidArgumentError: if a batch of a dataset breaks one.
       NonFiniteUpdateError: if an update is not finite and `on_nan` is stop.
+      NonFiniteWeightsError: if weights are not finite after an epoch, because of the optimizer.
     """
     watch = update_guard.WatchUpdates(self.guard, self.on_nan == "skip")
     if validation_data is not None:

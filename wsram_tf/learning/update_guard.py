@@ -1,4 +1,4 @@
-"""Skips non-finite updates and reports which loss or gradient failed."""
+"""Skips non-finite updates, reports which loss or gradient failed, and checks the weights."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
-__all__ = ["ON_NAN", "NonFiniteUpdateError", "UpdateGuard", "WatchUpdates"]
+__all__ = [
+  "ON_NAN",
+  "NonFiniteUpdateError",
+  "NonFiniteWeightsError",
+  "UpdateGuard",
+  "WatchUpdates",
+  "check_weights",
+]
 
 # The reactions to a non-finite update: end the training, or go on with the next update.
 ON_NAN = ("stop", "skip")
@@ -38,6 +45,48 @@ class NonFiniteUpdateError(ArithmeticError):
   def bad_terms(self) -> list[str]:
     """The terms that are not finite."""
     return [name for name, value in self.terms.items() if not math.isfinite(value)]
+
+
+class NonFiniteWeightsError(ArithmeticError):
+  """Weights are NaN or infinite although all losses and gradients were finite.
+
+  The step of the optimizer made them so. A loss may stay finite with such weights, because on some
+  devices a rectifier makes zero of NaN.
+
+  Attributes:
+    step: the number of updates made before the check.
+    weights: paths of the weights.
+
+  Example:
+
+  >>> error = NonFiniteWeightsError(7, ["prediction_network/core/kernel"], "adafactor")
+  >>> error.weights
+  ['prediction_network/core/kernel']
+  """
+
+  def __init__(self, step: int, weights: Sequence[str], optimizer: str):
+    self.step = step
+    self.weights = list(weights)
+    super().__init__(
+      f"after update {step}: {', '.join(self.weights)}: NaN or infinite, while all losses and "
+      f"gradients were finite; the optimizer, {optimizer}, made them so: give it other settings"
+    )
+
+
+def check_weights(learner: keras.Model) -> None:
+  """Checks that the trained weights of a compiled model are finite.
+
+  Raises:
+    NonFiniteWeightsError: if they are not.
+  """
+  wrong = [
+    variable.path
+    for variable in learner.trainable_variables
+    if not bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(variable))))
+  ]
+  if wrong:
+    optimizer = learner.optimizer
+    raise NonFiniteWeightsError(int(optimizer.iterations), wrong, optimizer.name)
 
 
 class UpdateGuard:
@@ -105,7 +154,7 @@ class UpdateGuard:
 
 
 class WatchUpdates(keras.callbacks.Callback):
-  """Stops a training after a non-finite update, or counts non-finite updates.
+  """Stops a training after a non-finite update, or counts them; checks the weights each epoch.
 
   Args:
     guard: the learner's guard.
@@ -130,7 +179,8 @@ class WatchUpdates(keras.callbacks.Callback):
       raise error
 
   def on_epoch_end(self, epoch, logs=None):
-    """Reports the count of this epoch."""
+    """Reports the count of this epoch; raises `NonFiniteWeightsError`."""
+    check_weights(self.model)
     if self.skip and logs is not None:
       skipped = int(self.guard.skipped)
       logs["skipped_updates"] = float(skipped - self._counted)

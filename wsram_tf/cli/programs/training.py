@@ -108,7 +108,7 @@ def _train(flags: ProgramFlags, run_dir: str, rest: Sequence[str], requests: Sto
     raise ValueError("strategy=multi_worker: needs --run_dir, the folder that all workers see")
   program.load_tensorflow()
   from wsram_tf import runs
-  from wsram_tf.learning.update_guard import NonFiniteUpdateError
+  from wsram_tf.learning.update_guard import NonFiniteUpdateError, NonFiniteWeightsError
 
   try:
     task = PROGRAMS[flags.program_name].make_task(flags)
@@ -125,5 +125,5 @@ def _train(flags: ProgramFlags, run_dir: str, rest: Sequence[str], requests: Sto
   except NonFiniteUpdateError as error:
     replay = RunFolder(run_dir).path / "nan"
     raise ValueError(f"{error}; {replay} holds all that a replay needs") from error
-  except (ValueError, OSError, runs.WorkerLostError) as error:
+  except (ValueError, OSError, runs.WorkerLostError, NonFiniteWeightsError) as error:
     raise ValueError(f"{error}{run_flags.moved_paths(flags, taken)}") from error
