@@ -97,7 +97,7 @@ class ReproducePaperTest(tf.test.TestCase):
       *("--least_word_count=1", "--max_words=4", "--jit_compile=off"),
       f"--data_dir={folder / 'flickr8k'}",
     ]
-    for method in ("VAR+c", "WS-RAM+q+c"):
+    for method in experiments.CAPTIONS.methods:
       flags = experiments.flags_of(experiments.CAPTIONS, method, "small")
       run_dir = f"--run_dir={out / 'captions' / method / 'seed_1'}"
       flags += [*data, *small, "--seed=1", run_dir]
@@ -109,10 +109,11 @@ class ReproducePaperTest(tf.test.TestCase):
     ending, other_data = programs.endings(
       "reproduce_paper", arguments, [*arguments, "--run_flag=--backbone_layers=coarse"]
     )
-    self.assertEqual(ending.count("is finished"), 2, ending)
+    self.assertEqual(ending.count("is finished"), 3, ending)
     self.assertIn("--backbone_layers=coarse, not --backbone_layers=fine,coarse", other_data)
     text = (out / "paper.md").read_text()
     self.assertIn("| WS-RAM+q+c | 1 | 61.1 |", text)
+    self.assertIn("| WS-RAM+q+c-with-coverage | 1 | - |", text)
     # Another machine has its files elsewhere.
     recorded = (out / "runs.jsonl").read_text()
     self.assertIn("--updates=1", recorded)

@@ -271,11 +271,13 @@ def _figure_3(finished: _Finished) -> tuple[list[str], Figure | None]:
 
 def _table_2(finished: _Finished) -> tuple[list[str], None]:
   rows = []
-  for method, paper in published.TABLE_2.items():
+  for method in experiments.EXPERIMENTS["table2"][1]:
     results = finished.results.get(method, [])
+    paper = published.TABLE_2.get(method)
     cells = [method, str(len(results))]
-    for n, theirs in enumerate(paper, 1):
-      cells += [f"{theirs:.1f}", _cell([one[f"bleu_{n}"] for one in results], 1)]
+    for n in range(1, 5):
+      cells.append(f"{paper[n - 1]:.1f}" if paper else "-")
+      cells.append(_cell([one[f"bleu_{n}"] for one in results], 1))
     rows.append(cells)
   head = ["method", "seeds"]
   for n in range(1, 5):
