@@ -39,6 +39,23 @@ class SavingTest(tf.test.TestCase):
     found = runner(**{name: images})["probabilities"]
     self.assertAllClose(found, learner.predict(images, verbose=0)["probabilities"], 1e-4, 1e-5)
 
+  def test_a_quantized_model_exports_and_refuses_to_be_saved(self):
+    network, folder = make_learner().prediction_network, self.get_temp_dir()
+    images, _ = make_data(2)
+    network.quantize("int8")
+    path = os.path.join(folder, "quantized")
+    network.export(path, verbose=False)
+    expected = network.predict(images, verbose=0)
+    served = tf.saved_model.load(path)
+    found = served.serve(images)
+    self.assertAllClose(found["probabilities"], expected["probabilities"])
+    message = "cannot hold a model quantized to int8; save it before, quantize it after loading"
+    for save in (network.save, network.save_to_preset):
+      path = os.path.join(folder, f"{save.__name__}.keras")
+      with self.assertRaisesRegex(ValueError, f"={path!r}: {message}"):
+        save(path)
+      self.assertFalse(os.path.exists(path))
+
   def test_clones(self):
     learner = make_learner()
     clone = keras.models.clone_model(learner)

@@ -65,10 +65,37 @@ class CheckedModel(keras.Model):
         complete.
 
     Raises:
-      ValueError: if the folder is not empty, or the names are not one for each label.
+      ValueError: if the folder is not empty, the names are not one for each label, or the model was
+        quantized.
       OSError: if it cannot be written; no folder remains then.
     """
+    self._check_not_quantized("preset_dir", preset_dir)
     save_preset(self, preset_dir, names=names, description=description, card=card)
+
+  def save(
+    self,
+    filepath: str | os.PathLike,
+    overwrite: bool = True,
+    zipped: bool | None = None,
+    **kwargs,
+  ) -> None:
+    """Saves as `keras.Model.save` does.
+
+    Raises:
+      ValueError: if the model was quantized: its file could not be loaded.
+    """
+    self._check_not_quantized("filepath", filepath)
+    super().save(filepath, overwrite, zipped, **kwargs)
+
+  def _check_not_quantized(self, name: str, path: str | os.PathLike) -> None:
+    # The configuration of a model lists the settings that make its layers, not their quantization.
+    for layer in self._flatten_layers(include_self=False):
+      mode = layer.quantization_mode
+      if mode:
+        raise ValueError(
+          f"{name}={os.fspath(path)!r}: cannot hold a model quantized to {mode}; save it before, "
+          "quantize it after loading, or export it"
+        )
 
   @property
   def input_rules(self) -> InputRules:
