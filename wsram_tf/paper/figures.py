@@ -53,14 +53,17 @@ def learning_figure(rows: Rows) -> Figure:
 def exploration_figure(rows: Rows) -> Figure:
   """Figure 3: training error with and without exploration, and the share of each scale."""
   shown = {method: runs for method, runs in rows.items() if runs}
-  figure = Figure(figsize=(5 + 3.2 * len(shown), 4.2), layout="constrained")
+  figure = Figure(figsize=(5 + 3.2 * len(shown), 4.6), layout="constrained")
   panels = figure.subplots(1, 1 + len(shown), squeeze=False)[0]
   _draw(
     panels[0],
     rows,
     ("error_percent", "exploration_training_error", "training error, %", 100.0),
   )
-  panels[0].legend(fontsize="x-small", loc="lower left")
+  panels[0].set_yscale("log")
+  # Outside, where it covers no curve.
+  handles, names = panels[0].get_legend_handles_labels()
+  figure.legend(handles, names, loc="outside lower center", ncols=len(shown), fontsize="small")
   for axes, (method, runs) in zip(panels[1:], shown.items(), strict=True):
     scales = sum(name.startswith("val_scale_") for name in runs[0][0])
     shares = [mean_curve(runs, f"val_scale_{scale}_percent") for scale in range(scales)]
