@@ -148,6 +148,14 @@ class UpdateGuardTest(tf.test.TestCase):
     self.assertEqual(caught.exception.weights, broken)
     self.assertFalse(pathlib.Path(path).exists())
 
+  def test_such_an_optimizer_is_named_after_a_single_batch_too(self):
+    learner = _learner("skip", estimator="variational")
+    learner.compile(keras.optimizers.SGD(3e38, name="too_fast"), run_eagerly=True)
+    with self.assertRaisesRegex(
+      wsram_tf.NonFiniteWeightsError, "after update 1: .*, too_fast, made"
+    ):
+      learner.train_on_batch(*next(iter(_batches(1))))
+
   def test_what_is_saved_sees_it_again(self):
     learner = _learner("stop")
     with self.assertRaises(wsram_tf.NonFiniteUpdateError) as caught:

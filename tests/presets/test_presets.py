@@ -140,6 +140,19 @@ class RefusalTest(tf.test.TestCase):
       resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     self.assertLen(list(self.folder.iterdir()), 1)
 
+  def test_refuses_weights_that_are_not_finite(self):
+    for wrong in (np.nan, -np.inf):
+      model = exports.make_network(seed=2)
+      kernel = model.weights[0]
+      values = kernel.numpy()
+      values.flat[-1] = wrong
+      kernel.assign(values)
+      with self.assertRaisesRegex(
+        ValueError, f"preset_dir=.*: cannot hold NaN or infinite weights: {kernel.path}$"
+      ):
+        model.save_to_preset(self.preset)
+      self.assertEqual(list(self.folder.iterdir()), [])
+
   def test_an_empty_folder_is_filled(self):
     self.preset.mkdir()
     network().save_to_preset(self.preset)

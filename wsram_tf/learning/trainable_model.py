@@ -215,6 +215,7 @@ class TrainableModel(CheckedModel):
     Raises:
       ValueError: if the batch breaks a rule.
       NonFiniteUpdateError: if the update is not finite and `on_nan` is stop.
+      NonFiniteWeightsError: if weights are not finite after it, because of the optimizer.
     """
     self.guard.reset()
     self.reset_metrics()  # Before Keras 3.14 they would include the last batch.
@@ -224,6 +225,7 @@ class TrainableModel(CheckedModel):
     error = None if self.on_nan == "skip" else self.guard.first_error()
     if error:
       raise error
+    update_guard.check_weights(self)
     return _plain(results)
 
   def test_on_batch(
