@@ -9,6 +9,7 @@ import tensorflow as tf
 import wsram_tf
 from tests.support import example_photos
 from wsram_tf import tasks
+from wsram_tf.captions import grid_network
 from wsram_tf.captions.vocabulary import Vocabulary
 from wsram_tf.runs.folder import RunFolder
 
@@ -58,6 +59,44 @@ class PhotographTaskTest(tf.test.TestCase):
     self.assertTrue(np.isfinite(results["test_log_likelihood_per_word_nats"]))
     self.assertGreater(run.glimpses.stat().st_size, 0)
     self.assertEqual(Vocabulary.load(run.path / "vocabulary.txt").words, task.vocabulary.words)
+
+  def test_flips_training_images_whose_captions_name_no_side(self):
+    folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
+    example_photos.write_flickr8k(folder)
+    example_photos.write_layered_backbone(folder / "layered.keras")
+    written = folder / "Flickr8k.token.txt"
+    written.write_text(written.read_text().replace("#0\tA ", "#0\tLeft "))
+    for learns in (False, True):
+      task = tasks.PhotographTask(
+        dataset="flickr8k",
+        data_dir=folder,
+        features=tasks.FeatureConfig(
+          backbone=str(folder / "layered.keras"),
+          backbone_layers="fine,coarse",
+          keep_features=not learns,
+          train_backbone=learns,
+        ),
+        photographs=tasks.PhotographConfig(least_word_count=1, augment_flip=True),
+        model=wsram_tf.CaptionModelConfig(grid_filters=(), grid_reach=1),
+      )
+      task.open(None)
+      task.prepare(self.new_run())
+      originals = task.features.grids[np.arange(len(task.splits.names))]
+      shapes = [] if learns else task.maker.layer_shapes
+      flipped = grid_network.flip_grids(tf.constant(originals), shapes).numpy()
+      # Six photographs, each with one caption of "left" and one of no side; ten passes.
+      (batch,) = task.training_data(batch_size=120, seed=1, start_update=0).take(1)
+      grids, captions = batch[0].numpy(), batch[1].numpy()
+      names_side = (captions == task.vocabulary.words.index("left")).any(axis=1)
+      is_original = [(originals == grid).all(axis=(1, 2, 3)).any() for grid in grids]
+      is_flipped = [(flipped == grid).all(axis=(1, 2, 3)).any() for grid in grids]
+      self.assertAllEqual(np.logical_or(is_original, is_flipped), [True] * 120)
+      self.assertEqual(names_side.sum(), 60)
+      self.assertAllEqual(np.array(is_original)[names_side], [True] * 60)
+      # Four standard deviations of 60 throws of a coin.
+      self.assertAllClose(np.mean(np.array(is_flipped)[~names_side]), 0.5, atol=0.26)
+      validation = np.concatenate([images for images, _ in task.validation_data()])
+      self.assertAllEqual(validation, originals[task.features.rows_of(task.dev.names)])
 
   def test_a_reader_needs_the_features_in_files(self):
     task = self.make()

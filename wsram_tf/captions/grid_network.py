@@ -7,7 +7,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Grid", "GridNetwork", "PackedGrids", "mix_cells", "read_cells", "unpack_grids"]
+__all__ = [
+  "Grid",
+  "GridNetwork",
+  "PackedGrids",
+  "flip_grids",
+  "mix_cells",
+  "read_cells",
+  "unpack_grids",
+]
 
 
 class Grid(NamedTuple):
@@ -210,3 +218,24 @@ def unpack_grids(packed: tf.Tensor, shapes: Sequence[tuple[int, int, int]]) -> l
   sizes = [height * width * channels for height, width, channels in shapes]
   parts = tf.split(packed, sizes, axis=-1)
   return [tf.reshape(part, [-1, *shape]) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def flip_grids(grids: tf.Tensor, shapes: Sequence[tuple[int, int, int]] = ()) -> tf.Tensor:
+  """Mirrors grids left to right.
+
+  Args:
+    grids: float `[B, H, W, C]`, of one layer, or packed by `PackedGrids`.
+    shapes: (H, W, C) of each packed grid; empty for one layer.
+
+  Returns:
+    float of the shape of `grids`.
+
+  Example:
+
+  >>> grids = tf.constant([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])[tf.newaxis, tf.newaxis, tf.newaxis]
+  >>> flip_grids(grids, [(1, 2, 2), (1, 2, 1)]).numpy().ravel().tolist()
+  [3.0, 4.0, 1.0, 2.0, 6.0, 5.0]
+  """
+  if not shapes:
+    return tf.reverse(grids, [2])
+  return PackedGrids()([tf.reverse(grid, [2]) for grid in unpack_grids(grids, shapes)])

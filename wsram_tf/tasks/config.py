@@ -224,6 +224,11 @@ class PhotographConfig:
   validation_images: int = setting(
     500, "for photographs: images of the validation split that choose the weights", minimum=1
   )
+  augment_flip: bool = setting(
+    False,
+    "for photographs: training images, or their grids, are mirrored at random, left and right, but "
+    "for captions with one of these two words",
+  )
 
   def __post_init__(self):
     check_settings(self)

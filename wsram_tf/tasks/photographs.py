@@ -27,6 +27,7 @@ __all__ = ["PHOTOGRAPH_SETS", "PhotographTask"]
 
 PHOTOGRAPH_SETS = ("flickr8k", "coco_captions")
 DRAWN = 10  # Photographs in the picture of a run.
+SIDES = ("left", "right")  # Words that are wrong in a mirrored photograph.
 
 
 class PhotographTask(CaptionTask):
@@ -138,13 +139,22 @@ class PhotographTask(CaptionTask):
     self, *, batch_size: int, seed: int, start_update: int, shard: Shard = WHOLE
   ) -> tf.data.Dataset:
     """Makes endless batches; each pass contains every caption once; see `Task`."""
+    rows, captions = self._encoded(self.learnt)
+    may_flip = None
+    if self.photographs.augment_flip:
+      sides = [number for number, word in enumerate(self.vocabulary.words) if word in SIDES]
+      may_flip = ~np.isin(captions, sides).any(axis=1)
     return pairs.training_pairs(
       self.features.grids,
-      *self._encoded(self.learnt),
+      rows,
+      captions,
       batch_size=batch_size,
       seed=seed,
       start_step=start_update,
       shard=shard,
+      may_flip=may_flip,
+      # A backbone that learns takes photographs, which pack no grids.
+      layer_shapes=() if self.feature_config.train_backbone else self.maker.layer_shapes,
     )
 
   def validation_data(self) -> tf.data.Dataset:

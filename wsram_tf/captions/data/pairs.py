@@ -1,8 +1,11 @@
 """Batches of feature grids and captions; grids are read or computed batch by batch."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
+from wsram_tf.captions import grid_network
 from wsram_tf.captions.data.computed_grids import ComputedGrids
 from wsram_tf.data.pipelines import WHOLE, Shard, map_in_order, shuffled_indices
 
@@ -21,6 +24,8 @@ def training_pairs(
   seed: int,
   start_step: int = 0,
   shard: Shard = WHOLE,
+  may_flip: np.ndarray | None = None,
+  layer_shapes: Sequence[tuple[int, int, int]] = (),
 ) -> tf.data.Dataset:
   """Makes endless training batches; each pass shows every caption once, in a new order.
 
@@ -32,12 +37,15 @@ def training_pairs(
     seed: 0 to 2**31 - 1; with the step, determines a batch.
     start_step: the step of the first batch.
     shard: the rows of each batch to read.
+    may_flip: bool `[k]`, the captions that also suit the mirrored image; their grids are mirrored
+      left to right at random, half of them. None: no caption.
+    layer_shapes: (height, width, channels) of each grid that a row of `grids` packs; empty for one.
 
   Returns:
     dataset of (grids float32 `[B, H, W, C]`, captions int32 `[B, T]`).
 
   Raises:
-    ValueError: if captions are empty, or rows and captions differ in number.
+    ValueError: if captions are empty, or rows, captions and `may_flip` differ in number.
 
   Example:
 
@@ -49,11 +57,22 @@ def training_pairs(
   ((3, 7, 7, 5), [4, 5, 6])
   """
   _check(rows, captions)
+  if may_flip is not None and len(may_flip) != len(captions):
+    raise ValueError(
+      f"may_flip of length {len(may_flip)}: must have one value for each of the "
+      f"{len(captions)} captions"
+    )
   read, rows, captions = _reader(grids), tf.constant(rows), tf.constant(captions)
 
   def draw_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     pairs = shard.of(shuffled_indices(step, batch_size, captions.shape[0], seed))
-    return read(tf.gather(rows, pairs)), tf.gather(captions, pairs)
+    batch = read(tf.gather(rows, pairs))
+    if may_flip is not None:
+      chosen = tf.random.stateless_uniform([batch_size], [seed, step], alg="philox") < 0.5
+      chosen = shard.of(chosen) & tf.gather(may_flip, pairs)
+      flipped = grid_network.flip_grids(batch, layer_shapes)
+      batch = tf.where(chosen[:, tf.newaxis, tf.newaxis, tf.newaxis], flipped, batch)
+    return batch, tf.gather(captions, pairs)
 
   steps = tf.data.Dataset.counter(start=start_step)
   return map_in_order(steps, draw_batch, at_once=_AT_ONCE)
