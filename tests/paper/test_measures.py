@@ -23,6 +23,16 @@ class MeasuresTest(tf.test.TestCase):
         self.assertAllClose(found, factor, rtol=0.03, msg=f"{factor}, {fraction}")
     self.assertIsNone(measures.speed_up(slow, (x, np.full_like(x, 2.0)), 1.0))
 
+  def test_the_speed_up_to_a_level_is_the_ratio_of_the_times(self):
+    x = np.array([10.0, 20.0, 30.0, 40.0])
+    slow, fast = (x, np.array([8.0, 7.0, 5.0, 3.0])), (x, np.array([8.0, 4.0, 3.5, 2.0]))
+    for level, expected in ((6.0, 25 / 15), (4.0, 35 / 20), (3.0, 40 / (30 + 10 / 3))):
+      self.assertAllClose(measures.speed_up_to(slow, fast, level), expected, msg=level)
+    # Nothing is known about a level that a curve has at its first point, or does not reach.
+    for level in (8.0, 2.5, 1.0):
+      self.assertIsNone(measures.speed_up_to(slow, fast, level), level)
+      self.assertIsNone(measures.speed_up_to(fast, slow, level), level)
+
   def test_rows_without_a_column_are_left_out(self):
     rows = [{"update": 1, "a": 5.0}, {"update": 2}, {"update": 3, "a": 1.0}]
     x, values = measures.curve_of(rows, "a")

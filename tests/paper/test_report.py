@@ -82,6 +82,10 @@ class ReportTest(tf.test.TestCase):
     # WS-RAM+q+c falls twice as fast, in updates and in seconds.
     claim = [line for line in text.splitlines() if line.startswith("| 100% |")]
     self.assertRegex(claim[0], r"\| 2\.[01] ± 0\.0 \| 2\.[01] ± 0\.0 \|")
+    # So also to the errors that the paper's VAR+c has at the three points.
+    for level in (64, 32, 16):
+      (line,) = [line for line in text.splitlines() if line.startswith(f"| an error of {level}% |")]
+      self.assertRegex(line, r"^\| [^|]+ \| [12]\.\d( \| 2\.0 ± 0\.0){4} \|$")
     self.assertRegex(text, r"\| VAR\+c \| 6\.\d|\| VAR\+c \| 10\.\d")
     self.assertIn("| 25 ± 0 | 75 ± 0 |", text)
     for name in ("figure2.png", "figure3.png"):

@@ -12,6 +12,7 @@ __all__ = [
   "curve_of",
   "smoothed_value",
   "speed_up",
+  "speed_up_to",
   "updates_to_reach",
 ]
 
@@ -87,6 +88,30 @@ def speed_up(slow: Curve, fast: Curve, fraction: float) -> float | None:
   """
   reached = updates_to_reach(fast, smoothed_value(slow, fraction))
   return fraction * float(slow[0][-1]) / reached if reached else None
+
+
+def speed_up_to(slow: Curve, fast: Curve, level: float) -> float | None:
+  """How many times sooner one method falls to a level than another.
+
+  Args:
+    slow: the curve of the reference.
+    fast: the curve of the other method.
+    level: the value to reach or to fall below.
+
+  Returns:
+    x of the reference by x of the other; None where one does not reach the level, or has it at its
+    first point already.
+
+  Example:
+
+  >>> x = np.array([0.0, 10.0, 20.0])
+  >>> speed_up_to((x, np.array([4.0, 3.0, 2.0])), (x, np.array([4.0, 2.0, 1.0])), 2.0)
+  2.0
+  """
+  if min(slow[1][0], fast[1][0]) <= level:
+    return None
+  first, other = updates_to_reach(slow, level), updates_to_reach(fast, level)
+  return first / other if first and other else None
 
 
 def agreeing_pairs(first: Mapping[str, float], second: Mapping[str, float]) -> tuple[int, int]:

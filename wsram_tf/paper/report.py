@@ -1,5 +1,6 @@
 """The report on the runs that repeat the paper: its tables and figures beside those of the runs."""
 
+import functools
 import math
 import os
 import pathlib
@@ -218,17 +219,13 @@ def _speed_ups(finished: _Finished) -> list[str]:
   for point in POINTS:
     theirs = measures.speed_up(curves["VAR+c"], curves["WS-RAM+q+c"], point)
     cells = [f"{100 * point:.0f}%", f"{theirs:.1f}" if theirs else "-"]
-    for column in ("error_percent", "val_error_percent"):
-      for x in ("update", "train_seconds"):
-        found = [
-          measures.speed_up(
-            measures.curve_of(slow, column, x), measures.curve_of(fast, column, x), point
-          )
-          for slow, fast in pairs
-        ]
-        missing = sum(value is None for value in found)
-        cells.append(_cell(found, 1) + (f" ({missing} never)" if missing else ""))
-    rows.append(cells)
+    rows.append(cells + _sooner(pairs, functools.partial(measures.speed_up, fraction=point)))
+  for point in POINTS:
+    level = measures.smoothed_value(curves["VAR+c"], point)
+    theirs = measures.speed_up_to(curves["VAR+c"], curves["WS-RAM+q+c"], level)
+    cells = [f"an error of {100 * level:.0f}%", f"{theirs:.1f}" if theirs else "-"]
+    percent = functools.partial(measures.speed_up_to, level=100 * level)
+    rows.append(cells + _sooner(pairs, percent))
   head = (
     "point of VAR+c's training",
     "paper, updates",
@@ -238,10 +235,25 @@ def _speed_ups(finished: _Finished) -> list[str]:
     "seconds, validation error",
   )
   return [
-    "How many times sooner WS-RAM+q+c reaches the error that VAR+c has at a point of its training.",
+    "How many times sooner WS-RAM+q+c reaches the error that VAR+c has at a point of its training, "
+    "and the errors that the paper's VAR+c has at these points.",
     "",
     *_table(head, rows),
   ]
+
+
+def _sooner(
+  pairs: Sequence[tuple[list[dict[str, float]], list[dict[str, float]]]],
+  measure: Callable[[published.Curve, published.Curve], float | None],
+) -> list[str]:
+  """Cells of one row of the claim: training and validation error, each by updates and seconds."""
+  cells = []
+  for column in ("error_percent", "val_error_percent"):
+    for x in ("update", "train_seconds"):
+      found = [measure(*(measures.curve_of(rows, column, x) for rows in pair)) for pair in pairs]
+      missing = sum(value is None for value in found)
+      cells.append(_cell(found, 1) + (f" ({missing} missing)" if missing else ""))
+  return cells
 
 
 def _figure_3(finished: _Finished) -> tuple[list[str], Figure | None]:
