@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from wsram_tf.data.orders import first_few
+from wsram_tf.learning import update_guard
 from wsram_tf.learning.inputs import InputRules, checked_inputs
 from wsram_tf.presets import ShippedPresets, load_preset, save_preset
 from wsram_tf.settings import as_array
@@ -71,7 +72,7 @@ class CheckedModel(keras.Model):
       OSError: if it cannot be written; no folder remains then.
     """
     self._check_not_quantized("preset_dir", preset_dir)
-    broken = [variable.path for variable in self.weights if not _is_finite(variable)]
+    broken = update_guard.non_finite(self.weights)
     if broken:
       raise ValueError(
         f"preset_dir={os.fspath(preset_dir)!r}: cannot hold NaN or infinite weights: "
@@ -175,9 +176,3 @@ class CheckedModel(keras.Model):
       shape = (1 if format == "litert" else None, *self.input_rules.image_shape)
       input_signature = [keras.InputSpec(shape=shape, dtype="float32")]
     super().export(filepath, format, verbose, input_signature, **kwargs)
-
-
-def _is_finite(variable: keras.Variable) -> bool:
-  return not keras.backend.is_float_dtype(variable.dtype) or bool(
-    keras.ops.all(keras.ops.isfinite(variable))
-  )

@@ -1,7 +1,7 @@
 """Skips non-finite updates, reports which loss or gradient failed, and checks the weights."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -13,6 +13,7 @@ __all__ = [
   "UpdateGuard",
   "WatchUpdates",
   "check_weights",
+  "non_finite",
 ]
 
 # The reactions to a non-finite update: end the training, or go on with the next update.
@@ -73,17 +74,29 @@ class NonFiniteWeightsError(ArithmeticError):
     )
 
 
+def non_finite(variables: Iterable[keras.Variable]) -> list[str]:
+  """Lists the paths of the variables of a floating-point type that hold NaN or infinity.
+
+  Example:
+
+  >>> non_finite([keras.Variable([1.0]), keras.Variable([1.0, float("inf")], name="kernel")])
+  ['kernel']
+  """
+  return [
+    variable.path
+    for variable in variables
+    if keras.backend.is_float_dtype(variable.dtype)
+    and not bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(variable))))
+  ]
+
+
 def check_weights(learner: keras.Model) -> None:
   """Checks that the trained weights of a compiled model are finite.
 
   Raises:
     NonFiniteWeightsError: if they are not.
   """
-  wrong = [
-    variable.path
-    for variable in learner.trainable_variables
-    if not bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(variable))))
-  ]
+  wrong = non_finite(learner.trainable_variables)
   if wrong:
     optimizer = learner.optimizer
     raise NonFiniteWeightsError(int(optimizer.iterations), wrong, optimizer.name)
