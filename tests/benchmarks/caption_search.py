@@ -2,11 +2,11 @@
 
   python -m tests.benchmarks.caption_search --run_dir=RUN --search=3:1:0 --search=5:0.7:10
 
-Each search is BEAM_WIDTH:LENGTH_EXPONENT:AVERAGED_SAMPLES. Prints the BLEU scores and the seconds
-of each. With `--checkpoint`, another state of the run is searched, for example one of its
-checkpoints. For a captioner over several layers, `--layers` adds a table of the words of the last
-search by kind: the share of each layer among the glimpses before them, at the mode of the prior,
-and the prior's mean probability of each layer and mean entropy.
+Each search is BEAM_WIDTH:LENGTH_EXPONENT:AVERAGED_SAMPLES. Prints the BLEU scores, the brevity
+penalty in them and the seconds of each. With `--checkpoint`, another state of the run is searched,
+for example one of its checkpoints. For a captioner over several layers, `--layers` adds a table of
+the words of the last search by kind: the share of each layer among the glimpses before them, at the
+mode of the prior, and the prior's mean probability of each layer and mean entropy.
 """
 
 import collections
@@ -86,8 +86,10 @@ def main(argv):
   learner = keras.models.load_model(_CHECKPOINT.value or run.path / "model.keras")
   grids = task.features.grids[task.features.rows_of(task.dev.names)]
   print(f"update {int(learner.optimizer.iterations):,}, {len(task.dev.names)} photographs")
-  print("| beam width | length exponent | samples | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | s |")
-  print("|---|---|---|---|---|---|---|---|")
+  print(
+    "| beam width | length exponent | samples | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | penalty | s |"
+  )
+  print("|---|---|---|---|---|---|---|---|---|")
   for search in _SEARCHES.value:
     width, exponent, samples = search.split(":")
     config = DecodingConfig(int(width), float(exponent), int(samples))
@@ -97,7 +99,11 @@ def main(argv):
     captions = [task.vocabulary.decode(words) for words in answers["words"]]
     bleu = scores.corpus_bleu(captions, task.dev.captions)
     figures = " | ".join(f"{value:.1f}" for value in bleu.values())
-    print(f"| {width} | {exponent} | {samples} | {figures} | {seconds:.0f} |", flush=True)
+    penalty = scores.brevity_penalty(captions, task.dev.captions)
+    print(
+      f"| {width} | {exponent} | {samples} | {figures} | {penalty:.3f} | {seconds:.0f} |",
+      flush=True,
+    )
   if _LAYERS.value:
     if "layers" not in answers:
       raise app.UsageError("layers=true: needs a captioner over several layers")

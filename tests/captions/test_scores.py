@@ -34,7 +34,9 @@ _CIDER = 2.3408313883580005
 _ROUGE_L_EACH = [0.83333333, 0.36094675, 0.38607595, 1.0, 0.62244898, 0.75, 1.0, 0.0, 0.0]
 
 
-def naive_bleu(said: list[str], written: list[list[str]], order: int) -> float:
+def naive_bleu(
+  said: list[str], written: list[list[str]], order: int, penalty: bool = True
+) -> float:
   """Counts BLEU word by word, in percent."""
   words = [caption.split() for caption in said]
   references = [[r.lower().replace(" .", "").split() for r in some] for some in written]
@@ -54,7 +56,8 @@ def naive_bleu(said: list[str], written: list[list[str]], order: int) -> float:
     min((abs(len(r) - len(caption)), len(r)) for r in some)[1]
     for caption, some in zip(words, references, strict=True)
   )
-  return 100.0 * math.exp(log_precision + min(0.0, 1.0 - closest / length))
+  log_penalty = min(0.0, 1.0 - closest / length) if penalty else 0.0
+  return 100.0 * math.exp(log_precision + log_penalty)
 
 
 class CorpusBleuTest(unittest.TestCase):
@@ -64,6 +67,20 @@ class CorpusBleuTest(unittest.TestCase):
     for order in range(1, 5):
       self.assertAlmostEqual(figures[f"bleu_{order}"], naive_bleu(_SAID, _WRITTEN, order), places=6)
     self.assertLess(figures["bleu_4"], figures["bleu_1"])
+
+  def test_divided_by_the_brevity_penalty_it_is_the_precision_alone(self):
+    short = [caption.rsplit(" ", 1)[0] for caption in _SAID]
+    figures = scores.all_scores(short, _WRITTEN)
+    self.assertLess(figures["brevity_penalty"], 0.9)
+    for order in range(1, 3):
+      self.assertAlmostEqual(
+        figures[f"bleu_{order}"] / figures["brevity_penalty"],
+        naive_bleu(short, _WRITTEN, order, penalty=False),
+        places=6,
+      )
+
+  def test_no_penalty_for_captions_longer_than_their_references(self):
+    self.assertEqual(scores.brevity_penalty(["a dog runs on grass"], [["a dog", "dogs"]]), 1.0)
 
   def test_case_and_punctuation_do_not_count(self):
     said = ["A dog, running: fast!", "two cats play in water"]

@@ -116,10 +116,13 @@ class ReportTest(tf.test.TestCase):
     run = RunFolder(self.out / "captions" / "VAR+c" / "seed_1")
     run.path.mkdir(parents=True)
     run.write_metrics(
-      [{"update": update, "negative_log_likelihood": 50 - update / 1000} for update in (1000, 2000)]
+      [
+        {"update": u, "train_seconds": 1.0, "negative_log_likelihood": 50 - u / 1000}
+        for u in (1000, 2000)
+      ]
     )
     bleu = {f"bleu_{n}": 10.0 * n for n in range(1, 5)}
-    run.write_json(run.results, {**bleu, "train_seconds": 60.0})
+    run.write_json(run.results, {**bleu, "train_seconds": 60.0, "brevity_penalty": 0.95})
     rows = [
       {"caption": "a red dog", "layers": [1, 0, 0]},
       {"caption": "two dogs", "layers": [1, 1]},
@@ -127,12 +130,17 @@ class ReportTest(tf.test.TestCase):
     run.write_json(run.path / "captions.json", rows)
     first = finished.read_folder(run, "captions", "VAR+c", 1, [])
     assert first is not None
-    # The second run never chose the second layer, and has no colours.
-    shares = {"objects": [100.0], "numbers": [100.0], "all words": [100.0]}
-    second = first._replace(seed=2, layer_shares=shares)
+    # The second run never chose the second layer, and has no colours and no penalty.
+    shares = {"objects": (100.0,), "numbers": (100.0,), "all words": (100.0,)}
+    old = {**bleu, "train_seconds": 60.0}
+    second = first._replace(seed=2, layer_shares=shares, results=old)
+    finished.write_file(self.out / finished.FILE, [first, second])
+    first, second = finished.read_file(self.out / finished.FILE)
     report.write(self.out, ["table2", "figure4"], [first])
     text = (self.out / report.REPORT).read_text()
-    self.assertIn("| VAR+c | 1 | 62.3 | 10.0 | 41.6 | 20.0 | 26.9 | 30.0 | 17.2 | 40.0 |", text)
+    self.assertIn(
+      "| VAR+c | 1 | 62.3 | 10.0 | 41.6 | 20.0 | 26.9 | 30.0 | 17.2 | 40.0 | 0.950 |", text
+    )
     self.assertIn("| objects | 50 | 50 |\n| colours | 100 | 0 |\n| numbers | 0 | 100 |", text)
     self.assertIn("| all words | 40 | 60 |", text)
     self.assertIn("| 43.1 | 48.0 |", text)  # The paper at 2,000 updates, and these runs.

@@ -1,4 +1,4 @@
-"""Scores of captions against human references: BLEU, ROUGE-L and CIDEr.
+"""Scores of captions against human references: BLEU, its brevity penalty, ROUGE-L and CIDEr.
 
 All scores compare the words of `vocabulary.split_words` (lower case, no punctuation). They are
 comparable with published figures that also drop punctuation.
@@ -10,11 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import sacrebleu
+from sacrebleu.metrics.bleu import BLEUScore
 
 from wsram_tf.captions.vocabulary import check_texts, split_words
 from wsram_tf.settings import check_instance
 
-__all__ = ["all_scores", "corpus_bleu", "corpus_cider", "corpus_rouge_l"]
+__all__ = ["all_scores", "brevity_penalty", "corpus_bleu", "corpus_cider", "corpus_rouge_l"]
 
 # The values of COCO's evaluation code.
 _RECALL_WEIGHT = 1.2
@@ -30,7 +31,8 @@ def all_scores(captions: Sequence[str], references: Sequence[Sequence[str]]) -> 
     references: n lists of at least one human caption each.
 
   Returns:
-    scores by `bleu_1` to `bleu_4` and `rouge_l`, in percent, and `cider`, 0 to 10.
+    scores by `bleu_1` to `bleu_4` and `rouge_l`, in percent, `brevity_penalty`, 0 to 1, and
+    `cider`, 0 to 10.
 
   Raises:
     ValueError: if there is no caption, or a caption without a reference.
@@ -43,6 +45,7 @@ def all_scores(captions: Sequence[str], references: Sequence[Sequence[str]]) -> 
   """
   return {
     **corpus_bleu(captions, references),
+    "brevity_penalty": brevity_penalty(captions, references),
     "rouge_l": corpus_rouge_l(captions, references),
     "cider": corpus_cider(captions, references),
   }
@@ -52,7 +55,7 @@ def corpus_bleu(captions: Sequence[str], references: Sequence[Sequence[str]]) ->
   """Computes BLEU-1 to BLEU-4 of a set of captions with sacrebleu.
 
   BLEU-k is the geometric mean of the precisions of 1- to k-grams, times the brevity penalty of the
-  whole set, without smoothing. sacrebleu does not split the words further (`tokenize="none"`).
+  whole set (`brevity_penalty`), without smoothing.
 
   Args:
     captions: n captions; an empty caption counts as no words.
@@ -69,23 +72,37 @@ def corpus_bleu(captions: Sequence[str], references: Sequence[Sequence[str]]) ->
   >>> round(corpus_bleu(["a dog runs"], [["A dog runs .", "The dog runs ."]])["bleu_2"], 1)
   100.0
   """
-  _check(captions, references)
-  said = [" ".join(split_words(caption)) for caption in captions]
-  most = max(len(written) for written in references)
-  # sacrebleu takes a list of all first references, one of all second references, and so on; None
-  # marks a missing reference.
-  streams = [
-    [" ".join(split_words(written[k])) if k < len(written) else None for written in references]
-    for k in range(most)
-  ]
-  return {
-    f"bleu_{order}": sacrebleu.BLEU(
-      max_ngram_order=order, tokenize="none", smooth_method="none", force=True
-    )
-    .corpus_score(said, streams)
-    .score
-    for order in range(1, 5)
-  }
+  return {f"bleu_{order}": _bleu(captions, references, order).score for order in range(1, 5)}
+
+
+def brevity_penalty(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+  """Computes the factor by which BLEU is lower for captions shorter than their references.
+
+  It is exp(1 - r / c) for c words in the captions and r in the references closest in length, r
+  above c, and otherwise 1. BLEU divided by it is BLEU without the penalty, which some papers
+  report, for instance *Show, Attend and Tell*. That figure rewards short captions, so it should
+  stand beside the penalty.
+
+  Args:
+    captions: n captions; an empty caption counts as no words.
+    references: n lists of at least one human caption each.
+
+  Returns:
+    0 to 1.
+
+  Raises:
+    ValueError: see `corpus_bleu`.
+
+  Source: K. Papineni, S. Roukos, T. Ward, W. Zhu, BLEU: a Method for Automatic Evaluation of
+    Machine Translation, ACL 2002, section 2.2; K. Xu et al., Show, Attend and Tell, ICML 2015,
+    section 5.2.
+
+  Example:
+
+  >>> round(brevity_penalty(["a dog"], [["A dog runs .", "The dog runs fast ."]]), 4)
+  0.6065
+  """
+  return _bleu(captions, references, 1).bp
 
 
 def corpus_rouge_l(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
@@ -170,6 +187,21 @@ def corpus_cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -
     said = _gram_counts(split_words(caption))
     figures.append(np.mean([_cider(said, one, rarity, unseen) for one in written]))
   return float(np.mean(figures))
+
+
+def _bleu(captions: Sequence[str], references: Sequence[Sequence[str]], order: int) -> BLEUScore:
+  """Computes BLEU of one order with sacrebleu, which does not split the words further."""
+  _check(captions, references)
+  said = [" ".join(split_words(caption)) for caption in captions]
+  most = max(len(written) for written in references)
+  # sacrebleu takes a list of all first references, one of all second references, and so on; None
+  # marks a missing reference.
+  streams = [
+    [" ".join(split_words(written[k])) if k < len(written) else None for written in references]
+    for k in range(most)
+  ]
+  metric = sacrebleu.BLEU(max_ngram_order=order, tokenize="none", smooth_method="none", force=True)
+  return metric.corpus_score(said, streams)
 
 
 def _check(captions: Sequence[str], references: Sequence[Sequence[str]]) -> None:

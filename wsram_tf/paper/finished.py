@@ -27,11 +27,13 @@ class _Kept(NamedTuple):
     results: figures of each run.
     columns: figures of each evaluation.
     if_there: further columns, which not all runs have.
+    results_if_there: further figures of a run, which runs of older versions lack.
   """
 
   results: tuple[str, ...]
   columns: tuple[str, ...]
   if_there: tuple[str, ...] = ()
+  results_if_there: tuple[str, ...] = ()
 
 
 _ERRORS = ("test_error_percent", "test_error_percent_averaged")
@@ -48,6 +50,7 @@ _KEPT = {
   experiments.CAPTIONS.name: _Kept(
     ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "train_seconds"),
     ("update", "train_seconds", "negative_log_likelihood"),
+    results_if_there=("brevity_penalty",),
   ),
 }
 _LAST = 2**31
@@ -99,7 +102,11 @@ def read_folder(
     method,
     seed,
     tuple(flags),
-    {name: _rounded(results[name]) for name in kept.results if name in results},
+    {
+      name: _rounded(results[name])
+      for name in (*kept.results, *kept.results_if_there)
+      if name in results
+    },
     [
       {name: _rounded(row[name]) for name in columns if name in row}
       for row in run.read_metrics(until_update=_LAST)
@@ -169,6 +176,8 @@ def _decoded(values: dict[str, Any]) -> FinishedRun:
     }
     for row in zip(*columns, *partial, strict=True)
   ]
+  results = values["results"]
+  more = [name for name in kept.results_if_there if name in results]
   updates = columns[0]
   if not rows or updates[0] < 0 or any(a >= b for a, b in itertools.pairwise(updates)):
     raise ValueError("update: must rise")
@@ -180,7 +189,7 @@ def _decoded(values: dict[str, Any]) -> FinishedRun:
     str(values["method"]),
     int(values["seed"]),
     tuple(map(str, values["flags"])),
-    {name: _number(values["results"][name]) for name in kept.results},
+    {name: _number(results[name]) for name in (*kept.results, *more)},
     rows,
     shares,
   )

@@ -290,10 +290,12 @@ def _table_2(finished: _Finished) -> tuple[list[str], None]:
     for n in range(1, 5):
       cells.append(f"{paper[n - 1]:.1f}" if paper else "-")
       cells.append(_cell([one[f"bleu_{n}"] for one in results], 1))
+    cells.append(_cell([one.get("brevity_penalty") for one in results], 3))
     rows.append(cells)
   head = ["method", "seeds"]
   for n in range(1, 5):
     head += [f"paper, BLEU-{n}", f"BLEU-{n}"]
+  head.append("brevity penalty")
   return [*_table(head, rows), *_layers(finished)], None
 
 

@@ -211,8 +211,9 @@ class PhotographTask(CaptionTask):
     """Describes a finished run in one line; see `Task`."""
     figures = ", ".join(f"BLEU-{n} {results[f'bleu_{n}']:.1f}" for n in range(1, 5))
     return (
-      f"test {figures}, ROUGE-L {results['rouge_l']:.1f}, CIDEr {results['cider']:.3f}; "
-      f"log-likelihood {results['test_log_likelihood_per_word_nats']:.3f} nats a word"
+      f"test {figures}, brevity penalty {results['brevity_penalty']:.3f}, ROUGE-L "
+      f"{results['rouge_l']:.1f}, CIDEr {results['cider']:.3f}; log-likelihood "
+      f"{results['test_log_likelihood_per_word_nats']:.3f} nats a word"
     )
 
   def _load_splits(self) -> tuple[captioned_images.CaptionSplits, captioned_images.Report]:

@@ -133,7 +133,9 @@ class PhotographsTest(tf.test.TestCase):
     cls.results = json.loads((cls.whole / "results.json").read_text())
 
   def test_writes_scores_captions_and_the_backbone(self):
-    self.assertLessEqual({"bleu_1", "bleu_4", "rouge_l", "cider"}, set(self.results))
+    self.assertLessEqual(
+      {"bleu_1", "bleu_4", "brevity_penalty", "rouge_l", "cider"}, set(self.results)
+    )
     # "A red square" and its end make four words; "There is a red square here" is longer.
     self.assertEqual((self.results["training_captions"], self.results["test_images"]), (6, 2))
     self.assertEqual(
