@@ -2,14 +2,16 @@
 
   python -m tests.benchmarks.caption_search --run_dir=RUN --search=3:1:0 --search=5:0.7:10
 
-Each search is BEAM_WIDTH:LENGTH_EXPONENT:AVERAGED_SAMPLES. Prints the BLEU scores, the brevity
-penalty in them and the seconds of each. With `--checkpoint`, another state of the run is searched,
+Each search is BEAM_WIDTH:LENGTH_EXPONENT:AVERAGED_SAMPLES, and with a fourth number, the exponent,
+one for the consensus. Prints the BLEU scores, the brevity penalty in them, CIDEr and the seconds of
+each. With `--checkpoint`, another state of the run is searched,
 for example one of its checkpoints. For a captioner over several layers, `--layers` adds a table of
 the words of the last search by kind: the share of each layer among the glimpses before them, at the
 mode of the prior, and the prior's mean probability of each layer and mean entropy.
 """
 
 import collections
+import dataclasses
 import time
 
 import keras
@@ -86,13 +88,14 @@ def main(argv):
   learner = keras.models.load_model(_CHECKPOINT.value or run.path / "model.keras")
   grids = task.features.grids[task.features.rows_of(task.dev.names)]
   print(f"update {int(learner.optimizer.iterations):,}, {len(task.dev.names)} photographs")
-  print(
-    "| beam width | length exponent | samples | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | penalty | s |"
-  )
-  print("|---|---|---|---|---|---|---|---|---|")
+  print("| search | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | penalty | CIDEr | s |")
+  print("|---|---|---|---|---|---|---|---|")
   for search in _SEARCHES.value:
-    width, exponent, samples = search.split(":")
+    width, exponent, samples, *consensus = search.split(":")
     config = DecodingConfig(int(width), float(exponent), int(samples))
+    if consensus:
+      (exponent,) = map(float, consensus)
+      config = dataclasses.replace(config, consensus=True, consensus_exponent=exponent)
     start = time.perf_counter()
     answers = describe_images(learner, grids, config, _BATCH_SIZE.value)
     seconds = time.perf_counter() - start
@@ -100,10 +103,8 @@ def main(argv):
     bleu = scores.corpus_bleu(captions, task.dev.captions)
     figures = " | ".join(f"{value:.1f}" for value in bleu.values())
     penalty = scores.brevity_penalty(captions, task.dev.captions)
-    print(
-      f"| {width} | {exponent} | {samples} | {figures} | {penalty:.3f} | {seconds:.0f} |",
-      flush=True,
-    )
+    cider = scores.corpus_cider(captions, task.dev.captions)
+    print(f"| {search} | {figures} | {penalty:.3f} | {cider:.3f} | {seconds:.0f} |", flush=True)
   if _LAYERS.value:
     if "layers" not in answers:
       raise app.UsageError("layers=true: needs a captioner over several layers")

@@ -11,7 +11,9 @@ the products of its inference network set aside.
   python -m tests.benchmarks.train_step --choose_scale
 
 times the step of a model that chooses one of three scales, in turn with the step of the same model
-with all three scales at once; on one batch in memory, without input pipeline.
+with all three scales at once; on one batch in memory, without input pipeline. With
+`--units=128 --glimpse_filters=8,8 --context_side=24 --nojit_compile` it is the model of the paper's
+digits, as `reproduce_paper.py` trains it.
 """
 
 import itertools
@@ -43,6 +45,12 @@ _ESTIMATOR_UNITS = flags.DEFINE_integer(
 _MICRO_BATCHES = flags.DEFINE_integer("micro_batches", 1, "micro-batches of each batch")
 _CHOOSE_SCALE = flags.DEFINE_bool(
   "choose_scale", False, "print only the table of a chosen scale beside all scales at once"
+)
+_GLIMPSE_FILTERS = flags.DEFINE_list(
+  "glimpse_filters", [], "with --choose_scale: filters of each convolution of the glimpse network"
+)
+_CONTEXT_SIDE = flags.DEFINE_integer(
+  "context_side", 12, "with --choose_scale: side of the low-resolution copy of the image"
 )
 _JIT_COMPILE = flags.DEFINE_bool("jit_compile", True, "compile the step with XLA")
 
@@ -160,8 +168,14 @@ def _steps_with_scales(
   units: int, cell: str, choose_scale: bool, train: digits.Digits
 ) -> Callable[[], object]:
   """Returns a function that runs one round of training steps."""
-  glimpse = wsram_tf.GlimpseConfig(glimpse_scales=3, choose_scale=choose_scale)
-  config = wsram_tf.ModelConfig(units=units, cell=cell, glimpse=glimpse)
+  glimpse = wsram_tf.GlimpseConfig(
+    glimpse_scales=3,
+    glimpse_filters=tuple(map(int, _GLIMPSE_FILTERS.value)),
+    choose_scale=choose_scale,
+  )
+  config = wsram_tf.ModelConfig(
+    units=units, cell=cell, glimpse=glimpse, context_side=_CONTEXT_SIDE.value
+  )
   objective = wsram_tf.ObjectiveConfig(num_samples=_SAMPLES.value)
   learner = wsram_tf.WakeSleepLearner(config, objective, seed=1)
   learner.compile(

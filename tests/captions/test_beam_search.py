@@ -1,5 +1,9 @@
 """Beam search: greedy at width 1, exact at full width, without unknown words."""
 
+import collections
+import dataclasses
+import importlib
+
 import numpy as np
 import tensorflow as tf
 
@@ -9,6 +13,9 @@ from wsram_tf.captions.beam_search import beam_search, stratified_uniforms
 from wsram_tf.captions.caption_network import CaptionNetwork
 from wsram_tf.captions.learner import log_likelihood
 from wsram_tf.captions.vocabulary import END, PADDING, START, UNKNOWN
+
+# The function has the module's name in its package.
+beam_module = importlib.import_module("wsram_tf.captions.beam_search")
 
 
 def _network(seed: int, **changes) -> CaptionNetwork:
@@ -39,6 +46,19 @@ def _brute_force(network, images) -> list[tuple[list[int], np.ndarray]]:
 
   extend(network.initial_state(grid, 1), [], np.zeros(len(images)))
   return finished
+
+
+def _f_measure(words: list[int], other: list[int]) -> float:
+  """The mean F-measure of 1- to 4-grams of two captions, counted gram by gram."""
+  total = 0.0
+  for n in range(1, 5):
+    first, second = (
+      collections.Counter(zip(*(said[i:] for i in range(n)), strict=False))
+      for said in ([w for w in one if w not in (END, PADDING)] for one in (words, other))
+    )
+    if first or second:
+      total += 2 * (first & second).total() / (first.total() + second.total())
+  return total / 4
 
 
 class BeamSearchTest(tf.test.TestCase):
@@ -120,6 +140,60 @@ class BeamSearchTest(tf.test.TestCase):
       others += np.sum(found["words"] != at_mode["words"])
     self.assertGreater(others, 0)  # Otherwise glimpses at the mode would pass, too.
 
+  def test_the_consensus_is_the_caption_most_like_all_others(self):
+    images = tf.constant(caption_toy.grids(3))
+    others = 0
+    for seed, exponent in ((0, 0.0), (1, 0.5), (2, 0.5), (3, 1.0)):
+      network = _network(seed)
+      finished = _brute_force(network, images)
+      # The width exceeds the number of captions, and the places left over count for nothing.
+      plain = wsram_tf.DecodingConfig(64)
+      config = dataclasses.replace(plain, consensus=True, consensus_exponent=exponent)
+      found, best = beam_search(network, images, config), beam_search(network, images, plain)
+      self.assertNotIn("likeness", best)
+      for i in range(len(images)):
+        weights = np.exp([exponent * log_probs[i] for _, log_probs in finished])
+        weights /= weights.sum()
+        expected = [
+          sum(w * _f_measure(words, other) for (other, _), w in zip(finished, weights, strict=True))
+          for words, _ in finished
+        ]
+        self.assertAllClose(found["likeness"][i], max(expected), rtol=1e-5)
+        said = [word for word in found["words"][i].numpy() if word != PADDING]
+        (chosen,) = (n for n, (words, _) in enumerate(finished) if words == said)
+        self.assertAllClose(expected[chosen], max(expected), rtol=1e-5)  # It may be a tie.
+        self.assertAllClose(found["log_prob"][i], finished[chosen][1][i], rtol=1e-5)
+      others += np.sum(found["words"] != best["words"])
+    self.assertGreater(others, 0)  # Otherwise the caption of highest score would pass, too.
+
+  def test_a_consensus_counts_repeated_grams(self):
+    a, b, c = 4, 5, 6
+    said = [[a, a, a, b], [a, a, c, a], [b, a, a, b], [b, c, END, PADDING], [END, *[PADDING] * 3]]
+    words = tf.constant([said, said[::-1]], tf.int32)
+    likeness = beam_module._likeness(words, tf.float32)
+    expected = [[_f_measure(one, other) for other in said] for one in said]
+    self.assertAllClose(likeness[0], expected)
+    self.assertAllClose(likeness[1], np.array(expected)[::-1, ::-1])
+    self.assertAllClose(np.diag(expected), [1.0, 1.0, 1.0, 0.5, 0.0])
+
+  def test_a_consensus_is_a_caption_that_the_search_kept(self):
+    # The first place is empty: its words are like the others', and its log-probability the lowest.
+    log_prob = tf.constant([[tf.float32.min, -1.0, -2.0]])
+    found = beam_module._Captions(
+      words=tf.constant([[[4, 5], [4, 5], [4, 6]]]),
+      log_prob=log_prob,
+      length=tf.fill([1, 3], 2.0),
+      is_open=tf.fill([1, 3], True),
+      locations=tf.zeros([1, 3, 1, 2, 2]),
+      log_weights=tf.zeros([1, 3, 1]),
+    )
+    # The mean of four F-measures: 1, 1, 0, 0 with itself, 0.5, 0, 0, 0 with the other.
+    self.assertAllClose(beam_module._expected_likeness(found, 0.0), [[-1.0, 0.3125, 0.3125]])
+
+  def test_a_consensus_needs_three_captions(self):
+    with self.assertRaisesRegex(ValueError, "consensus=True: must be false for beam_width=2"):
+      wsram_tf.DecodingConfig(beam_width=2, consensus=True)
+
   def test_each_of_the_averaged_sequences_has_its_part_of_the_numbers(self):
     numbers = stratified_uniforms(40, 5, 2)
     parts = np.sort(np.floor(5 * numbers), axis=1)
@@ -148,7 +222,7 @@ class BeamSearchTest(tf.test.TestCase):
 
   def test_eager_graph_compiled_and_unknown_batch_agree(self):
     network, images = _network(2, max_words=2, cell="relu"), tf.constant(caption_toy.grids(4))
-    config = wsram_tf.DecodingConfig(beam_width=3, averaged_samples=2)
+    config = wsram_tf.DecodingConfig(beam_width=3, averaged_samples=2, consensus=True)
     eager = beam_search(network, images, config)
     for compiled in (False, True):
       search = tf.function(

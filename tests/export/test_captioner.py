@@ -34,7 +34,7 @@ VOCABULARY = Vocabulary(WORDS)
 SIDE = 16
 MAX_WORDS = 3  # Each word is traced.
 AT_MODE = DecodingConfig(beam_width=3)
-AVERAGED = DecodingConfig(beam_width=2, averaged_samples=3)  # Of the scenes.
+AVERAGED = DecodingConfig(beam_width=4, averaged_samples=3, consensus=True)  # Of the scenes.
 
 
 def make_backbone():
@@ -161,6 +161,10 @@ class CaptionerTest(tf.test.TestCase):
         answer["locations"][row, :count], found["locations"][row, :count], atol=1e-6
       )
       self.assertFalse(answer["locations"][row, count:].any())
+    self.assertEqual("likeness" in answer, "likeness" in found)
+    if "likeness" in found:
+      self.assertAllClose(answer["likeness"], found["likeness"], atol=1e-5)
+      self.assertGreater(np.ptp(answer["likeness"]), 0.01)
 
   def test_contracts(self):
     answer = {
@@ -184,6 +188,7 @@ class CaptionerTest(tf.test.TestCase):
     self.assertEqual((photos.facts.beam_width, photos.facts.test_figures), (3, {"bleu_4": 12.5}))
     self.assertEqual(photos.facts.averaged_samples, 0)
     scenes = manifests.read_manifest(exported() / "scenes/1")
+    answer["likeness"] = "float32 [-1]"  # Of the consensus.
     self.assertEqual(
       scenes.contract,
       {
@@ -192,7 +197,8 @@ class CaptionerTest(tf.test.TestCase):
       },
     )
     self.assertEqual((scenes.facts.image_shape, scenes.facts.largest_pixels), ((16, 12, 1), None))
-    self.assertEqual((scenes.facts.beam_width, scenes.facts.averaged_samples), (2, 3))
+    self.assertEqual((scenes.facts.beam_width, scenes.facts.averaged_samples), (4, 3))
+    self.assertEqual((photos.facts.consensus, scenes.facts.consensus), (False, True))
 
   def test_captions_of_features_are_the_searchs(self):
     features = np.random.default_rng(2).normal(size=[40, 2, 2, 3]).astype(np.float32)
@@ -260,6 +266,7 @@ class CaptionerTest(tf.test.TestCase):
       )
       self.assertEqual(answer["caption"].shape, (0,))
       self.assertEqual(answer["locations"].shape, (0, MAX_WORDS, 2))
+    self.assertEqual(answer["likeness"].shape, (0,))
 
   def test_weights_are_held_once_and_training_leaves_no_trace(self):
     run = finished_run.load_caption_run(photo_run())
@@ -300,7 +307,7 @@ class CaptionerTest(tf.test.TestCase):
   def test_the_page_names_both_models_and_files_that_are_there(self):
     page = (exported() / "README.md").read_text()  # About scenes, which were exported last.
     self.assertIn(f"| photos | 1 | 16 x 16 x 3 | 7 | {MAX_WORDS} | 3 | 0 | bleu_4 12.5 |", page)
-    self.assertIn(f"| scenes | 1 | 16 x 12 x 1 | 7 | {MAX_WORDS} | 2 | 3 |", page)
+    self.assertIn(f"| scenes | 1 | 16 x 12 x 1 | 7 | {MAX_WORDS} | 4 | 3 |", page)
     self.assertIn("--signature_def=caption_images", page)
     for path in re.findall(r"scenes/1[\w./]*", page):
       self.assertTrue((exported() / path).exists(), path)

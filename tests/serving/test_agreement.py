@@ -70,6 +70,22 @@ class AgreementTest(unittest.TestCase):
     with self.assert_fails(r"s\.log_prob"):  # Without a search nothing is drawn for captions.
       compare(other, caption_answer(), None, averaged_samples=5)
 
+  def test_the_consensus_of_other_captions_at_a_tie(self):
+    def likely(second, **outputs):
+      return caption_answer(likeness=np.array([0.5, second], np.float32), **outputs)
+
+    words = np.array([[b"a", b"dog", b""], [b"a", b"cow", b""]], object)
+    log_prob = np.array([-3.0, -7.0], np.float32)  # The consensus is not the most probable one.
+    other = {"caption": np.array([b"a dog", b"a cow"], object), "words": words}
+    for tie in (likely(0.62, **other, log_prob=log_prob), likely(0.62)):
+      self.assertEqual(compare(tie, likely(0.6)).tied.tolist(), [False, True])
+    with self.assert_fails(r"s\.caption"):
+      compare(likely(0.66, **other), likely(0.6))
+    with self.assert_fails(r"s\.likeness"):
+      compare(likely(0.66), likely(0.6))
+    with self.assert_fails(r"s\.log_prob"):  # The same caption is as probable as it was.
+      compare(likely(0.62, log_prob=log_prob), likely(0.6))
+
   def test_another_number_fails(self):
     for value in (np.nan, np.inf, -3.01):
       wrong = caption_answer(log_prob=np.array([value, -6.0], np.float32))

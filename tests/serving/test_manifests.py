@@ -67,6 +67,7 @@ class ManifestsTest(unittest.TestCase):
     self.assertIsInstance(manifest.facts, manifests.CaptionerFacts)
     self.assertEqual(manifest.facts.feature_shape, [7, 7, 5])
     filled = {**given, "fit": "resize", "layer_grids": [], "averaged_samples": 0}
+    filled |= {"consensus": False, "consensus_exponent": 0.5}
     self.assertEqual(manifests.manifest_values(manifest), filled)
     self.assertEqual(self.read(manifests.manifest_values(manifest)), manifest)
 

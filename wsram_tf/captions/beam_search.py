@@ -13,6 +13,8 @@ from wsram_tf.settings import check_instance, given_or_default
 
 __all__ = ["beam_search", "stratified_uniforms"]
 
+_LONGEST_GRAM = 4
+
 
 def stratified_uniforms(words: int, samples: int, size: int) -> np.ndarray:
   """Returns the random numbers that draw the sequences of a search with `averaged_samples`.
@@ -55,6 +57,10 @@ def beam_search(
   probability is the mean of theirs, as the model defines it. With width 1 the search is greedy;
   with a width of at least the number of captions it is exact.
 
+  With the config's `consensus`, the answer is the kept caption that is most like the kept ones: of
+  highest expected likeness, where each caption c counts by p(c) ** consensus_exponent. The likeness
+  of two captions is the mean F-measure of their 1- to 4-grams. This is minimum Bayes risk decoding.
+
   Args:
     network: the caption network.
     images: float `[B, H, W, C]`.
@@ -64,11 +70,16 @@ def beam_search(
     dict of `words` int32 `[B, T]` (padding after the end), `log_prob` float `[B]`, nats, of the
     words without normalisation, and `locations` float `[B, T, 2]`; for a network of several layers
     also `layers` int64 `[B, T]`. Of M sequences, the locations are those of the sequence that gives
-    the words the highest probability.
+    the words the highest probability. With `consensus` also `likeness` float `[B]`, 0 to 1, the
+    expected likeness of the answer.
 
   Raises:
     ValueError: if an argument is of another class, or `averaged_samples` is above 0 for soft
       attention.
+
+  Source of the consensus: S. Kumar, W. Byrne, Minimum Bayes-Risk Decoding for Statistical Machine
+    Translation, NAACL 2004; of the exponent: R. Tromble et al., Lattice Minimum Bayes-Risk Decoding
+    for Statistical Machine Translation, EMNLP 2008.
 
   Example:
 
@@ -81,6 +92,43 @@ def beam_search(
   check_instance("network", network, CaptionNetwork)
   config = given_or_default("config", config, DecodingConfig)
   config.check_model(network.config)
+  found = _kept_captions(network, images, config)
+  scores = found.log_prob / found.length**config.length_exponent
+  if config.consensus:
+    scores = _expected_likeness(found, config.consensus_exponent)
+  best = tf.argmax(scores, axis=1)
+  words, log_prob, locations, log_weights, score = (
+    tf.gather(tensor, best, batch_dims=1)
+    for tensor in (found.words, found.log_prob, found.locations, found.log_weights, scores)
+  )
+  likeliest = tf.argmax(log_weights, axis=1)
+  locations = tf.gather(locations, likeliest, batch_dims=1)
+  likeness = {"likeness": score} if config.consensus else {}
+  return {"words": words, "log_prob": log_prob, **network.named_actions(locations), **likeness}
+
+
+class _Captions(NamedTuple):
+  """The W captions that a search keeps of each image, after n words.
+
+  Attributes:
+    words: int32 `[B, W, n]`.
+    log_prob: float `[B, W]`, nats, of the words.
+    length: float `[B, W]`, words until the end, which counts too.
+    is_open: bool `[B, W]`, whether the end is missing.
+    locations: actions of the M sequences, float `[B, W, M, n, A]`.
+    log_weights: float `[B, W, M]`, log-probabilities of the words given each sequence, normalised.
+  """
+
+  words: tf.Tensor
+  log_prob: tf.Tensor
+  length: tf.Tensor
+  is_open: tf.Tensor
+  locations: tf.Tensor
+  log_weights: tf.Tensor
+
+
+def _kept_captions(network: CaptionNetwork, images: tf.Tensor, config: DecodingConfig) -> _Captions:
+  """Returns the W captions of each image that the search keeps to the end."""
   width, samples = config.beam_width, max(config.averaged_samples, 1)
   size, uniforms = action_size(network.location_distribution), None
   if config.averaged_samples:
@@ -112,34 +160,7 @@ def beam_search(
     before = tf.reshape(beam + width * tf.range(batch)[:, tf.newaxis], [-1, 1])
     rows = tf.reshape(samples * before + tf.range(samples), [-1])
     state = tf.nest.map_structure(lambda tensor, rows=rows: tf.gather(tensor, rows), state)
-  best = tf.argmax(found.log_prob / found.length**config.length_exponent, axis=1)
-  words, log_prob, locations, log_weights = (
-    tf.gather(tensor, best, batch_dims=1)
-    for tensor in (found.words, found.log_prob, found.locations, found.log_weights)
-  )
-  likeliest = tf.argmax(log_weights, axis=1)
-  locations = tf.gather(locations, likeliest, batch_dims=1)
-  return {"words": words, "log_prob": log_prob, **network.named_actions(locations)}
-
-
-class _Captions(NamedTuple):
-  """The W captions that a search keeps of each image, after n words.
-
-  Attributes:
-    words: int32 `[B, W, n]`.
-    log_prob: float `[B, W]`, nats, of the words.
-    length: float `[B, W]`, words until the end, which counts too.
-    is_open: bool `[B, W]`, whether the end is missing.
-    locations: actions of the M sequences, float `[B, W, M, n, A]`.
-    log_weights: float `[B, W, M]`, log-probabilities of the words given each sequence, normalised.
-  """
-
-  words: tf.Tensor
-  log_prob: tf.Tensor
-  length: tf.Tensor
-  is_open: tf.Tensor
-  locations: tf.Tensor
-  log_weights: tf.Tensor
+  return found
 
 
 def _add_word(
@@ -182,3 +203,55 @@ def _add_word(
     is_open=kept.is_open & (word != END),
     log_weights=log_weights,
   )
+
+
+def _expected_likeness(found: _Captions, exponent: float) -> tf.Tensor:
+  """Returns how like each caption is to the kept ones, each weighted by its probability.
+
+  Args:
+    found: the captions at the end of the search.
+    exponent: of the probabilities.
+
+  Returns:
+    float `[B, W]`, 0 to 1; -1 for places that hold no caption.
+  """
+  is_caption = found.log_prob > 0.5 * found.log_prob.dtype.min
+  weights = tf.nn.softmax(tf.where(is_caption, exponent * found.log_prob, found.log_prob.dtype.min))
+  expected = tf.linalg.matvec(_likeness(found.words, found.log_prob.dtype), weights)
+  return tf.where(is_caption, expected, -1.0)
+
+
+def _likeness(words: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+  """Returns the mean F-measure of the 1- to 4-grams of each pair of captions.
+
+  A gram that occurs several times in both captions counts as often as in the one with fewer.
+
+  Args:
+    words: int `[B, W, T]`, with END and PADDING after the last word.
+    dtype: of the result.
+
+  Returns:
+    `[B, W, W]`, 0 to 1; captions shorter than n words have no n-gram, and an F-measure of 0.
+  """
+  is_word = (words != END) & (words != PADDING)
+  # Whether the n-gram at place i of a caption and the one at place j of another are equal, and all
+  # of words, [B, W, W, i, j]; first n = 1.
+  same_words = words[:, :, tf.newaxis, :, tf.newaxis] == words[:, tf.newaxis, :, tf.newaxis, :]
+  same_words &= is_word[:, tf.newaxis, :, tf.newaxis, :]
+  same, total = same_words, 0.0
+  for n in range(1, min(_LONGEST_GRAM, words.shape[-1]) + 1):
+    if n > 1:
+      same = same[..., :-1, :-1] & same_words[..., n - 1 :, n - 1 :]
+    equal = tf.cast(same, tf.int32)
+    own = tf.transpose(tf.linalg.diag_part(tf.transpose(equal, [0, 3, 4, 1, 2])), [0, 3, 1, 2])
+    # The first occurrence of a gram in its caption is number 1; 0 where there is no gram.
+    occurrence = tf.reduce_sum(tf.linalg.band_part(own, -1, 0), axis=-1)  # [B, W, i]
+    is_gram = occurrence > 0
+    common = is_gram[:, :, tf.newaxis] & (
+      occurrence[:, :, tf.newaxis] <= tf.reduce_sum(equal, axis=-1)
+    )
+    common = tf.reduce_sum(tf.cast(common, dtype), axis=-1)
+    grams = tf.reduce_sum(tf.cast(is_gram, dtype), axis=-1)
+    both = grams[:, :, tf.newaxis] + grams[:, tf.newaxis]
+    total += tf.math.divide_no_nan(2.0 * common, both)
+  return total / _LONGEST_GRAM

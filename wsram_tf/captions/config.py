@@ -204,9 +204,25 @@ class DecodingConfig:
     "numbers are always the same; 0: one sequence at the prior's mode",
     minimum=0,
   )
+  consensus: bool = setting(
+    False,
+    "of the captions that the search keeps, answer with the one most like the others (minimum "
+    "Bayes risk), in place of the one of highest score; for a beam_width of at least 3",
+  )
+  consensus_exponent: float = setting(
+    0.5,
+    "with consensus: exponent of the probabilities that weight the captions; 0: all count alike",
+    minimum=0,
+    maximum=2,
+  )
 
   def __post_init__(self):
     check_settings(self)
+    if self.consensus and self.beam_width < 3:
+      raise ValueError(
+        f"consensus={self.consensus}: must be false for beam_width={self.beam_width}; it compares "
+        "at least 3 captions"
+      )
 
   def check_model(self, model: CaptionModelConfig) -> None:
     """Checks that a model can be searched in this way.

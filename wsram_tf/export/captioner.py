@@ -107,6 +107,8 @@ def export_captioner(
     beam_width=decoding.beam_width,
     length_exponent=decoding.length_exponent,
     averaged_samples=decoding.averaged_samples,
+    consensus=decoding.consensus,
+    consensus_exponent=decoding.consensus_exponent,
   )
   return publishing.publish(export_dir, module, signatures, facts, verify=verify, report=report)
 
@@ -123,7 +125,8 @@ def build_caption_signatures(
   backbone, `caption_features` takes its grids, `features`; without one, `caption_images` takes
   `images` in 0..1. Each answers `caption` (words separated by spaces), `log_prob` (nats, of the
   words and the end), and by position `words` and `locations`, empty and 0 after the last word; of a
-  network of several layers also `layers`.
+  network of several layers also `layers`. A search for the consensus also answers `likeness`, 0 to
+  1, of the caption to the others that it kept.
 
   Args:
     network: trained.
@@ -170,23 +173,31 @@ def build_caption_signatures(
     # Locations after the last word have no meaning.
     is_word = words != ""
     locations = tf.where(is_word[..., tf.newaxis], found["locations"], 0.0)
-    layers = [tf.where(is_word, found["layers"], 0)] if "layers" in found else []
+    more = {}
+    if "layers" in found:
+      more["layers"] = tf.where(is_word, found["layers"], 0)
     # The contract does not depend on the network's precision.
     log_prob, locations = tf.cast(found["log_prob"], tf.float32), tf.cast(locations, tf.float32)
-    return [caption, log_prob, words, locations, *layers]
+    if "likeness" in found:
+      more["likeness"] = tf.cast(found["likeness"], tf.float32)
+    return {
+      "caption": caption,
+      "log_prob": log_prob,
+      "words": words,
+      "locations": locations,
+      **more,
+    }
 
   def answer(make_grid, rows):
     # Without rows, some kernels that a server's optimiser picks fail.
-    outputs = tf.cond(
+    return tf.cond(
       rows > 0,
       lambda: describe(make_grid()),
-      lambda: [
-        tf.zeros([0, *spec.shape[1:]], spec.dtype)
-        for spec in describe.get_concrete_function().structured_outputs
-      ],
+      lambda: {
+        name: tf.zeros([0, *spec.shape[1:]], spec.dtype)
+        for name, spec in describe.get_concrete_function().structured_outputs.items()
+      },
     )
-    names = ("caption", "log_prob", "words", "locations", "layers")
-    return dict(zip(names[: len(outputs)], outputs, strict=True))
 
   def caption_grids(grids):
     grids = checked_array(grids, shape, grid_name)

@@ -137,6 +137,9 @@ class CaptionerFacts(Facts):
     length_exponent: captions are compared by log-probability / words ** this.
     averaged_samples: sampled glimpse sequences that the probabilities of words average; 0: glimpses
       are at the prior's mode.
+    consensus: whether the answer is the caption most like the others that the search kept, and
+      `likeness` says how much.
+    consensus_exponent: of the probabilities that weight these captions.
   """
 
   task = "captioning"
@@ -147,9 +150,11 @@ class CaptionerFacts(Facts):
   grid_columns: int
   beam_width: int
   length_exponent: float
-  # Old manifests lack these two.
+  # Old manifests lack these four.
   layer_grids: list[list[int]] = dataclasses.field(default_factory=list)
   averaged_samples: int = 0
+  consensus: bool = False
+  consensus_exponent: float = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -94,6 +94,7 @@ class ScenesTest(tf.test.TestCase):
       "inference_phase=sleep: must be wake for captions": ["--inference_phase=sleep"],
       "dataset=films: value should be one of <scenes": ["--dataset=films"],
       "beam_width=0: must be at least 1": ["--beam_width=0"],
+      "consensus=True: must be false for beam_width=2": ["--consensus", "--beam_width=2"],
       "averaged_samples=2: must be 0 for attention=soft": [
         *("--attention=soft", "--estimator=variational", "--num_samples=1"),
         "--averaged_samples=2",
@@ -250,10 +251,11 @@ class PhotographsTest(tf.test.TestCase):
       # Features in files are float16.
       self.assertAllClose(results[name], self.results[name], rtol=1e-2, msg=name)
     (again,) = programs.endings(
-      "evaluate", [f"--run_dir={run_dir}", "--beam_width=1", "--averaged_samples=2"]
+      "evaluate", [f"--run_dir={run_dir}", "--beam_width=3", "--averaged_samples=2", "--consensus"]
     )
     figures = json.loads(again)
-    self.assertEqual((figures["beam_width"], figures["averaged_samples"]), (1, 2))
+    self.assertEqual((figures["beam_width"], figures["averaged_samples"]), (3, 2))
+    self.assertTrue(figures["consensus"])
     name = "test_log_likelihood_per_word_nats"
     self.assertAllClose(figures[name], results[name], rtol=1e-4)
 

@@ -20,6 +20,8 @@ __all__ = ["Agreement", "Answer", "Failure", "compare"]
 TIE_TOLERANCE = 1e-3
 # The same where one of several sequences is drawn otherwise.
 DRAWN_TOLERANCE = 0.1
+# Largest difference of the likeness to the kept captions, where one of them is another at a tie.
+LIKENESS_TOLERANCE = 0.05
 
 # Outputs by name; the first axis is the row.
 Answer = Mapping[str, np.ndarray]
@@ -76,13 +78,14 @@ def compare(
     return Agreement(worst, differ)
   tied = np.zeros_like(differ)
   if length_exponent is not None:
-    scores = [_scores(outputs, length_exponent) for outputs in (answer, expected)]
     # At a tie words or locations differ; other numbers for the same words are a fault.
     other_way = wrong["words"] | wrong["locations"] | wrong.get("layers", False)
-    largest = TIE_TOLERANCE
+    if "likeness" in expected:  # The kept captions may differ, though the answer does not.
+      other_way |= wrong["likeness"] & ~wrong["log_prob"]
     if averaged_samples:
-      other_way, largest = differ, DRAWN_TOLERANCE
-    tied = other_way & _are_whole(answer) & (np.abs(scores[0] - scores[1]) <= largest)
+      other_way = differ
+    near = _are_near(answer, expected, length_exponent, averaged_samples)
+    tied = other_way & _are_whole(answer) & near
   for name, rows in wrong.items():
     rows, what = np.flatnonzero(rows & ~tied)[:8], f"{signature}.{name}{where}"
     if not len(rows):
@@ -115,6 +118,17 @@ def _are_whole(answer: Answer) -> np.ndarray:
   """Whether each caption consists of its words, bool `[B]`."""
   joined = [b" ".join(word for word in words if word) for words in answer["words"].tolist()]
   return np.array([*map(bytes.__eq__, joined, answer["caption"].tolist())], bool)
+
+
+def _are_near(
+  answer: Answer, expected: Answer, length_exponent: float, averaged_samples: int
+) -> np.ndarray:
+  """Whether a search may end with either of two captions, bool `[B]`."""
+  if "likeness" in expected:
+    return np.abs(answer["likeness"] - expected["likeness"]) <= LIKENESS_TOLERANCE
+  largest = DRAWN_TOLERANCE if averaged_samples else TIE_TOLERANCE
+  scores = [_scores(outputs, length_exponent) for outputs in (answer, expected)]
+  return np.abs(scores[0] - scores[1]) <= largest
 
 
 def _scores(answer: Answer, length_exponent: float) -> np.ndarray:
