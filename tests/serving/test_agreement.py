@@ -83,8 +83,14 @@ class AgreementTest(unittest.TestCase):
       compare(likely(0.66, **other), likely(0.6))
     with self.assert_fails(r"s\.likeness"):
       compare(likely(0.66), likely(0.6))
-    with self.assert_fails(r"s\.log_prob"):  # The same caption is as probable as it was.
-      compare(likely(0.62, log_prob=log_prob), likely(0.6))
+    # The same caption is as probable as it was, but for one of several sequences.
+    drawn = np.array([-3.0, -6.2], np.float32)
+    self.assertEqual(compare(likely(0.62, log_prob=drawn), likely(0.6), 1.0, 5).tied.sum(), 1)
+    for averaged, wrong in ((0, drawn), (5, log_prob)):
+      with self.assert_fails(r"s\.log_prob"):
+        compare(likely(0.62, log_prob=wrong), likely(0.6), averaged_samples=averaged)
+    with self.assert_fails(r"s\.caption"):
+      compare(likely(0.62, **other, log_prob=np.float32([-3, np.nan])), likely(0.6))
 
   def test_another_number_fails(self):
     for value in (np.nan, np.inf, -3.01):
