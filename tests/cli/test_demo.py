@@ -21,6 +21,19 @@ sys.modules["gradio"] = None
 from wsram_tf.cli.programs.demo import demo
 demo([])
 """
+# As an interrupt that comes just before the program waits: it wakes nothing that blocks.
+_INTERRUPTED = """
+import _thread, threading
+import gradio
+from wsram_tf.demo import page
+threading.Timer(1.0, _thread.interrupt_main).start()
+with gradio.Blocks() as built:
+  gradio.Markdown("a page")
+try:
+  page.launch(built, port=0)
+except KeyboardInterrupt:
+  print("interrupted")
+"""
 
 
 class DemoTest(absltest.TestCase):
@@ -49,6 +62,11 @@ class DemoTest(absltest.TestCase):
     self.assertEqual(process.returncode, 130, errors)
     self.assertEqual(errors.strip().splitlines()[-1], "demo: stopped; the page is closed")
     self.assertNotIn("Traceback", errors)
+
+  def test_an_interrupt_just_before_the_wait_ends_it(self):
+    command = [sys.executable, "-c", _INTERRUPTED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    self.assertEqual(done.stdout.splitlines()[-1], "interrupted", done.stderr)
 
   def test_without_gradio_it_names_the_extra(self):
     command = [sys.executable, "-c", _WITHOUT_GRADIO]

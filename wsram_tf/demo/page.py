@@ -3,7 +3,7 @@
 import contextlib
 import os
 import pathlib
-import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 # Read when Gradio is imported: the page sends nothing to anybody.
@@ -28,6 +28,8 @@ _DRAWING = f"""<div class="drawing">
 <button type="button" class="clear">Clear</button></div>"""
 # How often files of visitors are deleted, and from which age on, seconds.
 _DELETED_EVERY, _DELETED_FROM = 600, 3600
+# How often a program that serves the page looks for an interrupt, seconds.
+_LOOKS_EVERY = 0.5
 # The browser loads nothing else, so its own fonts serve.
 _FONT = ["system-ui", "sans-serif"]
 
@@ -117,7 +119,9 @@ def launch(
   if wait:
     print(f"The page is at {address}; Ctrl-C ends it", flush=True)
     try:
-      threading.Event().wait()
+      # One wait without a limit would miss an interrupt that comes just before it blocks.
+      while True:
+        time.sleep(_LOOKS_EVERY)
     finally:
       page.close(verbose=False)
   return address
