@@ -4,10 +4,10 @@
 
 Each search is BEAM_WIDTH:LENGTH_EXPONENT:AVERAGED_SAMPLES, and with a fourth number, the exponent,
 one for the consensus. Prints the BLEU scores, the brevity penalty in them, CIDEr and the seconds of
-each. With `--checkpoint`, another state of the run is searched,
-for example one of its checkpoints. For a captioner over several layers, `--layers` adds a table of
-the words of the last search by kind: the share of each layer among the glimpses before them, at the
-mode of the prior, and the prior's mean probability of each layer and mean entropy.
+each. With `--checkpoint`, another state of the run is searched, for example one of its checkpoints.
+For a captioner over several layers, `--layers` adds a table of the words of the last search by
+kind: the share of each layer among the glimpses before them, at the mode of the prior, and the
+prior's mean probability of each layer and mean entropy.
 """
 
 import collections
@@ -94,8 +94,8 @@ def main(argv):
     width, exponent, samples, *consensus = search.split(":")
     config = DecodingConfig(int(width), float(exponent), int(samples))
     if consensus:
-      (exponent,) = map(float, consensus)
-      config = dataclasses.replace(config, consensus=True, consensus_exponent=exponent)
+      (weight,) = map(float, consensus)
+      config = dataclasses.replace(config, consensus=True, consensus_exponent=weight)
     start = time.perf_counter()
     answers = describe_images(learner, grids, config, _BATCH_SIZE.value)
     seconds = time.perf_counter() - start

@@ -126,7 +126,7 @@ def build_caption_signatures(
   `images` in 0..1. Each answers `caption` (words separated by spaces), `log_prob` (nats, of the
   words and the end), and by position `words` and `locations`, empty and 0 after the last word; of a
   network of several layers also `layers`. A search for the consensus also answers `likeness`, 0 to
-  1, of the caption to the others that it kept.
+  1, the expected likeness of the caption to all that it kept, itself included.
 
   Args:
     network: trained.
