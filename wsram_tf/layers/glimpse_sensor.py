@@ -56,31 +56,27 @@ def image_of_row(rows: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
 
 
 @tf.function(jit_compile=True, autograph=False)
-def _split_levels(images: tf.Tensor, zeros: tuple[tuple[int, int], ...]) -> list[tf.Tensor]:
+def _split_levels(images: tf.Tensor, zeros: tuple[int, ...]) -> list[tf.Tensor]:
   """Averages images over blocks that start at every pixel, for `GlimpseSensor.prepare`.
 
   Args:
     images: float `[B, H, W, C]`.
-    zeros: of each level, how many there are before and beyond the pixels of an image.
+    zeros: of each level, how many there are at least on each side of the pixels of an image; they
+      do not decrease, and the first level has as many as the last one's blocks reach beyond it.
 
   Returns:
-    that of scale s float `[B, h, 2**s, w, 2**s, C]`.
+    that of scale s float `[B, H', W', C]`; H' and W' are multiples of 2**s.
   """
-  border = 2 ** (len(zeros) - 1) - 1
-  blocks = tf.pad(images, [[0, 0], [border] * 2, [border] * 2, [0, 0]])
   levels = []
-  for level, (before, beyond) in enumerate(zeros):
-    if level:
-      blocks = _add_blocks(blocks, 2 ** (level - 1))
-    added = before - border
-    lengths = [-(-(before + side + beyond) // 2**level) for side in images.shape[1:3]]
-    rows, columns = (length * 2**level for length in lengths)
-    inside = blocks[:, : rows - added, : columns - added]
-    after = (rows - added - inside.shape[1], columns - added - inside.shape[2])
-    padded = tf.pad(inside, [[0, 0], [added, after[0]], [added, after[1]], [0, 0]])
-    # Pixels 2**level apart become neighbours, so that a patch is one block of the array.
-    shape = [-1, lengths[0], 2**level, lengths[1], 2**level, images.shape[-1]]
-    levels.append(tf.reshape(padded, shape))
+  for level, around in enumerate(zeros):
+    # Each level is made from the one before, whose zeros it has too.
+    blocks = _add_blocks(levels[-1], 2 ** (level - 1)) if level else images
+    before = around - zeros[level - 1] if level else around
+    lengths = [-(-(side + 2 * around) // 2**level) * 2**level for side in images.shape[1:3]]
+    rows, columns = (length - before for length in lengths)
+    inside = blocks[:, :rows, :columns]
+    after = (rows - inside.shape[1], columns - inside.shape[2])
+    levels.append(tf.pad(inside, [[0, 0], [before, after[0]], [before, after[1]], [0, 0]]))
   return levels
 
 
@@ -105,6 +101,11 @@ def _copy_patches(
     as `GlimpseSensor` does.
   """
   images = image_of_row(*(tf.shape(rows)[0] for rows in (first, levels[0])))[:, tf.newaxis]
+  # XLA computes the indices of a gather again for each pixel, and with them the locations, unless a
+  # division by several values lies between.
+  steps = tf.constant([[2 ** min(scale, len(levels) - 1)] for scale in range(len(starts))])
+  places = first[:, tf.newaxis] + tf.constant(starts)[:, tf.newaxis]  # [R, S, 2]
+  places = tf.stack([places // steps, places % steps], axis=-1)  # [R, S, 2, 2]
   channels = levels[0].shape[-1]
   dimensions = xla_data_pb2.GatherDimensionNumbers(
     offset_dims=[1, 2, 3],
@@ -113,17 +114,21 @@ def _copy_patches(
     index_vector_dim=1,
   )
   patches = []
-  for scale, start in enumerate(starts):
+  for scale in range(len(starts)):
     level = min(scale, len(levels) - 1)
-    row, column = tf.split((first + start) // 2**level, 2, axis=1)
-    row_phase, column_phase = tf.split((first + start) % 2**level, 2, axis=1)
-    indices = tf.concat([images, row, row_phase, column, column_phase], axis=1)
+    indices = tf.concat([images, tf.reshape(places[:, scale], [-1, 4])], axis=1)
+    if scales is not None:
+      # Rows that chose another scale all read one place, which stays in the cache.
+      indices = tf.where((scales == scale)[:, tf.newaxis], indices, 0)
     size = side * 2 ** (scale - level)
-    cut = xla.gather(levels[level], indices, dimensions, [1, size, 1, size, 1, channels])
+    # Pixels 2**level apart become neighbours, so that a patch is one block of the array.
+    height, width = (length // 2**level for length in levels[level].shape[1:3])
+    blocks = tf.reshape(levels[level], [-1, height, 2**level, width, 2**level, channels])
+    cut = xla.gather(blocks, indices, dimensions, [1, size, 1, size, 1, channels])
     patches.append(_halved(tf.ensure_shape(cut, [None, size, size, channels]), scale - level))
   if scales is None:
     return tf.stack(patches, axis=1)
-  # XLA would compute the indices of a gather for each pixel.
+  # One gather with the level as an index would need all levels in one array.
   chosen = patches[0]
   for scale, patch in enumerate(patches[1:], start=1):
     chosen = tf.where((scales == scale)[:, tf.newaxis, tf.newaxis, tf.newaxis], patch, chosen)
@@ -226,8 +231,7 @@ class GlimpseSensor(keras.layers.Layer):
 
     Returns:
       for `gather` and `windows` the images; for `xla` a list of levels, that of scale s float
-      `[B, h, 2**s, w, 2**s, C]`, where h * 2**s and w * 2**s are height and width with zeros on
-      each side.
+      `[B, H', W', C]`, where H' and W' are height and width with zeros on each side.
 
     Raises:
       ValueError: if cutting is none of them, `windows` with images of another type than float32, or
@@ -275,11 +279,10 @@ class GlimpseSensor(keras.layers.Layer):
     centre = locations_to_pixels(places, height, width)
     return tf.cast(tf.floor(centre - self.extent / 2 + 0.5), tf.int32)
 
-  def _zeros_around(self, level: int, last: int) -> tuple[int, int]:
-    """Returns how many zeros a level for `xla` has before and beyond the pixels of an image."""
+  def _zeros_around(self, level: int, last: int) -> int:
+    """Returns how many zeros a level for `xla` has on each side of the pixels of an image."""
     widest = self.scales - 1 if level == last else level  # Of the scales that are read from it.
-    beyond = self.margin - self.insets[widest]
-    return max(beyond, 2**last - 1), beyond
+    return max(self.margin - self.insets[widest], 2**last - 1)
 
   def _split_levels(self, images: tf.Tensor) -> list[tf.Tensor]:
     """Averages images over blocks that start at every pixel, one level for each of some scales."""
@@ -299,12 +302,11 @@ class GlimpseSensor(keras.layers.Layer):
   def _copy_patches(self, levels: list[tf.Tensor], locations: tf.Tensor) -> tf.Tensor:
     """Copies the patches from the levels of `_split_levels`."""
     last = len(levels) - 1
-    _, height, _, width, _, _ = levels[0].shape
-    zeros = sum(self._zeros_around(0, last))
+    _, height, width, _ = levels[0].shape
+    zeros = 2 * self._zeros_around(0, last)
     first = self.first_pixel(locations, height - zeros, width - zeros)
     starts = tuple(
-      inset + self._zeros_around(min(scale, last), last)[0]
-      for scale, inset in enumerate(self.insets)
+      inset + self._zeros_around(min(scale, last), last) for scale, inset in enumerate(self.insets)
     )
     scales = tf.cast(locations[:, 2], tf.int32) if self.choose_scale else None
     return _copy_patches(levels, first, scales, self.side, starts)
