@@ -123,6 +123,12 @@ class GlimpseSensorTest(tf.test.TestCase):
         expected = _sense(sensor, images, locations)
         self.assertAllEqual(_compiled(sensor, "xla")(images, locations), expected)
 
+  def test_a_chosen_scale_has_a_level_of_its_own_where_images_are_small(self):
+    for side, scales, count in [(3, 1, 1), (4, 2, 2), (3, 3, 3), (2, 4, 4), (1, 3, 1)]:
+      with self.subTest(f"G={side} S={scales}"):
+        sensor = GlimpseSensor(side, scales, choose_scale=True)
+        self.assertLen(sensor.prepare(tf.constant(_images(4, 2, np.float32)), "xla"), count)
+
   def test_windows_agree_at_every_edge_and_refuse_what_they_cannot_cut(self):
     locations = tf.constant([*_locations(), [np.nan, 0.0], [np.inf, -np.inf]], tf.float32)
     for height, width in [(1, 1), (7, 3), (HEIGHT, WIDTH)]:

@@ -289,12 +289,11 @@ class GlimpseSensor(keras.layers.Layer):
     _, height, width, _ = images.shape
     if None in (height, width):
       raise ValueError(f"images.shape={images.shape}: height and width must be static to use XLA")
-    # The widest patch is the cheaper one to average again, and levels of large images cost more
-    # than they save.
+    # Where every glimpse reads all scales, the widest patch is cheaper to average again. Levels of
+    # large images cost more than they save.
+    most = self.scales if self.choose_scale else max(self.scales - 1, 1)
     last = max(
-      level
-      for level in range(max(self.scales - 1, 1))
-      if level * height * width <= _LEVEL_AREA * self.extent**2
+      level for level in range(most) if level * height * width <= _LEVEL_AREA * self.extent**2
     )
     zeros = tuple(self._zeros_around(level, last) for level in range(last + 1))
     return _split_levels(images, zeros)
