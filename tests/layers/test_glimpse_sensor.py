@@ -126,8 +126,13 @@ class GlimpseSensorTest(tf.test.TestCase):
   def test_a_chosen_scale_has_a_level_of_its_own_where_images_are_small(self):
     for side, scales, count in [(3, 1, 1), (4, 2, 2), (3, 3, 3), (2, 4, 4), (1, 3, 1)]:
       with self.subTest(f"G={side} S={scales}"):
+        images = tf.constant(_images(4, 2, np.float32))
+        chosen = np.arange(16)[:, np.newaxis] % scales
+        actions = tf.constant(np.concatenate([_locations()[:16], chosen], axis=1), tf.float32)
         sensor = GlimpseSensor(side, scales, choose_scale=True)
-        self.assertLen(sensor.prepare(tf.constant(_images(4, 2, np.float32)), "xla"), count)
+        self.assertLen(sensor.prepare(images, "xla"), count)
+        expected = _sense(sensor, images, actions)
+        self.assertAllEqual(_compiled(sensor, "xla")(images, actions), expected)
 
   def test_windows_agree_at_every_edge_and_refuse_what_they_cannot_cut(self):
     locations = tf.constant([*_locations(), [np.nan, 0.0], [np.inf, -np.inf]], tf.float32)
