@@ -259,6 +259,24 @@ class PhotographsTest(tf.test.TestCase):
     name = "test_log_likelihood_per_word_nats"
     self.assertAllClose(figures[name], results[name], rtol=1e-4)
 
+  def test_hard_attention_begins_with_the_weights_of_soft(self):
+    runs = [self.folder / name for name in ("soft", "hard")]
+    soft = ["--attention=soft", "--estimator=variational", "--num_samples=1"]
+    # The rate is too low to change a weight.
+    hard = [f"--begin_with={runs[0]}", "--learning_rate=1e-12"]
+    endings = programs.endings(
+      "train_captions",
+      *(
+        [*self.common, "--updates=2", *own, f"--run_dir={run}"]
+        for own, run in zip((soft, hard), runs, strict=True)
+      ),
+    )
+    self.assertEqual(endings, [programs.TRAINED] * 2)
+    networks = [keras.saving.load_model(run / "model.keras").prediction_network for run in runs]
+    self.assertEqual([network.config.attention for network in networks], ["soft", "hard"])
+    for theirs, mine in zip(*(network.weights for network in networks), strict=True):
+      self.assertAllClose(theirs, mine, msg=theirs.path)
+
   def test_evaluate_computes_the_same_and_writes_nothing(self):
     example_photos.write_coco_captions(self.folder, {"train": 5, "restval": 2, "val": 2, "test": 3})
     before = {path: path.stat().st_mtime_ns for path in self.whole.rglob("*")}
