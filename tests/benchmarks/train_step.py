@@ -12,10 +12,11 @@ the products of its inference network set aside.
 
 times the step of a model that chooses one of three scales, in turn with the step of the same model
 with all three scales at once; on one batch in memory, without input pipeline. With
-`--units=128 --glimpse_filters=8,8 --context_side=24 --nojit_compile` it is the model of the paper's
-digits, as `reproduce_paper.py` trains it.
+`--units=128 --chosen_glimpse=3x18 --glimpse_filters=8,8 --context_side=24 --nojit_compile` it is
+the model of the paper's digits, as `reproduce_paper.py` trains it.
 """
 
+import dataclasses
 import itertools
 import statistics
 import time
@@ -45,6 +46,9 @@ _ESTIMATOR_UNITS = flags.DEFINE_integer(
 _MICRO_BATCHES = flags.DEFINE_integer("micro_batches", 1, "micro-batches of each batch")
 _CHOOSE_SCALE = flags.DEFINE_bool(
   "choose_scale", False, "print only the table of a chosen scale beside all scales at once"
+)
+_CHOSEN_GLIMPSES = flags.DEFINE_multi_string(
+  "chosen_glimpse", ["3x12"], "with --choose_scale: scales and side of the patches; repeatable"
 )
 _GLIMPSE_FILTERS = flags.DEFINE_list(
   "glimpse_filters", [], "with --choose_scale: filters of each convolution of the glimpse network"
@@ -84,7 +88,7 @@ def inference_products(config: wsram_tf.ModelConfig, batch: int, samples: int) -
 
 
 def glimpse_config(text: str) -> wsram_tf.GlimpseConfig:
-  """Parses a value of --glimpse."""
+  """Parses a value of --glimpse or --chosen_glimpse."""
   scales, _, side = text.partition("x")
   return wsram_tf.GlimpseConfig(glimpse_scales=int(scales), glimpse_side=int(side))
 
@@ -150,10 +154,10 @@ def print_estimators(train: digits.Digits) -> None:
 
 def print_chosen_scale(train: digits.Digits) -> None:
   """One row a model: the step with a chosen scale beside the step with all scales."""
-  print("units  cell  all scales ms  chosen scale ms  ratio")
-  for units in _UNITS.value:
+  print("glimpse  units  cell  all scales ms  chosen scale ms  ratio")
+  for size, units in itertools.product(_CHOSEN_GLIMPSES.value, _UNITS.value):
     for cell in ("lstm", "relu"):
-      steps = [_steps_with_scales(units, cell, choose, train) for choose in (False, True)]
+      steps = [_steps_with_scales(size, units, cell, choose, train) for choose in (False, True)]
       times = [[], []]
       for _ in range(_ROUNDS.value + 1):  # The first round compiles.
         for run, seconds in zip(steps, times, strict=True):
@@ -161,15 +165,18 @@ def print_chosen_scale(train: digits.Digits) -> None:
           run()
           seconds.append((time.perf_counter() - start) / _STEPS.value * 1e3)
       whole, chosen = (statistics.median(seconds[1:]) for seconds in times)
-      print(f"{units:5d}  {cell}  {whole:13.1f}  {chosen:15.1f}  {chosen / whole:5.2f}", flush=True)
+      ratio = chosen / whole
+      print(
+        f"{size:>7}  {units:5d}  {cell}  {whole:13.1f}  {chosen:15.1f}  {ratio:5.2f}", flush=True
+      )
 
 
 def _steps_with_scales(
-  units: int, cell: str, choose_scale: bool, train: digits.Digits
+  size: str, units: int, cell: str, choose_scale: bool, train: digits.Digits
 ) -> Callable[[], object]:
   """Returns a function that runs one round of training steps."""
-  glimpse = wsram_tf.GlimpseConfig(
-    glimpse_scales=3,
+  glimpse = dataclasses.replace(
+    glimpse_config(size),
     glimpse_filters=tuple(map(int, _GLIMPSE_FILTERS.value)),
     choose_scale=choose_scale,
   )
