@@ -56,7 +56,18 @@ class ReproducePaperTest(tf.test.TestCase):
     self.assertNotIn("run 1", only_report)
     self.assertIn("| WS-RAM+q+c | 1 | 1.62 |", (out / "paper.md").read_text())
     self.assertIn("VAR+c/seed_1 has other flags than these (--units=9, not --units=8", other)
+    self.check_chosen_methods(out, arguments)
     self.check_other_machine(out, arguments)
+
+  def check_chosen_methods(self, out: pathlib.Path, arguments: list[str]) -> None:
+    """Takes the methods asked for alone, and the length of each run."""
+    chosen = [*arguments, "--methods=VAR+c,VAR"]
+    ending, longer = programs.endings("reproduce_paper", chosen, [*chosen, "--updates=4"])
+    self.assertIn("run 1 of 1: VAR+c, seed 1 is finished", ending)
+    text = (out / "paper.md").read_text()
+    self.assertIn("| VAR+c |", text)
+    self.assertNotIn("| WS-RAM+q+c |", text)
+    self.assertIn("--temperature_updates=2, not --temperature_updates=1000", longer)
 
   def check_other_machine(self, out: pathlib.Path, arguments: list[str]) -> None:
     """Reports finished runs from their file alone, makes none again, and refuses other flags."""
@@ -124,6 +135,11 @@ class ReproducePaperTest(tf.test.TestCase):
     out = pathlib.Path(self.get_temp_dir()) / "paper"
     cases = {
       "flag --experiments=['table3']: must be names among table1": ["--experiments=table3"],
+      "flag --methods=['VAR-c']: must be names among VAR, VAR+c": ["--methods=VAR-c"],
+      "methods=VAR: must have one of the methods of experiments=figure3": [
+        "--methods=VAR",
+        "--experiments=figure3",
+      ],
       "flag --seeds=['1', '1']: must be integers": ["--seeds=1,1"],
       "flickr8k_dir: must be given for table2 and figure4": ["--experiments=table2"],
     }

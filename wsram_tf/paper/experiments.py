@@ -1,9 +1,19 @@
 """The runs that repeat the paper's experiments, as flags of the training programs."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-__all__ = ["CAPTIONS", "DIGITS", "EXPERIMENTS", "OURS", "SCALES", "Group", "flags_of", "labels_of"]
+__all__ = [
+  "CAPTIONS",
+  "DIGITS",
+  "EXPERIMENTS",
+  "OURS",
+  "SCALES",
+  "Group",
+  "all_labels",
+  "flags_of",
+  "labels_of",
+]
 
 # The best settings of this package: all scales in each glimpse, LSTM, equal likelihood weights.
 OURS = "all-scales"
@@ -162,39 +172,64 @@ EXPERIMENTS = {
 }
 
 
-def labels_of(group: Group, experiments: Iterable[str]) -> list[str]:
+def labels_of(group: Group, experiments: Iterable[str], methods: Collection[str] = ()) -> list[str]:
   """Lists the methods of a group that experiments need, each once.
+
+  Args:
+    group: of the methods.
+    experiments: names of `EXPERIMENTS`.
+    methods: only these; empty: all.
 
   Example:
 
   >>> labels_of(DIGITS, ["figure3"])
   ['VAR+c', 'WS-RAM+q+c', 'VAR+c-without-exploration', 'WS-RAM+q+c-without-exploration']
+  >>> labels_of(DIGITS, ["figure3"], methods=["WS-RAM+q+c", "VAR"])
+  ['WS-RAM+q+c']
   """
   wanted = {
     label for name in experiments if EXPERIMENTS[name][0] is group for label in EXPERIMENTS[name][1]
   }
-  return [label for label in group.methods if label in wanted]
+  return [label for label in group.methods if label in wanted and label in (methods or wanted)]
 
 
-def flags_of(group: Group, label: str, scale: str) -> list[str]:
+def all_labels() -> list[str]:
+  """Lists the methods of all groups, each once.
+
+  Example:
+
+  >>> all_labels()[:3]
+  ['VAR', 'VAR+c', 'WS-RAM']
+  """
+  return list(dict.fromkeys(label for group in (DIGITS, CAPTIONS) for label in group.methods))
+
+
+def flags_of(group: Group, label: str, scale: str, updates: int = 0) -> list[str]:
   """Returns the flags of a run, without its data and its seed.
 
   Args:
     group: of the run.
     label: of the method.
     scale: `small` or `full`.
+    updates: length of the run; 0: that of the scale.
 
   Example:
 
   >>> flags = flags_of(DIGITS, "WS-RAM", "small")
   >>> "--updates=2000" in flags, "--evaluate_every=50" in flags, flags[-1]
   (True, True, '--estimator=wake_sleep_prior_no_control_variate')
+  >>> "--temperature_updates=20000" in flags_of(DIGITS, "WS-RAM", "full", updates=40_000)
+  True
   """
-  updates = group.updates[scale]
+  updates = updates or group.updates[scale]
   # Exploration ends after half of the training.
   falling = [
     f"--{name}_updates={updates // 2}"
     for name in ("temperature", "entropy_bonus", "coverage_bonus")
   ]
-  length = [f"--updates={updates}", f"--evaluate_every={updates // group.evaluations}", *falling]
+  length = [
+    f"--updates={updates}",
+    f"--evaluate_every={max(1, updates // group.evaluations)}",
+    *falling,
+  ]
   return [*group.shared[scale], *length, *group.methods[label]]

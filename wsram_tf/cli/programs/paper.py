@@ -51,7 +51,22 @@ def _flags() -> ProgramFlags:
     lambda given: bool(given) and all(name in names for name in given),
     f"must be names among {', '.join(names)}, separated by commas",
   )
+  methods = experiments.all_labels()
+  flags.define_list(
+    "methods",
+    [],
+    "methods of the experiments, separated by commas, among "
+    f"{', '.join(methods)}; absent: all that the experiments need",
+    lambda given: all(name in methods for name in given),
+    f"must be names among {', '.join(methods)}, separated by commas",
+  )
   flags.define_choice("scale", "full", experiments.SCALES, "size of models and length of training")
+  flags.define_count(
+    "updates",
+    0,
+    "length of each run, in updates, with exploration in the first half; 0: that of the scale",
+    minimum=0,
+  )
   flags.define_list(
     "seeds",
     [],
@@ -87,6 +102,11 @@ def _reproduce(arguments: Sequence[str] | None, requests: StopRequests) -> None:
   from wsram_tf.paper import report
 
   plans = {group: _lines(flags, group) for group in _groups(flags)}
+  if not any(plans.values()):
+    raise ValueError(
+      f"methods={','.join(flags.methods)}: must have one of the methods of "
+      f"experiments={','.join(flags.experiments)}"
+    )
   added = _added_runs(flags, plans)
   written = False
 
@@ -119,9 +139,9 @@ def _lines(flags: ProgramFlags, group: experiments.Group) -> dict[Key, list[str]
   """Returns the flags of each run of a group, but for its data and its seed."""
   further, _ = _further_flags(flags)
   seeds = [int(seed) for seed in flags.seeds] or group.seeds[flags.scale]
-  labels = experiments.labels_of(group, flags.experiments)
+  labels = experiments.labels_of(group, flags.experiments, flags.methods)
   return {
-    (label, seed): [*experiments.flags_of(group, label, flags.scale), *further]
+    (label, seed): [*experiments.flags_of(group, label, flags.scale, flags.updates), *further]
     for seed in seeds
     for label in labels
   }
